@@ -1,0 +1,16 @@
+import { CNI_ERRORS } from './cni.ts';
+import { PROBLEM_CODES } from './nodeconfig.ts';
+
+/** Every code that a user can meet, by boundary. docs/errors.md explains each; a test compares the two. */
+export const ERROR_CODES = {
+  /** Reasons of events on pods, and of refusals by the agent. */
+  pod: PROBLEM_CODES,
+  /** Names of the CNI errors that the plugin prints. */
+  cni: Object.keys(CNI_ERRORS),
+  /** Reasons of the Ready condition of a VirtualNetwork. */
+  network: ['Realized', 'InvalidSpec', 'NoIdentifierLeft', 'NodeFault', 'InUse'],
+  /** Errors of the IPAM. */
+  ipam: ['Exhausted', 'NoPodCIDR'],
+  /** Errors of the programs' own boundaries. */
+  programs: ['ENOENT', 'EEXIST', 'NotFound', 'Failed', 'TimedOut', 'Conflict', 'Gone', 'Unavailable', 'BadKubeconfig'],
+} as const;

@@ -1,0 +1,65 @@
+import type { z } from 'zod';
+import { GROUP, VERSION } from '../names.ts';
+import { addressBlockSpec } from './address-block.ts';
+import { virtualNetworkSpec, virtualNetworkStatus } from './virtual-network.ts';
+
+/** A column of `kubectl get`. */
+export type PrinterColumn = { readonly name: string; readonly type: 'string' | 'integer' | 'date'; readonly jsonPath: string; readonly priority?: number; readonly description?: string };
+
+/** All that a CRD needs beside its schema. */
+export type KindDefinition = {
+  readonly kind: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly shortNames: readonly string[];
+  readonly scope: 'Namespaced' | 'Cluster';
+  readonly description: string;
+  readonly spec: z.ZodType;
+  readonly status?: z.ZodType;
+  readonly columns: readonly PrinterColumn[];
+  /** CEL rules on the whole object. */
+  readonly rules?: readonly { readonly rule: string; readonly message: string }[];
+};
+
+/** Every kind of our group. The CRDs in manifests/crds are generated from this. */
+export const KINDS: readonly KindDefinition[] = [
+  {
+    kind: 'VirtualNetwork',
+    plural: 'virtualnetworks',
+    singular: 'virtualnetwork',
+    shortNames: ['vn', 'vns'],
+    scope: 'Namespaced',
+    description: 'A network of its own: pods on it reach each other and nothing else that it does not open.',
+    spec: virtualNetworkSpec,
+    status: virtualNetworkStatus,
+    columns: [
+      { name: 'VNI', type: 'integer', jsonPath: '.status.vni' },
+      { name: 'Egress', type: 'string', jsonPath: '.spec.egress.mode' },
+      { name: 'Ready', type: 'string', jsonPath: ".status.conditions[?(@.type=='Ready')].status" },
+      { name: 'Used', type: 'integer', jsonPath: '.status.addressesUsed', description: 'Addresses that pods have.' },
+      { name: 'Free', type: 'integer', jsonPath: '.status.addressesFree', priority: 1 },
+      { name: 'Reason', type: 'string', jsonPath: ".status.conditions[?(@.type=='Ready')].reason", priority: 1 },
+      { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    ],
+    rules: [{ rule: 'self.metadata.name.size() <= 63', message: 'name must have at most 63 characters' }],
+  },
+  {
+    kind: 'AddressBlock',
+    plural: 'addressblocks',
+    singular: 'addressblock',
+    shortNames: ['ablk'],
+    scope: 'Cluster',
+    description: 'Which node owns which part of the addresses of a network.',
+    spec: addressBlockSpec,
+    columns: [
+      { name: 'CIDR', type: 'string', jsonPath: '.spec.cidr' },
+      { name: 'Node', type: 'string', jsonPath: '.spec.node' },
+      { name: 'Namespace', type: 'string', jsonPath: '.spec.network.namespace' },
+      { name: 'Network', type: 'string', jsonPath: '.spec.network.name' },
+      { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    ],
+  },
+];
+
+/** "bulkhead.dev/v1alpha1" */
+export const API_VERSION = `${GROUP}/${VERSION}`;

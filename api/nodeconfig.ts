@@ -1,0 +1,110 @@
+/**
+ * What the controller tells one node, and in which form.
+ *
+ * The stream is NDJSON. First `hello` with the leader's epoch, then `upsert` lines of everything, then `sync` with a
+ * revision: from here on the node has a whole picture. After that come deltas, each batch ended by a `sync`. A snapshot
+ * is the same events from empty; an item that a new snapshot does not name is gone. `ping` keeps a quiet stream alive.
+ *
+ * Everything here is plain JSON. Addresses and prefixes are canonical text (lib/ip).
+ */
+
+/** "namespace/name" of a VirtualNetwork, or {@link FLAT_NETWORK}. */
+export type NetworkKey = string;
+
+/** Constants of the cluster, one item with key "cluster". */
+export type ClusterItem = {
+  /** All pod ranges: what "inside the cluster" means beside Services and nodes. */
+  readonly podCIDRs: readonly string[];
+  readonly serviceCIDRs: readonly string[];
+};
+
+/** A node, key = its name. */
+export type NodeItem = {
+  readonly name: string;
+  /** Address of its VXLAN end; the first InternalIP. */
+  readonly underlay: string;
+  readonly addresses: readonly string[];
+  readonly podCIDRs: readonly string[];
+};
+
+/** A network that has, or will have, pods on this node. Key = NetworkKey. */
+export type NetworkItem = {
+  readonly key: NetworkKey;
+  readonly vni: number;
+  readonly egress: 'None' | 'NAT' | 'Routed';
+  readonly mtu?: number;
+  /** Keys of {@link ServiceItem}s of the flat network that are reachable from here. */
+  readonly allow: readonly string[];
+};
+
+/** The network that a namespace's pods get unless they name another. Key = namespace. Only namespaces with pods on this node. */
+export type NamespaceItem = { readonly name: string; readonly assignment: Assignment };
+
+/** A pod that is to run on this node, key = "namespace/name". Lets ADD answer without asking anybody. */
+export type PodItem = { readonly namespace: string; readonly name: string; readonly uid: string; readonly assignment: Assignment };
+
+/** Which network, or why none. */
+export type Assignment = { readonly network: NetworkKey } | { readonly problem: Problem };
+
+/** Why a pod must wait. `code` is one of {@link PROBLEM_CODES}. */
+export type Problem = { readonly code: ProblemCode; readonly message: string };
+
+export const PROBLEM_CODES = ['NetworkNotFound', 'NetworkNotReady', 'NetworkNotShared', 'InvalidAnnotation', 'ConflictingNetworks', 'UnsupportedNetwork'] as const;
+export type ProblemCode = (typeof PROBLEM_CODES)[number];
+
+/** Addresses of a network on another node, key = cidr. */
+export type BlockItem = { readonly cidr: string; readonly node: string; readonly network: NetworkKey };
+
+export const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
+export type Protocol = (typeof PROTOCOLS)[number];
+
+/** A Service of a network on this node, or of an allow list. Key = "namespace/name". */
+export type ServiceItem = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly network: NetworkKey;
+  readonly clusterIPs: readonly string[];
+  /** Seconds of ClientIP affinity; absent: none. */
+  readonly affinitySeconds?: number;
+  readonly internalTrafficPolicy: 'Cluster' | 'Local';
+  /** Reachable from outside by NodePort or load balancer. */
+  readonly exposed: boolean;
+  readonly ports: readonly ServicePort[];
+};
+
+export type ServicePort = {
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly port: number;
+  readonly backends: readonly Backend[];
+};
+
+/** One address that answers. `node` is where it runs, "" when nobody knows. */
+export type Backend = { readonly ip: string; readonly port: number; readonly node: string };
+
+/** Value by kind: the schema of the stream. */
+export type Items = {
+  readonly cluster: ClusterItem;
+  readonly node: NodeItem;
+  readonly network: NetworkItem;
+  readonly namespace: NamespaceItem;
+  readonly pod: PodItem;
+  readonly block: BlockItem;
+  readonly service: ServiceItem;
+};
+export type ItemKind = keyof Items;
+export const ITEM_KINDS = ['cluster', 'node', 'network', 'namespace', 'pod', 'block', 'service'] as const satisfies readonly ItemKind[];
+
+/** All that one node knows: each kind's items by key. */
+export type NodeConfig = { readonly [K in ItemKind]: ReadonlyMap<string, Items[K]> };
+
+export type StreamEvent =
+  | { readonly type: 'hello'; readonly epoch: number; readonly node: string }
+  | { [K in ItemKind]: { readonly type: 'upsert'; readonly kind: K; readonly key: string; readonly value: Items[K] } }[ItemKind]
+  | { readonly type: 'delete'; readonly kind: ItemKind; readonly key: string }
+  | { readonly type: 'sync'; readonly revision: number }
+  | { readonly type: 'ping' };
+
+export function emptyNodeConfig(): { [K in ItemKind]: Map<string, Items[K]> } {
+  return { cluster: new Map(), node: new Map(), network: new Map(), namespace: new Map(), pod: new Map(), block: new Map(), service: new Map() };
+}

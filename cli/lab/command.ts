@@ -1,0 +1,158 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, Option } from 'commander';
+import { viewOf } from '../../core/cluster/view.ts';
+import { trace } from '../../core/trace.ts';
+import { applyManifests, deleteManifests, readManifests } from '../../lab/world/manifests.ts';
+import { kubeconfigPath, labClient, labDown, labSpec, waitForPods } from '../../lab/world/lab.ts';
+import { systemClock } from '../../lib/reconcile/clock.ts';
+import { checkout } from '../checkout.ts';
+import { format, paint, print, printJson, progress, tableText } from '../output.ts';
+import { loadState } from './cluster.ts';
+import { execInPod } from './exec.ts';
+import { describe, measureReach, reachTable } from './reach.ts';
+import { labNames, labStatus } from './status.ts';
+import { parseTo, podNamed } from './target.ts';
+import { up, type UpFlags } from './up.ts';
+
+const nameOption = (): Option => new Option('--name <name>', 'which lab').default('default');
+const outputOption = (): Option => new Option('-o, --output <format>', 'text or json').default('text');
+const collect = (value: string, before: readonly string[]): string[] => [...before, value];
+type Named = { name: string };
+type Shown = Named & { output: string };
+
+/** `bulkhead lab …`. Each action returns through `exit` with its code. */
+export function labCommand(exit: (code: number) => void): Command {
+  const lab = new Command('lab').description('A cluster on this machine: real packets, no container runtime.').enablePositionalOptions();
+  const upFlags = (c: Command): Command =>
+    c
+      .addOption(nameOption())
+      .option('--nodes <count>', 'how many nodes', '3')
+      .option('--ip-family <family>', 'ipv4, ipv6 or dual', 'dual')
+      .option('-f, --file <path>', 'manifests to apply: a file or a folder; may be repeated', collect, []);
+
+  upFlags(lab.command('up').description('make a lab and wait until its pods are ready')).action((flags: UpFlags) => up(flags));
+
+  lab
+    .command('down')
+    .description('end a lab and remove all of it')
+    .addOption(nameOption())
+    .action(async ({ name }: Named) => await labDown(name));
+
+  lab
+    .command('status')
+    .description('what runs and what does not')
+    .addOption(nameOption())
+    .addOption(outputOption())
+    .action(async ({ name, output }: Shown) => {
+      if (format(output) === 'text' && labNames().length === 0) print('no lab is up');
+      const status = await labStatus(name);
+      if (format(output) === 'json') printJson(status);
+      else {
+        const mark = (ok: boolean): string => (ok ? paint('green', 'yes') : paint('red', 'no'));
+        print(tableText([['PROCESS', 'PID', 'ALIVE'], ...status.processes.map((p) => [p.role, String(p.pid), mark(p.alive)])]));
+        print('');
+        print(tableText([['NODE', 'READY'], ...status.nodes.map((n) => [n.name, mark(n.ready)])]));
+        print(`\npods ready: ${status.pods.ready} of ${status.pods.total}`);
+      }
+      exit(status.healthy ? 0 : 1);
+    });
+
+  lab
+    .command('apply')
+    .description('apply manifests and wait until pods are ready')
+    .addOption(nameOption())
+    .requiredOption('-f, --file <path>', 'a file or a folder; may be repeated', collect, [])
+    .option('--no-wait', 'do not wait for pods')
+    .action(async ({ name, file, wait }: Named & { file: string[]; wait: boolean }) => {
+      await using client = labClient(name);
+      for (const done of await applyManifests(client, file.flatMap(readManifests))) print(`${done} applied`);
+      if (wait) await waitForPods(client, labSpec(name), systemClock.now() + 120_000, progress);
+      progress('');
+    });
+
+  lab
+    .command('delete')
+    .description('delete what manifests name')
+    .addOption(nameOption())
+    .requiredOption('-f, --file <path>', 'a file or a folder; may be repeated', collect, [])
+    .action(async ({ name, file }: Named & { file: string[] }) => {
+      await using client = labClient(name);
+      for (const done of await deleteManifests(client, file.flatMap(readManifests))) print(`${done} deleted`);
+    });
+
+  lab
+    .command('exec')
+    .description("run a program of this machine in a pod's network")
+    .addOption(nameOption())
+    .argument('<pod>', 'namespace/name, or as much of the name as is unique')
+    .argument('<command...>', 'program and arguments, after --')
+    .passThroughOptions()
+    .action(async (pod: string, command: string[], { name }: Named) => exit(await execInPod(name, pod, command)));
+
+  lab
+    .command('kubeconfig')
+    .description('print the kubeconfig of a lab')
+    .addOption(nameOption())
+    .action(({ name }: Named) => print(readFileSync(kubeconfigPath(labSpec(name).name), 'utf8').trimEnd()));
+
+  lab
+    .command('reach')
+    .description('every pod to everything, measured, beside what must be')
+    .addOption(nameOption())
+    .addOption(outputOption())
+    .action(async ({ name, output }: Shown) => exit(await reach(name, output)));
+
+  upFlags(lab.command('run').description('up, apply the examples, show who reaches whom'))
+    .option('--once', 'and take it down again')
+    .action(async ({ once, ...flags }: UpFlags & { once?: boolean }) => {
+      const file = flags.file.length > 0 ? flags.file : [join(checkout, 'examples/shops')];
+      try {
+        await up({ ...flags, file });
+        exit(await reach(flags.name, 'text'));
+        if (!once) print(`\nThe lab stays up. Next:  ./bulkhead lab status   ./bulkhead trace shop-a/web shop-b/web   ./bulkhead lab down`);
+      } finally {
+        if (once) await labDown(flags.name);
+      }
+    });
+  return lab;
+}
+
+/** `bulkhead trace FROM TO`. */
+export function traceCommand(exit: (code: number) => void): Command {
+  return new Command('trace')
+    .description("a packet's way in words: where it goes, what decides")
+    .argument('<from>', 'namespace/pod')
+    .argument('<to>', 'namespace/name, svc/namespace/name, node/name, an address, api or internet; [:PORT[/PROTOCOL]]')
+    .addOption(nameOption())
+    .addOption(outputOption())
+    .action(async (fromText: string, toText: string, { name, output }: Shown) => {
+      await using client = labClient(name);
+      const view = viewOf(await loadState(client, labSpec(name)));
+      const from = podNamed(view, fromText);
+      const to = parseTo(view, from, toText);
+      const result = trace(view, from, to);
+      if (format(output) === 'json') printJson({ from: { namespace: from.namespace, pod: from.name, node: from.node }, to, ...result });
+      else {
+        print(tableText(result.steps.map((s, i) => [`${i + 1}.`, s.where, s.what, paint('dim', `(${s.by})`)])));
+        print(`\n${paint(result.verdict === 'open' ? 'green' : 'red', result.verdict)}: ${result.why}`);
+      }
+      exit(result.verdict === 'open' ? 0 : 1);
+    });
+}
+
+async function reach(name: string, output: string): Promise<number> {
+  const shape = format(output);
+  const started = performance.now();
+  const probes = await measureReach(name, progress);
+  const wrong = probes.filter((p) => !p.match);
+  if (shape === 'json') {
+    printJson({ probes });
+    return wrong.length === 0 ? 0 : 1;
+  }
+  print(tableText(reachTable(probes, paint)));
+  print(`\n${probes.length} probes in ${((performance.now() - started) / 1000).toFixed(1)} s: ${wrong.length === 0 ? paint('green', 'all as the design says') : paint('red', `${wrong.length} differ from what the design says`)}`);
+  for (const p of wrong.slice(0, 20)) print(`  ${describe(p)}`);
+  if (wrong.length > 20) print(`  … and ${wrong.length - 20} more: -o json has all`);
+  return wrong.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,32 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { keyOf } from '../../core/cluster/state.ts';
+import { viewOf } from '../../core/cluster/view.ts';
+import { DNS_IP, families } from '../../lab/world/plan.ts';
+import { labClient, labSpec } from '../../lab/world/lab.ts';
+import { UsageError } from '../output.ts';
+import { loadState } from './cluster.ts';
+import { podNamespaces } from './pods.ts';
+import { podNamed } from './target.ts';
+
+/** Runs any program of this machine in a pod's network, with the cluster's DNS. Gives its exit code. */
+export async function execInPod(name: string, podText: string, command: readonly string[]): Promise<number> {
+  const lab = labSpec(name);
+  if (command.length === 0) throw new UsageError('no command: bulkhead lab exec NAMESPACE/POD -- COMMAND');
+  await using client = labClient(name);
+  const pod = podNamed(viewOf(await loadState(client, lab)), podText);
+  const netns = podNamespaces(name).get(pod.uid);
+  if (netns === undefined || !existsSync(netns)) throw new UsageError(`pod ${keyOf(pod)} has no network yet; kubectl describe pod tells why`);
+  const servers = families(lab.family).map((f) => `nameserver ${DNS_IP[f]}`);
+  const resolv = [...servers, `search ${pod.namespace}.svc.cluster.local svc.cluster.local cluster.local`, 'options ndots:5', ''].join('\n');
+  // In a mount namespace of its own, so that the machine's resolv.conf stays what it is.
+  const script = 'f=$(mktemp) && printf %s "$BULKHEAD_RESOLV" > "$f" && mount --bind "$f" /etc/resolv.conf && rm -f "$f"; unset BULKHEAD_RESOLV; exec "$@"';
+  const child = spawn('unshare', ['--mount', 'nsenter', `--net=${netns}`, '--', 'sh', '-c', script, 'sh', ...command], {
+    stdio: 'inherit',
+    env: { ...process.env, BULKHEAD_RESOLV: resolv },
+  });
+  return await new Promise<number>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve(code ?? (signal === null ? 1 : 128)));
+  });
+}

@@ -1,0 +1,87 @@
+import { viewOf } from '../../core/cluster/view.ts';
+import { expectedReach, type ExpectedProbe } from '../../core/reach.ts';
+import { connectAll, type Outcome } from '../../lab/world/connect.ts';
+import { families, OUTSIDE, OUTSIDE_PORT, OUTSIDE_UDP_PORT } from '../../lab/world/plan.ts';
+import { labClient, labSpec } from '../../lab/world/lab.ts';
+import { KUBELET_PORT } from '../../lab/node/kubelet.ts';
+import { loadState } from './cluster.ts';
+import { podNamespaces } from './pods.ts';
+
+/** One measured question. */
+export type ReachProbe = {
+  readonly from: { readonly namespace: string; readonly pod: string; readonly node: string };
+  readonly to: { readonly kind: string; readonly namespace: string; readonly name: string; readonly address: string; readonly port: number; readonly protocol: string };
+  readonly verdict: Outcome['verdict'];
+  readonly expected: Outcome['verdict'];
+  readonly why: string;
+  readonly ms: number;
+  /** Whether it is as expected, and the right one answered. */
+  readonly match: boolean;
+};
+
+/** Asks everything of everybody with real connections, and holds the answers against what the design says. */
+export async function measureReach(name: string, progress: (text: string) => void, select: (p: ExpectedProbe) => boolean = () => true): Promise<ReachProbe[]> {
+  const lab = labSpec(name);
+  await using client = labClient(name);
+  const view = viewOf(await loadState(client, lab));
+  const outside = families(lab.family).flatMap((f) => [
+    { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_PORT, protocol: 'TCP' as const },
+    { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_UDP_PORT, protocol: 'UDP' as const },
+  ]);
+  const expected = expectedReach(view, { nodePort: KUBELET_PORT, outside }).filter(select);
+  const netns = podNamespaces(name);
+  const first = await run(expected, netns, 1_000, (done) => progress(`probing: ${done} of ${expected.length}`));
+  // A busy machine can lose a connection or be slow: what differs is asked again, alone and with patience.
+  const again = first.flatMap((p, i) => (p.match ? [] : [i]));
+  progress(again.length > 0 ? `asking ${again.length} again` : '');
+  const second = await run(again.flatMap((i) => expected[i] ?? []), netns, 3_000, () => undefined);
+  for (const [k, i] of again.entries()) {
+    const probe = second[k];
+    if (probe) first[i] = probe;
+  }
+  progress('');
+  return first;
+}
+
+async function run(expected: readonly ExpectedProbe[], netns: ReadonlyMap<string, string>, timeoutMs: number, progress: (done: number) => void): Promise<ReachProbe[]> {
+  const asked = expected.map((e) => ({ e, path: netns.get(e.from.uid) }));
+  const attempts = asked.flatMap(({ e, path }) =>
+    path === undefined ? [] : [{ netns: path, address: e.to.address, port: e.to.port, protocol: e.to.protocol, timeoutMs, identify: e.answers.length > 0 && e.to.protocol === 'TCP' && e.to.port !== 53 }],
+  );
+  const outcomes = await connectAll(attempts, progress);
+  let next = 0;
+  return asked.map(({ e, path }) => {
+    const outcome: Outcome = path === undefined ? { verdict: 'closed', ms: 0, by: undefined, error: 'the pod has no sandbox' } : (outcomes[next++] ?? { verdict: 'closed', ms: 0, by: undefined, error: undefined });
+    const stranger = outcome.verdict === 'open' && outcome.by !== undefined && e.answers.length > 0 && !e.answers.includes(outcome.by);
+    return {
+      from: { namespace: e.from.namespace, pod: e.from.name, node: e.from.node },
+      to: { kind: e.to.kind, namespace: e.to.namespace, name: e.to.name, address: e.to.address, port: e.to.port, protocol: e.to.protocol },
+      verdict: outcome.verdict,
+      expected: e.expected,
+      why: stranger ? `${outcome.by} answered, but ${e.answers.join(' or ')} should` : e.why,
+      ms: Math.round(outcome.ms * 100) / 100,
+      match: outcome.verdict === e.expected && !stranger,
+    };
+  });
+}
+
+/** Sums probes up: a row per source namespace, a column per kind of target. */
+export function reachTable(probes: readonly ReachProbe[], paint: (style: 'green' | 'red' | 'yellow' | 'dim', text: string) => string): string[][] {
+  const columnOf = (p: ReachProbe): string => (p.to.kind === 'Pod' ? `pods ${p.to.namespace}` : p.to.kind === 'Service' ? `svc ${p.to.namespace}` : p.to.kind === 'External' ? 'internet' : p.to.kind === 'Node' ? 'nodes' : 'API');
+  const rows = [...new Set(probes.map((p) => p.from.namespace))].sort();
+  const rank = (c: string): string => `${['pods', 'svc', 'nodes', 'API', 'internet'].findIndex((k) => c.startsWith(k))}${c}`;
+  const columns = [...new Set(probes.map(columnOf))].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
+  const cell = (row: string, column: string): string => {
+    const mine = probes.filter((p) => p.from.namespace === row && columnOf(p) === column);
+    if (mine.length === 0) return paint('dim', '–');
+    const count = (v: string): number => mine.filter((p) => p.verdict === v).length;
+    const parts = (['open', 'rejected', 'closed'] as const).filter((v) => count(v) > 0).map((v) => paint(v === 'open' ? 'green' : 'yellow', `${v} ${count(v)}`));
+    const wrong = mine.filter((p) => !p.match).length;
+    return `${parts.join(', ')}${wrong > 0 ? paint('red', ` (${wrong} WRONG)`) : ''}`;
+  };
+  return [['from \\ to', ...columns], ...rows.map((r) => [r, ...columns.map((c) => cell(r, c))])];
+}
+
+export const describe = (p: ReachProbe): string =>
+  `${p.from.namespace}/${p.from.pod} (${p.from.node}) → ${p.to.kind} ${p.to.namespace === '' ? '' : `${p.to.namespace}/`}${p.to.name} ${p.to.address}${p.to.port === 0 ? '' : ` port ${p.to.port}`} ${p.to.protocol}: measured ${p.verdict}, expected ${p.expected}: ${p.why}`;
+

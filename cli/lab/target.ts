@@ -1,0 +1,62 @@
+import { keyOf, type Pod } from '../../core/cluster/state.ts';
+import type { View } from '../../core/cluster/view.ts';
+import type { Target } from '../../core/decide.ts';
+import { canonicalIp, familyOf } from '../../lib/ip/address.ts';
+import { OUTSIDE, OUTSIDE_PORT } from '../../lab/world/plan.ts';
+import { UsageError } from '../output.ts';
+
+/** The pod that "namespace/name" means; a name may be cut short as long as one pod fits. */
+export function podNamed(view: View, text: string): Pod {
+  const [namespace, name] = text.includes('/') ? text.split('/', 2) : ['default', text];
+  const all = [...view.state.pods.values()].filter((p) => p.namespace === namespace);
+  const exact = all.find((p) => p.name === name);
+  const close = all.filter((p) => p.name.startsWith(name ?? '\0'));
+  const found = exact ?? (close.length === 1 ? close[0] : undefined);
+  if (found) return found;
+  throw new UsageError(close.length > 1 ? `${text}: ${close.length} pods begin so: ${close.slice(0, 5).map((p) => p.name).join(', ')}` : `there is no pod ${namespace}/${name}`);
+}
+
+/**
+ * What "TO[:PORT[/PROTOCOL]]" means: an address, "namespace/name" of a pod or a Service (`pod/…`, `svc/…` to say which),
+ * `node/NAME`, `api`, `internet`. Without a port: a Service's or pod's first one, else ICMP.
+ */
+export function parseTo(view: View, from: Pod, text: string): Target {
+  const [, where = '', port, protocol] = /^(.*?|\[[^\]]+\])(?::(\d+)(?:\/(\w+))?)?$/.exec(isBareIp(text) ? `[${text}]` : text) ?? [];
+  const family = familyOf(from.ips[0] ?? '');
+  const number = port === undefined ? undefined : Number(port);
+  if (number !== undefined && (number < 1 || number > 65_535)) throw new UsageError(`${text}: port ${number} is not from 1 to 65535`);
+  const known = protocol?.toUpperCase();
+  if (known !== undefined && known !== 'TCP' && known !== 'UDP' && known !== 'SCTP') throw new UsageError(`${text}: protocol ${protocol} is not tcp, udp or sctp`);
+  const at = (address: string, first?: { readonly port: number; readonly protocol: Target['protocol'] }): Target => ({
+    address,
+    port: number ?? first?.port ?? 0,
+    protocol: known ?? (number === undefined ? (first?.protocol ?? 'ICMP') : 'TCP'),
+  });
+  const ofFamily = (ips: readonly string[]): string => ips.find((ip) => familyOf(ip) === family) ?? ips[0] ?? '';
+  const ip = canonicalIp(where.replace(/^\[|\]$/g, ''));
+  if (ip !== undefined) return at(ip);
+  if (where === 'internet') return at(OUTSIDE[family].host, { port: OUTSIDE_PORT, protocol: 'TCP' });
+  const service = view.state.services.get(where === 'api' ? 'default/kubernetes' : where.replace(/^svc\//, ''));
+  if (where.startsWith('node/')) {
+    const node = view.state.nodes.get(where.slice(5));
+    if (!node) throw new UsageError(`there is no node ${where.slice(5)}`);
+    return at(ofFamily(node.addresses));
+  }
+  const pod = where.startsWith('svc/') ? undefined : findPod(view, where.replace(/^pod\//, ''));
+  if (pod) return at(ofFamily(pod.ips), pod.ports[0]);
+  if (service) {
+    if (service.clusterIPs.length === 0) throw new UsageError(`Service ${keyOf(service)} is headless: name one of its pods`);
+    return at(ofFamily(service.clusterIPs), service.ports[0]);
+  }
+  throw new UsageError(`${text}: no pod, Service, node or address of that name; write namespace/name, svc/namespace/name, node/name, an address, api or internet`);
+}
+
+const isBareIp = (text: string): boolean => text.includes(':') && canonicalIp(text) !== undefined;
+
+function findPod(view: View, text: string): Pod | undefined {
+  try {
+    return podNamed(view, text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,33 @@
+import { Command, CommanderError } from 'commander';
+import { labCommand, traceCommand } from './lab/command.ts';
+import { UsageError } from './output.ts';
+
+let exitCode = 0;
+const exit = (code: number): void => {
+  exitCode = code;
+};
+
+const program = new Command('bulkhead')
+  .description('The Kubernetes network that makes segmentation the default and keeps it livable.')
+  .version('0.1.0')
+  .enablePositionalOptions()
+  .addCommand(labCommand(exit))
+  .addCommand(traceCommand(exit));
+
+/** Commands end by a code; commander's own errors are wrong use. */
+function endOnErrors(c: Command): void {
+  c.exitOverride();
+  for (const sub of c.commands) endOnErrors(sub);
+}
+endOnErrors(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) exitCode = error.exitCode === 0 ? 0 : 2;
+  else {
+    process.stderr.write(`bulkhead: ${error instanceof Error ? error.message : String(error)}\n`);
+    exitCode = error instanceof UsageError || (error as { code?: string }).code === 'Invalid' ? 2 : 1;
+  }
+}
+process.exit(exitCode);

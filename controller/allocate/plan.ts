@@ -1,0 +1,128 @@
+import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
+import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
+import { isolation } from '../../core/cluster/assign.ts';
+import { keyOf, type Network, type Pod } from '../../core/cluster/state.ts';
+import type { View } from '../../core/cluster/view.ts';
+
+/** One write that the controller owes the API. Pure data; `write.ts` carries it out. */
+export type Duty =
+  | { readonly do: 'create-network'; readonly namespace: string }
+  | { readonly do: 'delete-network'; readonly network: Network }
+  | { readonly do: 'release-network'; readonly network: Network }
+  | { readonly do: 'network-status'; readonly network: Network; readonly vni: number | undefined; readonly condition: NetworkCondition; readonly nodes: readonly string[]; readonly used: number; readonly free: number; readonly hold: boolean }
+  | { readonly do: 'create-block'; readonly block: BlockItem }
+  | { readonly do: 'delete-block'; readonly cidr: string; readonly objectName: string }
+  | { readonly do: 'pod-problem'; readonly pod: Pod; readonly problem: Problem }
+  | { readonly do: 'namespace-problem'; readonly namespace: string; readonly uid: string; readonly problem: Problem };
+
+export type NetworkCondition = { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string };
+
+/** Figures that only agents know, by network. */
+export type Usage = { readonly used: number; readonly free: number; readonly faults: readonly string[] };
+
+const LAST_VNI = 0xffffff;
+
+/**
+ * All that should be written, from what is.
+ *
+ * A VNI is given once and stays (it is in the object's status): the search starts behind the highest, so that one of a deleted
+ * network is not given again at once, while nodes may still have its devices.
+ */
+export function planDuties(
+  view: View,
+  { stored, usage, reported }: { readonly stored: ReadonlyMap<string, { readonly cidr: string; readonly node: string; readonly network: string; readonly objectName: string }>; readonly usage: ReadonlyMap<NetworkKey, Usage>; readonly reported: ReadonlySet<string> },
+): Duty[] {
+  return [...namespaceDuties(view), ...networkDuties(view, usage, reported), ...blockDuties(view, stored), ...podDuties(view)];
+}
+
+function* namespaceDuties(view: View): Generator<Duty> {
+  for (const namespace of view.state.namespaces.values()) {
+    if (namespace.deleting) continue;
+    const isolated = isolation(namespace);
+    if ('problem' in isolated) yield { do: 'namespace-problem', namespace: namespace.name, uid: namespace.uid, problem: isolated.problem };
+    else if (isolated.isolated && !view.state.networks.has(`${namespace.name}/${DEFAULT_NETWORK_NAME}`)) yield { do: 'create-network', namespace: namespace.name };
+  }
+}
+
+function* networkDuties(view: View, usage: ReadonlyMap<NetworkKey, Usage>, reported: ReadonlySet<string>): Generator<Duty> {
+  const { networks, namespaces } = view.state;
+  const taken = new Set<number>([FLAT_VNI]);
+  for (const n of networks.values()) if (n.vni !== undefined) taken.add(n.vni);
+  let next = Math.max(...taken) + 1;
+  const nextVni = (): number | undefined => {
+    for (let i = 0; i < LAST_VNI; i++, next++) {
+      if (next > LAST_VNI) next = FLAT_VNI + 1;
+      if (taken.has(next)) continue;
+      taken.add(next);
+      return next;
+    }
+    return undefined;
+  };
+  const usersOf = usersByNetwork(view);
+  for (const [key, network] of networks) {
+    const users = usersOf.get(key) ?? [];
+    const namespace = namespaces.get(network.namespace);
+    const isolated = namespace ? isolation(namespace) : { isolated: false };
+    // A node that has not spoken since this controller began may have pods on the network that no annotation tells of.
+    const idle = users.length === 0 && (view.blocksByNetwork.get(key) ?? []).every((b) => reported.has(b.node));
+    if (network.deleting && idle) {
+      yield { do: 'release-network', network };
+      continue;
+    }
+    // The label is gone and nobody is left on the network that it asked for.
+    if (network.managed && !network.deleting && idle && 'isolated' in isolated && !isolated.isolated) {
+      yield { do: 'delete-network', network };
+      continue;
+    }
+    const vni = network.vni ?? (network.spec ? nextVni() : undefined);
+    const { used = 0, free = 0, faults = [] } = usage.get(key) ?? {};
+    const nodes = [...new Set([...(view.blocksByNetwork.get(key) ?? [])].map((b) => b.node))].sort();
+    yield { do: 'network-status', network, vni, condition: conditionOf(network, vni, users, faults), nodes, used, free, hold: !network.deleting };
+  }
+}
+
+function conditionOf(network: Network, vni: number | undefined, users: readonly Pod[], faults: readonly string[]): NetworkCondition {
+  if (network.deleting) {
+    const names = users.slice(0, 5).map(keyOf).join(', ');
+    return { status: 'False', reason: 'InUse', message: `is being deleted, and waits for ${users.length} pod(s): ${names}${users.length > 5 ? ', …' : ''}; delete them` };
+  }
+  if (!network.spec) return { status: 'False', reason: 'InvalidSpec', message: network.problems.join('; ') };
+  if ((network.spec.subnets?.length ?? 0) > 0 || network.spec.addressing === 'Private') {
+    return { status: 'False', reason: 'InvalidSpec', message: 'spec.subnets and addressing Private cannot be given by this version; remove them' };
+  }
+  if (vni === undefined) return { status: 'False', reason: 'NoIdentifierLeft', message: 'all 16 777 214 VNIs are in use; delete networks' };
+  if (faults.length > 0) return { status: 'False', reason: 'NodeFault', message: faults.join('; ') };
+  return { status: 'True', reason: 'Realized', message: `VNI ${vni}; nodes hold it in the network namespace bh-${vni}` };
+}
+
+function* blockDuties(view: View, stored: ReadonlyMap<string, { readonly cidr: string; readonly node: string; readonly network: string; readonly objectName: string }>): Generator<Duty> {
+  const kept = new Set<string>();
+  for (const { cidr, node, network, objectName } of stored.values()) {
+    const wanted = view.state.blocks.get(cidr);
+    if (wanted?.node === node && wanted.network === network && view.state.nodes.has(node)) kept.add(cidr);
+    else yield { do: 'delete-block', cidr, objectName };
+  }
+  for (const block of view.state.blocks.values()) {
+    if (!kept.has(block.cidr) && view.state.nodes.has(block.node)) yield { do: 'create-block', block };
+  }
+}
+
+function* podDuties(view: View): Generator<Duty> {
+  for (const [key, assignment] of view.podAssignment) {
+    const pod = view.state.pods.get(key);
+    // A network that is about to be made is no news for anybody.
+    if (pod && 'problem' in assignment && assignment.problem.code !== 'NetworkNotReady') yield { do: 'pod-problem', pod, problem: assignment.problem };
+  }
+}
+
+function usersByNetwork(view: View): Map<NetworkKey, Pod[]> {
+  const users = new Map<NetworkKey, Pod[]>();
+  for (const [key, assignment] of view.podAssignment) {
+    const pod = view.state.pods.get(key);
+    if (!pod || !('network' in assignment) || assignment.network === FLAT_NETWORK) continue;
+    const list = users.get(assignment.network);
+    if (list) list.push(pod);
+    else users.set(assignment.network, [pod]);
+  }
+  return users;
+}

@@ -1,0 +1,136 @@
+import { API_VERSION } from '../../api/kinds/crds.ts';
+import { DEFAULT_NETWORK_NAME, IN_USE_FINALIZER, MANAGED_BY } from '../../api/names.ts';
+import type { Condition, VirtualNetworkStatus } from '../../api/kinds/virtual-network.ts';
+import { keyOf } from '../../core/cluster/state.ts';
+import { core, type KubeClient, type KubeObject } from '../../lib/kube/client.ts';
+import { isKube } from '../../lib/kube/error.ts';
+import type { EventRecorder } from '../../lib/kube/events.ts';
+import { ADDRESS_BLOCKS, VIRTUAL_NETWORKS } from '../sources/cluster.ts';
+import type { Duty } from './plan.ts';
+
+/** Carries out duties against the API. Each is idempotent: what was done meanwhile by somebody else is no error. */
+export class DutyWriter {
+  readonly #client: KubeClient;
+  readonly #events: EventRecorder;
+  /** Last status written, by uid: reading before each write would cost more than the write. */
+  readonly #written = new Map<string, string>();
+
+  constructor(client: KubeClient, events: EventRecorder) {
+    this.#client = client;
+    this.#events = events;
+  }
+
+  async carryOut(duty: Duty): Promise<void> {
+    switch (duty.do) {
+      case 'create-network':
+        return await this.#ignoring('AlreadyExists', () => this.#client.create(VIRTUAL_NETWORKS, isolatedNetwork(duty.namespace)));
+      case 'delete-network':
+        return await this.#ignoring('NotFound', () => this.#client.delete(VIRTUAL_NETWORKS, duty.network.name, duty.network.namespace, preconditions(duty.network.uid)));
+      case 'release-network':
+        return await this.#ignoring('NotFound', () => this.#setFinalizer(duty.network, false));
+      case 'network-status':
+        return await this.#ignoring('NotFound', () => this.#status(duty));
+      case 'create-block':
+        return await this.#createBlock(duty);
+      case 'delete-block':
+        return await this.#ignoring('NotFound', () => this.#client.delete(ADDRESS_BLOCKS, duty.objectName));
+      case 'pod-problem': {
+        const { namespace, name, uid } = duty.pod;
+        return await this.#events.record({ apiVersion: 'v1', kind: 'Pod', namespace, name, uid }, 'Warning', duty.problem.code, duty.problem.message);
+      }
+      case 'namespace-problem':
+        return await this.#events.record({ apiVersion: 'v1', kind: 'Namespace', name: duty.namespace, uid: duty.uid }, 'Warning', duty.problem.code, duty.problem.message);
+    }
+  }
+
+  async #status(duty: Duty & { do: 'network-status' }): Promise<void> {
+    const { network, vni, condition, nodes, used, free } = duty;
+    const text = JSON.stringify([network.generation, network.vni, vni, condition, nodes, used, free, duty.hold]);
+    if (this.#written.get(network.uid) === text) return;
+    const current = await this.#client.get(VIRTUAL_NETWORKS, network.name, network.namespace);
+    if (duty.hold && !current.metadata.finalizers?.includes(IN_USE_FINALIZER)) await this.#setFinalizer(network, true);
+    const before = current['status'] as VirtualNetworkStatus | undefined;
+    const old = before?.conditions?.find((c) => c.type === 'Ready');
+    const ready: Condition = {
+      type: 'Ready',
+      ...condition,
+      observedGeneration: network.generation,
+      lastTransitionTime: old?.status === condition.status ? old.lastTransitionTime : new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+    };
+    // A VNI in the API wins over the one that was planned: it may be in kernels already.
+    const status: VirtualNetworkStatus = { ...withVni(before?.vni ?? vni), nodes: [...nodes], addressesUsed: used, addressesFree: free, conditions: [ready] };
+    await this.#client.replace(VIRTUAL_NETWORKS, { ...current, status }, 'status');
+    this.#written.set(network.uid, text);
+    if (old?.status !== condition.status || old.reason !== condition.reason) {
+      const about = { apiVersion: API_VERSION, kind: 'VirtualNetwork', namespace: network.namespace, name: network.name, uid: network.uid };
+      await this.#events.record(about, condition.status === 'True' ? 'Normal' : 'Warning', condition.reason, condition.message);
+    }
+  }
+
+  async #setFinalizer(network: { readonly namespace: string; readonly name: string }, present: boolean): Promise<void> {
+    const current = await this.#client.get(VIRTUAL_NETWORKS, network.name, network.namespace);
+    const others = (current.metadata.finalizers ?? []).filter((f) => f !== IN_USE_FINALIZER);
+    const finalizers = present ? [...others, IN_USE_FINALIZER] : others;
+    const { resourceVersion } = current.metadata;
+    await this.#client.patch(VIRTUAL_NETWORKS, network.name, network.namespace, { metadata: { finalizers, resourceVersion } });
+  }
+
+  async #createBlock({ block }: Duty & { do: 'create-block' }): Promise<void> {
+    const [namespace, name] = block.network.includes('/') ? block.network.split('/') : ['', block.network];
+    const node = await this.#client.get(core('nodes'), block.node);
+    const object: KubeObject = {
+      apiVersion: API_VERSION,
+      kind: 'AddressBlock',
+      metadata: {
+        name: `b-${block.cidr.replaceAll(/[:/]/g, '-')}`,
+        labels: { [MANAGED_BY.key]: MANAGED_BY.value },
+        ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: block.node, uid: node.metadata.uid }],
+      },
+      spec: { cidr: block.cidr, node: block.node, network: { namespace, name } },
+    };
+    try {
+      await this.#client.create(ADDRESS_BLOCKS, object);
+    } catch (error) {
+      if (!isKube(error, 'AlreadyExists')) throw error;
+    }
+  }
+
+  async #ignoring(code: 'AlreadyExists' | 'NotFound', work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!isKube(error, code)) throw error;
+    }
+  }
+}
+
+/** How a duty is called in logs. */
+export function describeDuty(duty: Duty): string {
+  switch (duty.do) {
+    case 'create-network':
+    case 'namespace-problem':
+      return `${duty.do} ${duty.namespace}`;
+    case 'delete-network':
+    case 'release-network':
+    case 'network-status':
+      return `${duty.do} ${keyOf(duty.network)}`;
+    case 'create-block':
+      return `${duty.do} ${duty.block.cidr}`;
+    case 'delete-block':
+      return `${duty.do} ${duty.cidr}`;
+    case 'pod-problem':
+      return `${duty.do} ${keyOf(duty.pod)}`;
+  }
+}
+
+function isolatedNetwork(namespace: string): KubeObject {
+  return {
+    apiVersion: API_VERSION,
+    kind: 'VirtualNetwork',
+    metadata: { namespace, name: DEFAULT_NETWORK_NAME, labels: { [MANAGED_BY.key]: MANAGED_BY.value }, finalizers: [IN_USE_FINALIZER] },
+    spec: {},
+  };
+}
+
+const preconditions = (uid: string) => ({ apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid } });
+const withVni = (vni: number | undefined) => (vni === undefined ? {} : { vni });

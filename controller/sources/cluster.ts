@@ -1,0 +1,114 @@
+import type { NodeReport } from '../../api/report.ts';
+import type { BlockItem } from '../../api/nodeconfig.ts';
+import { GROUP, VERSION } from '../../api/names.ts';
+import { readEndpointSlice, readNamespace, readNetwork, readNode, readPod, readService } from '../../core/cluster/read.ts';
+import type { ClusterState } from '../../core/cluster/state.ts';
+import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
+import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
+import { Reflector } from '../../lib/kube/reflector.ts';
+
+/** An AddressBlock as it is in the API. */
+export type StoredBlock = BlockItem & { readonly objectName: string };
+
+export const VIRTUAL_NETWORKS: Resource = { group: GROUP, version: VERSION, plural: 'virtualnetworks' };
+export const ADDRESS_BLOCKS: Resource = { group: GROUP, version: VERSION, plural: 'addressblocks' };
+const SLICES: Resource = { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' };
+
+export type ClusterSourceOptions = {
+  readonly client: KubeClient;
+  readonly podCIDRs: readonly string[];
+  readonly serviceCIDRs: readonly string[];
+  readonly onChange: () => void;
+  readonly onTrouble: (trouble: { readonly what: string; readonly error: unknown; readonly retryInMs: number }) => void;
+};
+
+/** Live copy of all that the controller looks at: API objects by reflector, and what agents reported since. */
+export class ClusterSource implements AsyncDisposable {
+  readonly #o: ClusterSourceOptions;
+  readonly #reflectors: Reflector<unknown>[] = [];
+  readonly #maps = {
+    namespaces: new Map<string, ReturnType<typeof readNamespace>>(),
+    nodes: new Map<string, ReturnType<typeof readNode>>(),
+    pods: new Map<string, ReturnType<typeof readPod>>(),
+    networks: new Map<string, ReturnType<typeof readNetwork>>(),
+    services: new Map<string, ReturnType<typeof readService>>(),
+    slices: new Map<string, ReturnType<typeof readEndpointSlice>>(),
+  };
+  readonly storedBlocks = new Map<string, StoredBlock>();
+  readonly reports = new Map<string, NodeReport>();
+
+  constructor(options: ClusterSourceOptions) {
+    this.#o = options;
+    const { namespaces, nodes, pods, networks, services, slices } = this.#maps;
+    this.#reflect(core('namespaces'), namespaces, readNamespace);
+    this.#reflect(core('nodes'), nodes, readNode);
+    this.#reflect(VIRTUAL_NETWORKS, networks, readNetwork);
+    this.#reflect(ADDRESS_BLOCKS, this.storedBlocks, readBlock);
+    this.#reflect(core('services'), services, readService);
+    this.#reflect(SLICES, slices, readEndpointSlice);
+    this.#reflect(core('pods'), pods, readPod);
+  }
+
+  /** Starts all reflectors; resolves when each has its first list. */
+  async start(): Promise<void> {
+    for (const r of this.#reflectors) r.start();
+    await Promise.all(this.#reflectors.map((r) => r.synced()));
+  }
+
+  /** Takes a node's report. Returns whether it says anything new. */
+  report(report: NodeReport): boolean {
+    const before = this.reports.get(report.node);
+    this.reports.set(report.node, report);
+    return JSON.stringify([before?.blocks, before?.endpoints]) !== JSON.stringify([report.blocks, report.endpoints]);
+  }
+
+  /** The present state. It refers to live maps: use it before the next await. */
+  state(): ClusterState {
+    const { nodes } = this.#maps;
+    for (const name of this.reports.keys()) if (!nodes.has(name)) this.reports.delete(name);
+    const blocks = new Map<string, BlockItem>();
+    // A node that has spoken since we started knows best; for the others the API remembers.
+    for (const { cidr, node, network } of this.storedBlocks.values()) if (!this.reports.has(node)) blocks.set(cidr, { cidr, node, network });
+    const attached = new Map<string, string>();
+    for (const report of this.reports.values()) {
+      for (const { cidr, network } of report.blocks) blocks.set(cidr, { cidr, node: report.node, network });
+      for (const e of report.endpoints) if (e.uid !== '') attached.set(e.uid, e.network);
+    }
+    const podCIDRs = this.#o.podCIDRs.length > 0 ? this.#o.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
+    return { ...this.#maps, blocks, attached, podCIDRs, serviceCIDRs: this.#o.serviceCIDRs };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#reflectors.map((r) => r[Symbol.asyncDispose]()));
+  }
+
+  #reflect<T>(resource: Resource, into: Map<string, T>, read: (raw: KubeObject) => T | undefined): void {
+    this.#reflectors.push(
+      new Reflector<T | undefined>({
+        client: this.#o.client,
+        resource,
+        read,
+        onReplace: (items) => {
+          into.clear();
+          for (const [key, value] of items) if (value !== undefined) into.set(key, value);
+          this.#o.onChange();
+        },
+        onEvent: (key, value) => {
+          if (value === undefined) into.delete(key);
+          else into.set(key, value);
+          this.#o.onChange();
+        },
+        onTrouble: this.#o.onTrouble,
+      }) as Reflector<unknown>,
+    );
+  }
+}
+
+function readBlock(raw: KubeObject): StoredBlock | undefined {
+  const spec = raw['spec'] as { cidr?: string; node?: string; network?: { namespace?: string; name?: string } } | undefined;
+  const prefix = parsePrefix(spec?.cidr ?? '');
+  if (!prefix || spec?.node === undefined || spec.network?.name === undefined) return undefined;
+  const { namespace = '', name } = spec.network;
+  return { objectName: raw.metadata.name, cidr: formatPrefix(prefix), node: spec.node, network: namespace === '' ? name : `${namespace}/${name}` };
+}
+

@@ -1,0 +1,144 @@
+import { virtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
+import { MANAGED_BY } from '../../api/names.ts';
+import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
+import { canonicalIp } from '../../lib/ip/address.ts';
+import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
+import type { ContainerPort, EndpointSlice, Namespace, Network, Node, Pod, Service, Strings } from './state.ts';
+
+/**
+ * From API objects to slim ones. Whatever the API server lets through must be survived: a missing or odd field becomes
+ * its default, an unreadable address is left out.
+ */
+
+/** Any JSON object as it came from the API. */
+export type Raw = { readonly [key: string]: unknown };
+
+export function readNamespace(raw: Raw): Namespace {
+  const meta = readMeta(raw);
+  return { name: meta.name, uid: meta.uid, labels: meta.labels, annotations: meta.annotations, deleting: meta.deleting };
+}
+
+export function readNode(raw: Raw): Node {
+  const spec = object(raw['spec']);
+  const addresses = list(object(raw['status'])['addresses'])
+    .filter((a) => a['type'] === 'InternalIP')
+    .map((a) => text(a['address']));
+  const cidrs = strings(spec['podCIDRs']);
+  const single = text(spec['podCIDR']);
+  return {
+    ...pick(readMeta(raw), 'name', 'uid'),
+    addresses: ips(addresses),
+    podCIDRs: prefixes(cidrs.length > 0 ? cidrs : single ? [single] : []),
+  };
+}
+
+export function readPod(raw: Raw): Pod {
+  const meta = readMeta(raw);
+  const spec = object(raw['spec']);
+  const status = object(raw['status']);
+  const podIPs = list(status['podIPs']).map((p) => text(p['ip']));
+  const phase = text(status['phase']);
+  return {
+    namespace: meta.namespace,
+    name: meta.name,
+    uid: meta.uid,
+    node: text(spec['nodeName']),
+    hostNetwork: spec['hostNetwork'] === true,
+    ips: ips(podIPs.length > 0 ? podIPs : [text(status['podIP'])]),
+    annotations: meta.annotations,
+    finished: phase === 'Succeeded' || phase === 'Failed',
+    ready: list(status['conditions']).some((c) => c['type'] === 'Ready' && c['status'] === 'True'),
+    ports: list(spec['containers']).flatMap((c) => list(c['ports']).map((p) => readPort(p, 'containerPort'))),
+  };
+}
+
+export function readNetwork(raw: Raw): Network {
+  const meta = readMeta(raw);
+  const parsed = virtualNetworkSpec.safeParse(raw['spec'] ?? {});
+  const problems = parsed.success
+    ? parsed.data.subnets?.flatMap((s, i) => (parsePrefix(s) ? [] : [`spec.subnets[${i}]: "${s}" is not a CIDR prefix with zero host bits`])) ?? []
+    : parsed.error.issues.map((i) => `spec${i.path.map((p) => (typeof p === 'number' ? `[${p}]` : `.${String(p)}`)).join('')}: ${i.message}`);
+  const vni = object(raw['status'])['vni'];
+  return {
+    ...pick(meta, 'namespace', 'name', 'uid', 'deleting'),
+    generation: number(object(raw['metadata'])['generation']),
+    managed: meta.labels[MANAGED_BY.key] === MANAGED_BY.value,
+    spec: parsed.success && problems.length === 0 ? parsed.data : undefined,
+    problems,
+    vni: typeof vni === 'number' ? vni : undefined,
+  };
+}
+
+export function readService(raw: Raw): Service {
+  const meta = readMeta(raw);
+  const spec = object(raw['spec']);
+  const clusterIPs = strings(spec['clusterIPs']);
+  const timeout = object(object(spec['sessionAffinityConfig'])['clientIP'])['timeoutSeconds'];
+  return {
+    ...pick(meta, 'namespace', 'name'),
+    type: text(spec['type']) || 'ClusterIP',
+    clusterIPs: ips(clusterIPs.length > 0 ? clusterIPs : [text(spec['clusterIP'])]),
+    affinitySeconds: spec['sessionAffinity'] === 'ClientIP' ? (typeof timeout === 'number' ? timeout : 10_800) : undefined,
+    internalTrafficPolicy: spec['internalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
+    ports: list(spec['ports']).map((p) => readPort(p, 'port')),
+  };
+}
+
+export function readEndpointSlice(raw: Raw): EndpointSlice {
+  const meta = readMeta(raw);
+  const endpoints = list(raw['endpoints']).flatMap((e) => {
+    const conditions = object(e['conditions']);
+    const target = object(e['targetRef']);
+    const ready = conditions['ready'] !== false; // nil means ready (EndpointSlice API)
+    return ips(strings(e['addresses']).slice(0, 1)).map((ip) => ({
+      ip,
+      node: text(e['nodeName']),
+      ready,
+      serving: typeof conditions['serving'] === 'boolean' ? conditions['serving'] : ready,
+      terminating: conditions['terminating'] === true,
+      pod: target['kind'] === 'Pod' ? `${text(target['namespace']) || meta.namespace}/${text(target['name'])}` : '',
+    }));
+  });
+  return {
+    ...pick(meta, 'namespace', 'name'),
+    service: meta.labels['kubernetes.io/service-name'] ?? '',
+    family: raw['addressType'] === 'IPv6' ? 6 : 4,
+    ports: list(raw['ports']).map((p) => readPort(p, 'port')),
+    endpoints: raw['addressType'] === 'FQDN' ? [] : endpoints,
+  };
+}
+
+function readMeta(raw: Raw) {
+  const meta = object(raw['metadata']);
+  return {
+    namespace: text(meta['namespace']),
+    name: text(meta['name']),
+    uid: text(meta['uid']),
+    labels: stringMap(meta['labels']),
+    annotations: stringMap(meta['annotations']),
+    deleting: typeof meta['deletionTimestamp'] === 'string',
+  };
+}
+
+function readPort(raw: Raw, field: 'port' | 'containerPort'): ContainerPort {
+  const protocol = PROTOCOLS.find((p) => p === raw['protocol']) ?? ('TCP' satisfies Protocol);
+  return { name: text(raw['name']), protocol, port: number(raw[field]) };
+}
+
+const isObject = (v: unknown): v is Raw => typeof v === 'object' && v !== null && !Array.isArray(v);
+const object = (v: unknown): Raw => (isObject(v) ? v : {});
+const list = (v: unknown): Raw[] => (Array.isArray(v) ? v.filter(isObject) : []);
+const text = (v: unknown): string => (typeof v === 'string' ? v : '');
+const number = (v: unknown): number => (typeof v === 'number' ? v : 0);
+const strings = (v: unknown): string[] => (Array.isArray(v) ? v.filter((s) => typeof s === 'string') : []);
+const stringMap = (v: unknown): Strings =>
+  Object.fromEntries(Object.entries(object(v)).filter((e): e is [string, string] => typeof e[1] === 'string'));
+const ips = (texts: readonly string[]): string[] => texts.flatMap((t) => canonicalIp(t) ?? []);
+const prefixes = (texts: readonly string[]): string[] =>
+  texts.flatMap((t) => {
+    const p = parsePrefix(t, { loose: true });
+    return p ? [formatPrefix(p)] : [];
+  });
+function pick<T, K extends keyof T>(from: T, ...keys: K[]): Pick<T, K> {
+  return Object.fromEntries(keys.map((k) => [k, from[k]])) as Pick<T, K>;
+}

@@ -1,0 +1,100 @@
+import type { BlockItem, NetworkKey, Protocol } from '../../api/nodeconfig.ts';
+import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
+
+/** What of the cluster matters to a network. Slim and plain: one of these is held per cluster, never the API objects. */
+export type ClusterState = {
+  readonly namespaces: ReadonlyMap<string, Namespace>;
+  readonly nodes: ReadonlyMap<string, Node>;
+  readonly pods: ReadonlyMap<string, Pod>;
+  readonly networks: ReadonlyMap<NetworkKey, Network>;
+  readonly services: ReadonlyMap<string, Service>;
+  /** Key = namespace/name of the slice. */
+  readonly slices: ReadonlyMap<string, EndpointSlice>;
+  /** Key = cidr. From AddressBlock objects and from what agents announced since. */
+  readonly blocks: ReadonlyMap<string, BlockItem>;
+  /** Networks that pods are really attached to, by pod uid, as agents say. Wins over what annotations say now. */
+  readonly attached: ReadonlyMap<string, NetworkKey>;
+  readonly podCIDRs: readonly string[];
+  readonly serviceCIDRs: readonly string[];
+};
+
+export type Strings = Readonly<Record<string, string>>;
+
+export type Namespace = { readonly name: string; readonly uid: string; readonly labels: Strings; readonly annotations: Strings; readonly deleting: boolean };
+
+export type Node = { readonly name: string; readonly uid: string; readonly addresses: readonly string[]; readonly podCIDRs: readonly string[] };
+
+export type ContainerPort = { readonly name: string; readonly protocol: Protocol; readonly port: number };
+
+export type Pod = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  /** "" until scheduled. */
+  readonly node: string;
+  readonly hostNetwork: boolean;
+  readonly ips: readonly string[];
+  readonly annotations: Strings;
+  /** Phase Succeeded or Failed: has no network any more. */
+  readonly finished: boolean;
+  readonly ready: boolean;
+  readonly ports: readonly ContainerPort[];
+};
+
+export type Network = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly generation: number;
+  readonly deleting: boolean;
+  readonly managed: boolean;
+  /** Absent when the spec is invalid; `problems` says why. */
+  readonly spec: VirtualNetworkSpec | undefined;
+  readonly problems: readonly string[];
+  readonly vni: number | undefined;
+};
+
+export type Service = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly type: string;
+  readonly clusterIPs: readonly string[];
+  readonly affinitySeconds: number | undefined;
+  readonly internalTrafficPolicy: 'Cluster' | 'Local';
+  readonly ports: readonly { readonly name: string; readonly protocol: Protocol; readonly port: number }[];
+};
+
+export type EndpointSlice = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly service: string;
+  readonly family: 4 | 6;
+  readonly ports: readonly { readonly name: string; readonly protocol: Protocol; readonly port: number }[];
+  readonly endpoints: readonly SliceEndpoint[];
+};
+
+export type SliceEndpoint = {
+  readonly ip: string;
+  readonly node: string;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  /** "namespace/name" of the pod behind it; "" when nobody says. */
+  readonly pod: string;
+};
+
+export const emptyClusterState: ClusterState = {
+  namespaces: new Map(),
+  nodes: new Map(),
+  pods: new Map(),
+  networks: new Map(),
+  services: new Map(),
+  slices: new Map(),
+  blocks: new Map(),
+  attached: new Map(),
+  podCIDRs: [],
+  serviceCIDRs: [],
+};
+
+/** "namespace/name" */
+export const keyOf = (o: { readonly namespace: string; readonly name: string }): string => `${o.namespace}/${o.name}`;

@@ -1,0 +1,52 @@
+import type { Assignment, BlockItem, NetworkKey } from '../../api/nodeconfig.ts';
+import { assignNamespace, assignPod } from './assign.ts';
+import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from './state.ts';
+
+/** A ClusterState with what everybody asks of it, worked out once. Never changed after it is made. */
+export type View = {
+  readonly state: ClusterState;
+  /** Network of each pod that has one, by "namespace/name". Host-network pods are not in it. */
+  readonly podAssignment: ReadonlyMap<string, Assignment>;
+  readonly namespaceAssignment: ReadonlyMap<string, Assignment>;
+  /** Pods that need a network, by node. */
+  readonly podsByNode: ReadonlyMap<string, readonly Pod[]>;
+  readonly podByIp: ReadonlyMap<string, Pod>;
+  readonly servicesByNetwork: ReadonlyMap<NetworkKey, readonly Service[]>;
+  readonly slicesByService: ReadonlyMap<string, readonly EndpointSlice[]>;
+  readonly blocksByNetwork: ReadonlyMap<NetworkKey, readonly BlockItem[]>;
+};
+
+export function viewOf(state: ClusterState): View {
+  const podAssignment = new Map<string, Assignment>();
+  const podsByNode = new Map<string, Pod[]>();
+  const podByIp = new Map<string, Pod>();
+  for (const [key, pod] of state.pods) {
+    if (pod.hostNetwork || pod.finished) continue;
+    podAssignment.set(key, assignPod(state, pod));
+    for (const ip of pod.ips) podByIp.set(ip, pod);
+    if (pod.node !== '') push(podsByNode, pod.node, pod);
+  }
+  const namespaceAssignment = new Map([...state.namespaces.keys()].map((name) => [name, assignNamespace(state, name)]));
+  const servicesByNetwork = new Map<NetworkKey, Service[]>();
+  for (const service of state.services.values()) {
+    const assignment = namespaceAssignment.get(service.namespace);
+    if (assignment && 'network' in assignment) push(servicesByNetwork, assignment.network, service);
+  }
+  const slicesByService = new Map<string, EndpointSlice[]>();
+  for (const slice of state.slices.values()) push(slicesByService, keyOf({ namespace: slice.namespace, name: slice.service }), slice);
+  const blocksByNetwork = new Map<NetworkKey, BlockItem[]>();
+  for (const block of state.blocks.values()) push(blocksByNetwork, block.network, block);
+  return { state, podAssignment, namespaceAssignment, podsByNode, podByIp, servicesByNetwork, slicesByService, blocksByNetwork };
+}
+
+/** The network of a pod, or undefined while it has none. */
+export function networkOf(view: View, pod: Pick<Pod, 'namespace' | 'name'>): NetworkKey | undefined {
+  const assignment = view.podAssignment.get(keyOf(pod));
+  return assignment && 'network' in assignment ? assignment.network : undefined;
+}
+
+function push<V>(map: Map<string, V[]>, key: string, value: V): void {
+  const list = map.get(key);
+  if (list) list.push(value);
+  else map.set(key, [value]);
+}

@@ -1,0 +1,126 @@
+import { FLAT_NETWORK } from '../api/names.ts';
+import type { Protocol } from '../api/nodeconfig.ts';
+import { familyOf, mustIp } from '../lib/ip/address.ts';
+import { contains, mustPrefix } from '../lib/ip/prefix.ts';
+import { keyOf, type Pod, type Service } from './cluster/state.ts';
+import { networkOf, type View } from './cluster/view.ts';
+import { serviceItem } from './services/backends.ts';
+
+/** What happens to a new connection: it is made; it is refused at once; nothing ever answers. */
+export type Verdict = 'open' | 'rejected' | 'closed';
+
+/** Where a connection goes to, as the sender writes it. `port` is 0 for ICMP. */
+export type Target = { readonly address: string; readonly port: number; readonly protocol: Protocol | 'ICMP' };
+
+/** What the address turned out to be. */
+export type Destination =
+  | { readonly kind: 'Pod'; readonly pod: Pod; readonly network: string }
+  | { readonly kind: 'Service'; readonly service: Service; readonly network: string }
+  | { readonly kind: 'Node'; readonly node: string }
+  | { readonly kind: 'Cluster'; readonly what: string }
+  | { readonly kind: 'External' };
+
+export type Decision = {
+  readonly verdict: Verdict;
+  /** One sentence that names the object that decided. */
+  readonly why: string;
+  readonly destination: Destination;
+  /** Which gate or map said so; undefined when everything let it pass. */
+  readonly decidedBy: 'service map' | 'egress gate' | 'ingress gate' | 'kube-proxy' | 'nobody' | undefined;
+};
+
+/**
+ * What the design says must happen when `from` opens a connection to `target`. Uses the cluster's objects only.
+ *
+ * Isolation answers with a rejection, so that a mistake shows at once and not after a timeout.
+ */
+export function decide(view: View, from: Pod, target: Target): Decision {
+  const network = networkOf(view, from);
+  const destination = destinationOf(view, target.address);
+  const own = network === undefined || network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
+  const say = (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string): Decision => ({ verdict, decidedBy, why, destination });
+  if (network === undefined) return say('closed', 'nobody', `pod ${keyOf(from)} has no network yet`);
+  if (from.ips.includes(target.address)) return say('open', undefined, 'a pod reaches itself');
+
+  switch (destination.kind) {
+    case 'Pod': {
+      if (destination.network === network) return say('open', undefined, `both pods are on ${nameOf(network)}`);
+      if (own) return say('rejected', 'egress gate', `${nameOf(network)} lets nothing out to ${nameOf(destination.network)}`);
+      return say('rejected', 'ingress gate', `${nameOf(destination.network)} lets nothing in from ${nameOf(network)}`);
+    }
+    case 'Service':
+      return decideService(view, from, network, destination, target, say);
+    case 'Node':
+      if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach nodes`);
+      return say('open', undefined, 'the flat network reaches nodes');
+    case 'Cluster':
+      if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach ${destination.what}`);
+      return say('rejected', 'nobody', `${destination.what} is not in use`);
+    case 'External': {
+      const mode = own ? (own.spec?.egress.mode ?? 'None') : 'NAT';
+      if (mode === 'None') return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None`);
+      return say('open', undefined, own ? `${nameOf(network)} has egress.mode ${mode}` : 'the flat network reaches the outside');
+    }
+  }
+}
+
+function decideService(
+  view: View,
+  from: Pod,
+  network: string,
+  { service, network: owner }: { service: Service; network: string },
+  target: Target,
+  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
+): Decision {
+  const key = keyOf(service);
+  const item = serviceItem(view, service, owner);
+  const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
+  const backends = (port?.backends ?? []).filter(
+    (b) => item.internalTrafficPolicy === 'Cluster' || b.node === from.node,
+  );
+  const usable = backends.filter((b) => familyOf(b.ip) === familyOf(target.address));
+  const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
+  const allowed = own?.spec?.services.allow.some((ref) => keyOf(ref) === key) ?? false;
+  if (own && owner !== network && !(allowed && owner === FLAT_NETWORK)) {
+    return say('rejected', 'service map', `Service ${key} is on ${nameOf(owner)} and does not exist on ${nameOf(network)}`);
+  }
+  if (!port) {
+    // kube-proxy leaves such packets alone, they go nowhere; our service map knows its cluster IPs and refuses.
+    const verdict = own ? 'rejected' : 'closed';
+    return say(verdict, own ? 'service map' : 'kube-proxy', `Service ${key} has no port ${target.port}/${target.protocol}`);
+  }
+  if (usable.length === 0) {
+    const local = item.internalTrafficPolicy === 'Local' && (port?.backends.length ?? 0) > 0;
+    return say('rejected', own ? 'service map' : 'kube-proxy', `Service ${key} has no ready endpoint${local ? ` on node ${from.node}, and internalTrafficPolicy is Local` : ''}`);
+  }
+  if (own || owner === FLAT_NETWORK) {
+    return say('open', undefined, owner === network ? `Service ${key} is on ${nameOf(network)}` : `${nameOf(network)} allows Service ${key}`);
+  }
+  return say('rejected', 'ingress gate', `Service ${key} leads to ${nameOf(owner)}, which lets nothing in from ${nameOf(network)}`);
+}
+
+/** What stands behind an address. */
+export function destinationOf(view: View, address: string): Destination {
+  const pod = view.podByIp.get(address);
+  if (pod) {
+    const network = networkOf(view, pod);
+    if (network !== undefined) return { kind: 'Pod', pod, network };
+  }
+  for (const [network, services] of view.servicesByNetwork) {
+    const service = services.find((s) => s.clusterIPs.includes(address));
+    if (service) return { kind: 'Service', service, network };
+  }
+  for (const node of view.state.nodes.values()) if (node.addresses.includes(address)) return { kind: 'Node', node: node.name };
+  const ip = mustIp(address);
+  const inside = (cidrs: readonly string[]): boolean => cidrs.some((c) => contains(mustPrefix(c), ip));
+  if (inside(view.state.podCIDRs)) return { kind: 'Cluster', what: `pod address ${address}` };
+  if (inside(view.state.serviceCIDRs)) return { kind: 'Cluster', what: `Service address ${address}` };
+  if (inside(LOCAL)) return { kind: 'Cluster', what: `link-local address ${address}` };
+  return { kind: 'External' };
+}
+
+/** Ranges that never lead out of a machine or a link. */
+export const LOCAL = ['127.0.0.0/8', '169.254.0.0/16', '::1/128', 'fe80::/10'];
+
+/** How a network is called in a sentence. */
+export const nameOf = (network: string): string => (network === FLAT_NETWORK ? 'the flat network' : `network ${network}`);

@@ -1,0 +1,341 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { FLAT_NETWORK } from '../../api/names.ts';
+import type { ItemKind, NetworkItem, NodeConfig, NodeItem, ServiceItem, StreamEvent } from '../../api/nodeconfig.ts';
+import type { BlockUse } from '../../core/ipam/node-ipam.ts';
+import { LOCAL } from '../../core/decide.ts';
+import { familyOf } from '../../lib/ip/address.ts';
+import { createNetns, deleteNetns } from '../../lib/netns/netns.ts';
+import { writeSysctls } from '../../lib/netns/sysctl.ts';
+import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
+import { isGone } from '../../lib/netlink/error.ts';
+import { type Nft, openNft } from '../../lib/nft/nft.ts';
+import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
+import { ARP_TABLE, netnsName, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
+import { planFlatPod, planPod, type PodLink } from '../plan/pod.ts';
+import { planRemoteBlock, planRemoteNode } from '../plan/remote.ts';
+import { planRoot, planRootSets } from '../plan/root.ts';
+import { planHostBackends, planService } from '../plan/services.ts';
+import type { Fragment } from '../plan/fragment.ts';
+import { Instance } from './instance.ts';
+
+/** A pod that must be wired: which network, and its link. `id` is unique on the node. */
+export type WiredPod = { readonly id: string; readonly network: string; readonly vni: number; readonly link: PodLink };
+
+type Held = { readonly instance: Instance; readonly netlink: Netlink; readonly nft: Nft; readonly network: NetworkItem };
+
+/** Everything of this node: the root and one instance per network. Turns config and pods into fragments. */
+export class Dataplane implements Disposable {
+  readonly #config: NodeConfig;
+  readonly #nodeName: string;
+  readonly #netnsDir: string;
+  readonly #rootNetlink = openNetlink();
+  readonly #rootNft = openNft();
+  readonly #root: Instance;
+  readonly #held = new Map<string, Held>();
+  readonly #pods = new Map<string, WiredPod>();
+  #blocks: readonly BlockUse[] = [];
+  #mtu: { readonly underlay: string; readonly value: number } | undefined;
+  readonly #dirty = new Set<string>();
+  #allDirty = true;
+  /** Owners of the fragments that each namespace has now, so that what is no longer planned is withdrawn. */
+  readonly #owners = new Map<Instance, Set<string>>();
+
+  constructor({ config, nodeName, netnsDir = '/run/netns' }: { config: NodeConfig; nodeName: string; netnsDir?: string }) {
+    this.#config = config;
+    this.#nodeName = nodeName;
+    this.#netnsDir = netnsDir;
+    this.#root = new Instance(
+      'root',
+      TABLE,
+      { netlink: this.#rootNetlink, root: this.#rootNetlink, nft: this.#rootNft, netns: undefined },
+      (dev) => /^bh([pu].+|0)$/.test(dev),
+    );
+  }
+
+  /** This node as the controller describes it; undefined until it does. */
+  get self(): NodeItem | undefined {
+    return this.#config.node.get(this.#nodeName);
+  }
+
+  /** MTU of pods: what the underlay carries, less the encapsulation; less still when the network says so. */
+  mtuFor(network: string): number {
+    const wish = this.#config.network.get(network)?.mtu;
+    const most = this.#underlayMtu();
+    return wish === undefined ? most : Math.min(wish, most);
+  }
+
+  /** Remembers what a stream event touches. Writes nothing. */
+  touched(event: StreamEvent): void {
+    if (event.type !== 'upsert' && event.type !== 'delete') return;
+    const kind: ItemKind = event.kind;
+    switch (kind) {
+      case 'cluster':
+      case 'node':
+      case 'service': // one Service may be on many allow lists
+        this.#allDirty = true;
+        break;
+      case 'network':
+        this.#dirty.add(event.key);
+        this.#dirty.add(FLAT_NETWORK);
+        break;
+      case 'block':
+        if (event.type === 'upsert' && event.kind === 'block') this.#dirty.add(event.value.network);
+        else this.#allDirty = true;
+        break;
+      case 'namespace':
+      case 'pod':
+        break;
+    }
+  }
+
+  /** The blocks that this node gives addresses from. */
+  setBlocks(blocks: readonly BlockUse[]): void {
+    const text = (b: readonly BlockUse[]): string => JSON.stringify(b.map((x) => [x.cidr, x.network]));
+    if (text(blocks) !== text(this.#blocks)) {
+      for (const b of [...blocks, ...this.#blocks]) this.#dirty.add(b.network);
+      this.#dirty.add(FLAT_NETWORK);
+    }
+    this.#blocks = blocks;
+  }
+
+  /** The instance of a network, made when it is missing: its table stands before its first link is up. */
+  open(key: string): Instance {
+    if (key === FLAT_NETWORK) {
+      this.#planDirty();
+      return this.#root;
+    }
+    const network = this.#config.network.get(key);
+    const held = this.#held.get(key);
+    if (held && (!network || held.network.vni === network.vni)) return held.instance;
+    const { self } = this;
+    if (!network || !self) throw new Error(`network ${key} is not known on this node`);
+    const netns = `${this.#netnsDir}/${netnsName(network.vni)}`;
+    const fresh = !isNetns(netns);
+    if (fresh) {
+      deleteNetns(netns); // a file that a crash left behind
+      createNetns(netns);
+    }
+    const base = planInstance(network, self, this.mtuFor(key));
+    writeSysctls(base.sysctls ?? {}, netns);
+    const netlink = openNetlink(netns);
+    const nft = openNft(netns);
+    if (fresh) nft.run(`add table ${ARP_TABLE}\nadd chain ${ARP_TABLE} input { type filter hook input priority 0; policy drop; }\n`);
+    const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
+    this.#held.set(key, { instance, netlink, nft, network });
+    if (!fresh) instance.resync();
+    this.#dirty.add(key);
+    this.#dirty.add(FLAT_NETWORK);
+    this.#planDirty();
+    instance.apply('additions');
+    applyAll(netlink, [{ verb: 'set', kind: 'link', name: 'lo', change: { up: true } }]);
+    this.#root.apply('additions');
+    return instance;
+  }
+
+  /** From now on this pod is wired here. Changes memory only; its instance must be open. */
+  addPod(pod: WiredPod): void {
+    this.#pods.set(pod.id, pod);
+    const { self } = this;
+    const instance = pod.network === FLAT_NETWORK ? this.#root : this.#held.get(pod.network)?.instance;
+    if (!self || !instance) return;
+    this.#set(instance, `pod ${pod.id}`, pod.network === FLAT_NETWORK ? planFlatPod(pod.link, self) : planPod(pod.link));
+  }
+
+  /** The pod is no longer wired. The kernel forgets it with the next full `apply`. */
+  removePod(id: string): void {
+    const pod = this.#pods.get(id);
+    this.#pods.delete(id);
+    const instance = pod && (pod.network === FLAT_NETWORK ? this.#root : this.#held.get(pod.network)?.instance);
+    if (instance) this.#set(instance, `pod ${id}`, undefined);
+  }
+
+  /** Drivers of a network's namespace, for the one who makes pod links. */
+  netlinkOf(key: string): Netlink {
+    const netlink = key === FLAT_NETWORK ? this.#rootNetlink : this.#held.get(key)?.netlink;
+    if (!netlink) throw new Error(`network ${key} has no instance on this node`);
+    return netlink;
+  }
+
+  /** Path of a network's namespace; undefined for the flat network. */
+  netnsOf(key: string): string | undefined {
+    const held = this.#held.get(key);
+    return held && `${this.#netnsDir}/${netnsName(held.network.vni)}`;
+  }
+
+  /**
+   * Writes all that differs.
+   *
+   * @param authoritative the config is the controller's present one: what it does not name may be removed
+   * @returns networks that could not be realised, with the error
+   */
+  apply({ authoritative }: { readonly authoritative: boolean }): Map<string, Error> {
+    const faults = new Map<string, Error>();
+    if (!this.self) return faults;
+    const attempt = (key: string, work: () => void): void => {
+      try {
+        work();
+      } catch (error) {
+        faults.set(key, error as Error);
+      }
+    };
+    for (const key of this.#config.network.keys()) attempt(key, () => this.open(key));
+    this.#planDirty();
+    const what = authoritative ? 'all' : 'additions';
+    for (const [key, { instance }] of this.#held) attempt(key, () => instance.apply(what));
+    attempt(FLAT_NETWORK, () => this.#root.apply(what));
+    if (authoritative) this.#removeUnused();
+    return faults;
+  }
+
+  /** Reads the kernel again, everywhere, and puts right what others changed. */
+  resync(): void {
+    this.#mtu = undefined;
+    this.#root.resync();
+    for (const { instance } of this.#held.values()) instance.resync();
+  }
+
+  /** Whether a pod's link is there; undefined while the network's instance is not open, and so nobody has looked. */
+  hasLink(network: string, hostIf: string): boolean | undefined {
+    return network === FLAT_NETWORK ? this.#root.hasLink(hostIf) : this.#held.get(network)?.instance.hasLink(hostIf);
+  }
+
+  /** Networks that pods of this node are on, or will be on next. */
+  neededNetworks(): Set<string> {
+    const needed = new Set<string>(this.self ? [FLAT_NETWORK] : []);
+    for (const item of [...this.#config.pod.values(), ...this.#config.namespace.values()]) {
+      if ('network' in item.assignment && this.#config.network.has(item.assignment.network)) needed.add(item.assignment.network);
+    }
+    return needed;
+  }
+
+  [Symbol.dispose](): void {
+    for (const { netlink, nft } of this.#held.values()) {
+      netlink[Symbol.dispose]();
+      nft[Symbol.dispose]();
+    }
+    this.#rootNft[Symbol.dispose]();
+    this.#rootNetlink[Symbol.dispose]();
+  }
+
+  #planDirty(): void {
+    const { self } = this;
+    if (!self) return;
+    const keys = this.#allDirty ? [...this.#held.keys(), FLAT_NETWORK] : [...this.#dirty];
+    this.#allDirty = false;
+    this.#dirty.clear();
+    for (const key of keys) {
+      if (key === FLAT_NETWORK) this.#planRoot(self);
+      else this.#planNetwork(key, self);
+    }
+  }
+
+  #planRoot(self: NodeItem): void {
+    const wanted = new Map<string, Fragment>();
+    wanted.set('base', planRoot(self, this.#underlayMtu()));
+    wanted.set('sets', planRootSets(this.#config.node.values(), this.#podRanges()));
+    for (const node of this.#config.node.values()) if (node.name !== self.name) wanted.set(`node ${node.name}`, planRemoteNode(node));
+    for (const [key, { network }] of this.#held) wanted.set(`uplink ${key}`, planUplink(network.vni, self, this.mtuFor(key)));
+    for (const block of this.#blocks) {
+      const held = this.#held.get(block.network);
+      if (held) wanted.set(`block ${block.cidr}`, planLocalBlock(block.cidr, held.network, self).root);
+    }
+    for (const service of this.#allowed()) wanted.set(`host backends ${service.namespace}/${service.name}`, planHostBackends(service));
+    this.#replace(this.#root, wanted);
+    for (const pod of this.#pods.values()) if (pod.network === FLAT_NETWORK) this.#set(this.#root, `pod ${pod.id}`, planFlatPod(pod.link, self));
+  }
+
+  #planNetwork(key: string, self: NodeItem): void {
+    const held = this.#held.get(key);
+    const network = this.#config.network.get(key) ?? held?.network;
+    if (!held || !network) return;
+    this.#held.set(key, { ...held, network });
+    const wanted = new Map<string, Fragment>();
+    wanted.set('base', planInstance(network, self, this.mtuFor(key)));
+    const cluster = this.#config.cluster.get('cluster');
+    wanted.set('gate', planGateSets(self, this.#config.node.values(), [...this.#podRanges(), ...(cluster?.serviceCIDRs ?? []), ...LOCAL], this.#podRanges()));
+    for (const block of this.#blocks) if (block.network === key) wanted.set(`block ${block.cidr}`, planLocalBlock(block.cidr, network, self).instance);
+    for (const block of this.#config.block.values()) {
+      const owner = this.#config.node.get(block.node);
+      if (block.network === key && owner && block.node !== self.name) wanted.set(`remote ${block.cidr}`, planRemoteBlock(block, owner));
+    }
+    for (const [serviceKey, service] of this.#config.service) {
+      const allowed = network.allow.includes(serviceKey) && service.network === FLAT_NETWORK;
+      if (allowed || service.network === key) wanted.set(`service ${serviceKey}`, planService(service, { node: self.name, allowed }));
+    }
+    for (const pod of this.#pods.values()) if (pod.network === key) wanted.set(`pod ${pod.id}`, planPod(pod.link));
+    this.#replace(held.instance, wanted);
+  }
+
+  #podRanges(): readonly string[] {
+    const ranges = this.#config.cluster.get('cluster')?.podCIDRs ?? [];
+    return ranges.length > 0 ? ranges : [...this.#config.node.values()].flatMap((n) => n.podCIDRs);
+  }
+
+  #allowed(): ServiceItem[] {
+    const keys = new Set([...this.#config.network.values()].flatMap((n) => n.allow));
+    return [...keys].flatMap((k) => this.#config.service.get(k) ?? []);
+  }
+
+  #replace(instance: Instance, wanted: ReadonlyMap<string, Fragment>): void {
+    for (const owner of this.#owners.get(instance) ?? []) {
+      if (!wanted.has(owner) && !owner.startsWith('pod ')) this.#set(instance, owner, undefined);
+    }
+    for (const [owner, fragment] of wanted) this.#set(instance, owner, fragment);
+  }
+
+  #set(instance: Instance, owner: string, fragment: Fragment | undefined): void {
+    const owners = this.#owners.get(instance) ?? new Set<string>();
+    this.#owners.set(instance, owners);
+    if (fragment) owners.add(owner);
+    else owners.delete(owner);
+    instance.setFragment(owner, fragment);
+  }
+
+  /** Instances that the controller no longer names and that no pod is on; also those that an earlier life left behind. */
+  #removeUnused(): void {
+    const inUse = new Set([...this.#pods.values()].map((p) => p.vni));
+    for (const network of this.#config.network.values()) inUse.add(network.vni);
+    for (const [key, held] of this.#held) {
+      if (inUse.has(held.network.vni)) continue;
+      held.netlink[Symbol.dispose]();
+      held.nft[Symbol.dispose]();
+      this.#held.delete(key);
+      this.#owners.delete(held.instance);
+      this.#dirty.add(FLAT_NETWORK);
+    }
+    for (const name of readdirSync(this.#netnsDir)) {
+      const vni = Number(/^bh-(\d+)$/.exec(name)?.[1]);
+      if (!Number.isInteger(vni) || inUse.has(vni)) continue;
+      // The uplink goes at once; the rest of the namespace when the kernel gets to it.
+      const [error] = this.#rootNetlink.apply([{ verb: 'delete', kind: 'link', name: uplinkName(vni) }]);
+      if (!error || isGone(error)) this.#root.linkGone(uplinkName(vni));
+      deleteNetns(`${this.#netnsDir}/${name}`);
+    }
+    if (this.#dirty.size > 0) {
+      this.#planDirty();
+      this.#root.apply('all');
+    }
+  }
+
+  /** Two dumps, so asked once per node address; a resync asks again. */
+  #underlayMtu(): number {
+    const { self } = this;
+    if (this.#mtu && this.#mtu.underlay === self?.underlay) return this.#mtu.value;
+    const owner = this.#rootNetlink.addresses().find((a) => a.cidr.split('/')[0] === self?.underlay);
+    const mtu = this.#rootNetlink.links().find((l) => l.name === owner?.dev)?.mtu ?? 1500;
+    const value = mtu - VXLAN_OVERHEAD[familyOf(self?.underlay ?? '')];
+    if (owner && self) this.#mtu = { underlay: self.underlay, value };
+    return value;
+  }
+}
+
+/** A namespace kept under a path is a mount; what a crash between open and mount leaves is a plain file. */
+function isNetns(path: string): boolean {
+  if (!existsSync(path)) return false;
+  try {
+    openNetlink(path)[Symbol.dispose]();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,306 @@
+import { isExists, isGone, type NetlinkError } from '../../lib/netlink/error.ts';
+import type { Address, Fdb, Neighbour, Route } from '../../lib/netlink/inet.ts';
+import type { Netlink, NetlinkOp } from '../../lib/netlink/netlink.ts';
+import { type Nft, NftError } from '../../lib/nft/nft.ts';
+import { keyOf, type NftChange, type NftObject, renderChanges, renderFresh, sameObject, type TableName } from '../../lib/nft/program.ts';
+import { readSysctl, writeSysctls } from '../../lib/netns/sysctl.ts';
+import { DeltaTracker } from '../../lib/reconcile/delta-tracker.ts';
+import type { DesiredLink, Fragment } from '../plan/fragment.ts';
+import { Merged } from './merged.ts';
+
+/** Where an instance writes. The kernel's or a fake. */
+export type InstanceDrivers = {
+  readonly netlink: Netlink;
+  /** Devices are born from the root, so that the underlay of a VXLAN stays there. */
+  readonly root: Netlink;
+  readonly nft: Nft;
+  /** Path of the namespace; undefined for the root. */
+  readonly netns: string | undefined;
+};
+
+/** Something could not be written. The rest was; the next pass tries again. */
+export class ApplyError extends Error {
+  override readonly name = 'ApplyError';
+  readonly code = 'Kernel';
+  readonly problems: readonly Error[];
+  constructor(where: string, problems: readonly Error[]) {
+    super(`${where}: ${problems.map((p) => p.message).join('; ')}`, { cause: problems[0] });
+    this.problems = problems;
+  }
+}
+
+type RealLink = { readonly mac: string; readonly mtu: number; readonly up: boolean };
+
+/** One namespace: fragments in, kernel out. */
+export class Instance {
+  readonly name: string;
+  readonly #drivers: InstanceDrivers;
+  readonly #table: TableName;
+  readonly #ours: (dev: string) => boolean;
+  readonly #t = {
+    links: new DeltaTracker<DesiredLink | RealLink>((a, b) => a.mac === b.mac && a.mtu === b.mtu && (!('up' in b) || b.up)),
+    addresses: new DeltaTracker<Address>(sameJson),
+    routes: new DeltaTracker<Route>(sameRoute),
+    neighbours: new DeltaTracker<Neighbour>(sameJson),
+    fdb: new DeltaTracker<Fdb>(sameJson),
+    nft: new DeltaTracker<NftObject>(sameObject),
+    sysctls: new DeltaTracker<string>((a, b) => a === b),
+  };
+  readonly #m = {
+    links: new Merged<DesiredLink | RealLink>(this.#t.links),
+    addresses: new Merged<Address>(this.#t.addresses),
+    routes: new Merged<Route>(this.#t.routes),
+    neighbours: new Merged<Neighbour>(this.#t.neighbours),
+    fdb: new Merged<Fdb>(this.#t.fdb),
+    nft: new Merged<NftObject>(this.#t.nft),
+    sysctls: new Merged<string>(this.#t.sysctls),
+  };
+  #tableStands = false;
+
+  /** @param ours which devices this instance may touch; all of them in a network's own namespace */
+  constructor(name: string, table: TableName, drivers: InstanceDrivers, ours: (dev: string) => boolean) {
+    this.name = name;
+    this.#table = table;
+    this.#drivers = drivers;
+    this.#ours = ours;
+  }
+
+  /** What `owner` wants here from now on; undefined: nothing any more. Changes memory only. */
+  setFragment(owner: string, f: Fragment | undefined): void {
+    this.#m.links.set(owner, keyed(f?.links, (l) => l.name));
+    this.#m.addresses.set(owner, keyed(f?.addresses, addressKey));
+    this.#m.routes.set(owner, keyed(f?.routes, routeKey));
+    this.#m.neighbours.set(owner, keyed(f?.neighbours, (n) => `${n.dev} ${n.ip}`));
+    this.#m.fdb.set(owner, keyed(f?.fdb, (e) => `${e.dev} ${e.mac}`));
+    this.#m.nft.set(owner, keyed(f?.nft, keyOf));
+    this.#m.sysctls.set(owner, new Map(Object.entries(f?.sysctls ?? {})));
+  }
+
+  /** Reads what really is. The nft table is looked at only for being there: it is ours alone, and written whole when it is not. */
+  resync(): void {
+    const { netlink } = this.#drivers;
+    this.#t.links.replaceReal(netlink.links().filter((l) => this.#ours(l.name) && l.name !== 'lo').map((l) => [l.name, l]));
+    this.#t.addresses.replaceReal(keyed(netlink.addresses().filter((a) => this.#isOurAddress(a)), addressKey));
+    this.#t.routes.replaceReal(keyed(netlink.routes(), routeKey));
+    this.#t.neighbours.replaceReal(keyed(netlink.neighbours().filter((n) => this.#ours(n.dev)), (n) => `${n.dev} ${n.ip}`));
+    this.#t.fdb.replaceReal(keyed(netlink.fdb().filter((f) => this.#ours(f.dev)), (f) => `${f.dev} ${f.mac}`));
+    const { netns } = this.#drivers;
+    const sysctls = [...this.#t.sysctls.desiredEntries()].flatMap(([name]): [string, string][] => {
+      const value = readSysctl(name, netns);
+      return value === undefined ? [] : [[name, value]];
+    });
+    this.#t.sysctls.replaceReal(sysctls);
+    this.#tableStands &&= this.#tableIsThere();
+  }
+
+  /** The device was made by somebody else (ADD) a moment ago, and is still down. */
+  linkMade(link: Pick<DesiredLink, 'name' | 'mac' | 'mtu'>): void {
+    this.#t.links.observed(link.name, { mac: link.mac, mtu: link.mtu, up: false });
+  }
+
+  /** The device, and all that hung on it, is gone. */
+  linkGone(name: string): void {
+    this.#t.links.gone(name);
+    for (const key of keysOn(this.#t.addresses, name)) this.#t.addresses.gone(key);
+    for (const key of keysOn(this.#t.neighbours, name)) this.#t.neighbours.gone(key);
+    for (const key of keysOn(this.#t.fdb, name)) this.#t.fdb.gone(key);
+    for (const key of keysOn(this.#t.routes, name)) this.#t.routes.gone(key);
+  }
+
+  hasLink(name: string): boolean {
+    return this.#t.links.real(name) !== undefined;
+  }
+
+  get inSync(): boolean {
+    return Object.entries(this.#t).every(([kind, t]) => t.inSync || kind === 'sysctls') && this.#tableStands;
+  }
+
+  /**
+   * Writes what differs. `additions` leaves deletions for later, when there is time to wait for the kernel.
+   *
+   * Throws {@link ApplyError} with everything that failed, after doing all that can be done.
+   */
+  apply(what: 'additions' | 'all' = 'all'): void {
+    const problems: Error[] = [];
+    this.#applyNft(what, problems);
+    // Without its table an instance gets no link: nothing may forward before the rules stand.
+    if (problems.length === 0) this.#applyLinks(what, problems);
+    this.#applySysctls();
+    this.#applyKind('addresses', 'address', what, problems);
+    this.#applyKind('neighbours', 'neighbour', what, problems);
+    this.#applyKind('fdb', 'fdb', what, problems);
+    this.#applyKind('routes', 'route', what, problems);
+    if (problems.length > 0) throw new ApplyError(this.name, problems);
+  }
+
+  #applyNft(what: 'additions' | 'all', problems: Error[]): void {
+    const tracker = this.#t.nft;
+    if (this.#tableStands && tracker.inSync) return;
+    const changes: NftChange[] = [...tracker.pendingUpdates()].map(({ value, real }) => ({ verb: 'set', object: value, before: real }));
+    if (what === 'all') for (const { real } of tracker.pendingDeletions()) changes.push({ verb: 'delete', object: real });
+    if (this.#tableStands && changes.length === 0) return;
+    try {
+      if (!this.#tableStands) this.#writeWholeTable();
+      else {
+        this.#drivers.nft.run(renderChanges(this.#table, changes));
+        for (const c of changes) {
+          if (c.verb === 'set') tracker.observed(keyOf(c.object), c.object);
+          else tracker.gone(keyOf(c.object));
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof NftError)) throw error;
+      // Somebody changed our table, or two changes do not fit together: the whole table again, in one transaction.
+      try {
+        this.#writeWholeTable();
+      } catch (again) {
+        problems.push(again as Error);
+      }
+    }
+  }
+
+  #writeWholeTable(): void {
+    const desired = [...this.#t.nft.desiredEntries()];
+    this.#drivers.nft.run(renderFresh(this.#table, desired.map(([, o]) => o)));
+    this.#t.nft.replaceReal(desired);
+    this.#tableStands = true;
+  }
+
+  #applyLinks(what: 'additions' | 'all', problems: Error[]): void {
+    const tracker = this.#t.links;
+    for (const { key, value, real } of tracker.pendingUpdates()) {
+      if (!('make' in value)) continue;
+      try {
+        if (!real && !this.#makeLink(value)) continue;
+        const current = real as RealLink | undefined;
+        const change = {
+          ...(current && current.mac !== value.mac ? { mac: value.mac } : {}),
+          ...(current && current.mtu !== value.mtu ? { mtu: value.mtu } : {}),
+        };
+        this.#must([
+          { verb: 'set', kind: 'link', name: key, change: { ...change, noAddrGen: true } },
+          { verb: 'set', kind: 'link', name: key, change: { up: true } },
+        ]);
+        tracker.observed(key, { mac: value.mac, mtu: value.mtu, up: true });
+      } catch (error) {
+        problems.push(error as Error);
+      }
+    }
+    if (what === 'additions') return;
+    for (const { key } of tracker.pendingDeletions()) {
+      const [error] = this.#drivers.netlink.apply([{ verb: 'delete', kind: 'link', name: key }]);
+      if (error && !isGone(error)) problems.push(error);
+      else this.linkGone(key);
+    }
+  }
+
+  /** Whether there is a link now. A pod's, or the far end of an uplink, can only be made by others. */
+  #makeLink(link: DesiredLink): boolean {
+    const netns = this.#drivers.netns === undefined ? {} : { netns: this.#drivers.netns };
+    const end = { name: link.name, mac: link.mac, mtu: link.mtu, ...netns };
+    const { make } = link;
+    switch (make.kind) {
+      case 'vxlan':
+        this.#mustIn(this.#drivers.root, [{ verb: 'create', kind: 'vxlan', value: { ...end, vni: make.vni, local: make.local, port: make.port } }]);
+        return true;
+      case 'uplink':
+        this.#mustIn(this.#drivers.root, [{ verb: 'create', kind: 'veth', value: { name: make.rootName, mac: make.rootMac, mtu: link.mtu }, peer: end }]);
+        return true;
+      case 'elsewhere':
+        return this.#drivers.netlink.links().some((l) => l.name === link.name);
+      case 'pod':
+        return false;
+    }
+  }
+
+  /** A switch of a device that is not there yet waits; one that this kernel does not have is passed over. Never put back: nobody says to what. */
+  #applySysctls(): void {
+    for (const { key, value } of this.#t.sysctls.pendingUpdates()) {
+      const [missing] = writeSysctls({ [key]: value }, this.#drivers.netns);
+      if (missing === undefined) this.#t.sysctls.observed(key, value);
+    }
+    for (const { key } of this.#t.sysctls.pendingDeletions()) this.#t.sysctls.gone(key);
+  }
+
+  #applyKind<K extends 'addresses' | 'routes' | 'neighbours' | 'fdb'>(
+    name: K,
+    kind: 'address' | 'route' | 'neighbour' | 'fdb',
+    what: 'additions' | 'all',
+    problems: Error[],
+  ): void {
+    const tracker = this.#t[name] as DeltaTracker<Address | Route | Neighbour | Fdb>;
+    if (tracker.inSync) return;
+    const updates = [...tracker.pendingUpdates()].filter(({ value }) => !this.#waitsForLink(value));
+    const deletions = what === 'all' ? [...tracker.pendingDeletions()] : [];
+    const ops = [
+      // A route or address that changes its device is another one to the kernel: the old goes first, in the same batch.
+      ...updates.flatMap(({ real, value }) => (real && mustGoFirst(real, value) ? [{ verb: 'delete', kind, value: real }] : [])),
+      ...updates.map(({ value }) => ({ verb: 'set', kind, value })),
+      ...deletions.map(({ real }) => ({ verb: 'delete', kind, value: real })),
+    ] as NetlinkOp[];
+    if (ops.length === 0) return;
+    const results = this.#drivers.netlink.apply(ops);
+    const first = ops.length - updates.length - deletions.length;
+    for (const [i, { key, value }] of updates.entries()) {
+      const error = results[first + i];
+      if (error && !isExists(error)) problems.push(error);
+      else tracker.observed(key, value);
+    }
+    for (const [i, { key }] of deletions.entries()) {
+      const error = results[first + updates.length + i];
+      if (error && !isGone(error)) problems.push(error);
+      else tracker.gone(key);
+    }
+  }
+
+  /** Things on a pod's link wait for ADD to make it; they are no fault until then. */
+  #waitsForLink(value: Address | Route | Neighbour | Fdb): boolean {
+    if (value.dev === undefined || value.dev === 'lo') return false;
+    return this.#t.links.desired(value.dev) !== undefined && this.#t.links.real(value.dev) === undefined;
+  }
+
+  #must(ops: readonly NetlinkOp[]): void {
+    this.#mustIn(this.#drivers.netlink, ops);
+  }
+
+  #mustIn(netlink: Netlink, ops: readonly NetlinkOp[]): void {
+    const error = netlink.apply(ops).find((e): e is NetlinkError => e !== undefined);
+    if (error) throw error;
+  }
+
+  #isOurAddress(a: Address): boolean {
+    // On `lo` only what we want there is ours: the loopback addresses, and those of others, are left alone.
+    if (a.dev === 'lo') return this.#t.addresses.desired(addressKey(a)) !== undefined;
+    return this.#ours(a.dev);
+  }
+
+  #tableIsThere(): boolean {
+    try {
+      return this.#drivers.nft.list('list tables').includes(`table ${this.#table}\n`);
+    } catch {
+      return false;
+    }
+  }
+}
+
+function keyed<T>(values: readonly T[] | undefined, key: (value: T) => string): Map<string, T> {
+  return new Map((values ?? []).map((v) => [key(v), v]));
+}
+
+const addressKey = (a: Address): string => `${a.dev} ${a.cidr}`;
+const routeKey = (r: Route): string => `${r.dst} ${r.metric ?? 0}`;
+const sameJson = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+function sameRoute(a: Route, b: Route): boolean {
+  return a.type === b.type && a.dev === b.dev && a.via === b.via && a.src === b.src && (a.onlink ?? false) === (b.onlink ?? false);
+}
+
+/** The kernel replaces a route's next hop in place, but not its type in IPv6; a forwarding entry's target never. */
+function mustGoFirst(real: object, value: object): boolean {
+  if ('type' in real && 'type' in value) return real.type !== value.type;
+  return 'mac' in real && 'dst' in real;
+}
+
+function keysOn<T extends { readonly dev?: string }>(tracker: DeltaTracker<T>, dev: string): string[] {
+  return [...tracker.realEntries()].filter(([, v]) => v.dev === dev).map(([k]) => k);
+}

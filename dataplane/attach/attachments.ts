@@ -1,0 +1,298 @@
+import { existsSync } from 'node:fs';
+import { CNI_ERRORS, type CniErrorCode, type CniRequest, type CniResult } from '../../api/cni.ts';
+import { FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
+import type { Assignment, NodeConfig } from '../../api/nodeconfig.ts';
+import { type IpamEvent, IpamError, NodeIpam } from '../../core/ipam/node-ipam.ts';
+import type { Dataplane } from '../apply/dataplane.ts';
+import { hostCidr } from '../../lib/ip/prefix.ts';
+import { GATEWAY, GATEWAY_MAC } from '../plan/names.ts';
+import type { Attachment, Journal, JournalEntry } from './journal.ts';
+import { hostInterfaceName, inspectPod, podMac, removeLinks, wirePod } from './wire.ts';
+
+/** A CNI verb was refused. `code` is the number that the runtime sees. */
+export class AttachError extends Error {
+  override readonly name = 'AttachError';
+  readonly code: CniErrorCode;
+  readonly details: string | undefined;
+  constructor(code: CniErrorCode, message: string, { details, cause }: { details?: string; cause?: unknown } = {}) {
+    super(message, { cause });
+    this.code = code;
+    this.details = details;
+  }
+}
+
+/** What attachments need of the rest of the agent. */
+export type AttachSeams = {
+  readonly config: NodeConfig;
+  readonly dataplane: Dataplane;
+  readonly journal: Journal;
+  /** Asks the API server for a pod that the controller has not told of. Undefined: it does not know either. */
+  readonly lookUpPod: (namespace: string, name: string, uid: string) => Promise<Assignment | undefined>;
+  /** Resolves when the config has changed, or after a short while. */
+  readonly nextConfig: (ms: number) => Promise<void>;
+  /** Blocks or endpoints have changed: tell the controller, soon. */
+  readonly onChange: () => void;
+  /** Deletions wait: run `cleanUp`, soon. */
+  readonly onGarbage: () => void;
+  /** Wall-clock milliseconds. */
+  readonly now: () => number;
+};
+
+/** How long ADD waits for a network that the controller is about to tell of. Event-driven, not polled. */
+const PATIENCE_MS = 8_000;
+
+/** Pods of this node and the CNI verbs on them. */
+export class Attachments {
+  readonly #s: AttachSeams;
+  readonly #ipam: NodeIpam;
+  readonly #byId = new Map<string, Attachment>();
+  /** One verb at a time per container. */
+  readonly #turn = new Map<string, Promise<unknown>>();
+  readonly #doomed: Attachment[] = [];
+
+  constructor(seams: AttachSeams, { podCIDRs, restMs }: { readonly podCIDRs: readonly string[]; readonly restMs: number }) {
+    this.#s = seams;
+    this.#ipam = new NodeIpam({ podCIDRs, restMs });
+  }
+
+  get all(): Iterable<Attachment> {
+    return this.#byId.values();
+  }
+
+  get blocks() {
+    return this.#ipam.blocks(this.#s.now());
+  }
+
+  /** Rebuilds what was, from the journal. Call once, before serving anything. */
+  restore(): void {
+    const owned = new Set<string>();
+    for (const entry of this.#s.journal.load()) {
+      if (entry.op === 'attach') this.#byId.set(entry.attachment.id, entry.attachment);
+      else if (entry.op === 'detach') this.#byId.delete(entry.id);
+      else {
+        this.#ipam.replay(entry);
+        if (entry.op === 'take') owned.add(entry.ip);
+      }
+    }
+    // An address that was taken for an ADD which never came to its end belongs to nobody.
+    const wanted = new Set([...this.#byId.values()].flatMap((a) => a.ips));
+    const orphans = [...owned].filter((ip) => !wanted.has(ip)).flatMap((ip) => this.#ipam.release(ip, this.#s.now()));
+    this.#s.journal.append(orphans);
+    for (const a of this.#byId.values()) this.#s.dataplane.addPod(wiredPod(a));
+    this.#s.dataplane.setBlocks(this.blocks);
+  }
+
+  /** After the first look at the kernel: frees what was attached to links that no longer are. */
+  dropVanished(): Attachment[] {
+    const vanished = [...this.#byId.values()].filter((a) => this.#s.dataplane.hasLink(a.network, a.hostIf) === false);
+    for (const a of vanished) this.#detach(a);
+    return vanished;
+  }
+
+  /** Makes sure of a block for each network that pods here need, so that other nodes know it before the first pod. */
+  prepare(): void {
+    const events: IpamEvent[] = [];
+    for (const network of this.#s.dataplane.neededNetworks()) events.push(...this.#ipam.prepare(network, this.#s.now()));
+    if (events.length === 0) return;
+    this.#s.journal.append(events);
+    this.#blocksChanged();
+  }
+
+  add(request: CniRequest): Promise<CniResult> {
+    return this.#inTurn(request.containerID, () => this.#add(request));
+  }
+
+  /** Never fails for something that is gone already. */
+  delete(request: CniRequest): Promise<void> {
+    return this.#inTurn(request.containerID, () => {
+      const a = this.#byId.get(idOf(request));
+      if (a) this.#detach(a);
+      return Promise.resolve();
+    });
+  }
+
+  check(request: CniRequest): Promise<void> {
+    return this.#inTurn(request.containerID, () => {
+      const a = this.#byId.get(idOf(request));
+      if (!a) throw new AttachError(CNI_ERRORS.UnknownContainer, `container ${request.containerID} has no interface ${request.ifname} of this network`);
+      const problems = inspectPod(a);
+      if (this.#s.dataplane.hasLink(a.network, a.hostIf) === false) problems.push(`node's end ${a.hostIf} is missing`);
+      if (problems.length > 0) throw new AttachError(CNI_ERRORS.CheckFailed, `pod ${a.namespace}/${a.pod}: ${problems.join('; ')}`);
+      return Promise.resolve();
+    });
+  }
+
+  /**
+   * Frees what the runtime no longer knows. A list may be stale or partial, so an attachment whose namespace is alive and
+   * whose link is up is never freed by it: its own DEL will come.
+   */
+  collect(valid: readonly { readonly containerID: string; readonly ifname: string }[]): Attachment[] {
+    const keep = new Set(valid.map(idOf));
+    const stale = [...this.#byId.values()].filter((a) => !keep.has(a.id) && !(existsSync(a.netns) && inspectPod(a).length === 0));
+    for (const a of stale) this.#detach(a);
+    return stale;
+  }
+
+  /** Removes links of freed pods, gives back rested blocks, keeps the journal short. */
+  cleanUp({ authoritative }: { readonly authoritative: boolean }): void {
+    const doomed = this.#doomed.splice(0);
+    for (const network of new Set(doomed.map((a) => a.network))) {
+      // An ADD that took the place of a half-made one owns the link of that name now.
+      const names = doomed.filter((a) => a.network === network && this.#byId.get(a.id)?.hostIf !== a.hostIf).map((a) => a.hostIf);
+      try {
+        removeLinks(this.#s.dataplane.netlinkOf(network), names);
+      } catch (error) {
+        if (this.#s.dataplane.netnsOf(network) === undefined && network !== FLAT_NETWORK) continue; // gone with its namespace
+        this.#doomed.push(...doomed.filter((a) => a.network === network));
+        throw error;
+      }
+    }
+    for (const a of doomed) if (!this.#byId.has(a.id)) this.#s.dataplane.removePod(a.id);
+    if (authoritative) {
+      const events = this.#ipam.reclaim(this.#s.now(), this.#s.dataplane.neededNetworks());
+      this.#s.journal.append(events);
+      if (events.length > 0) this.#blocksChanged();
+    }
+    const snapshot = this.#ipam.snapshot();
+    if (this.#s.journal.isLong(snapshot.length + this.#byId.size)) {
+      this.#s.journal.rewrite([...snapshot, ...[...this.#byId.values()].map((attachment): JournalEntry => ({ op: 'attach', attachment }))]);
+    }
+  }
+
+  async #add(request: CniRequest): Promise<CniResult> {
+    const { K8S_POD_NAMESPACE: namespace = '', K8S_POD_NAME: pod = '', K8S_POD_UID: uid = '' } = request.args;
+    if (namespace === '' || pod === '') {
+      throw new AttachError(CNI_ERRORS.InvalidEnvironment, 'CNI_ARGS must name the pod: K8S_POD_NAMESPACE=…;K8S_POD_NAME=…');
+    }
+    const known = this.#byId.get(idOf(request));
+    if (known && known.netns === request.netns && inspectPod(known).length === 0) return resultOf(known);
+    if (known) {
+      this.#detach(known);
+      this.cleanUp({ authoritative: false });
+    }
+    const network = await this.#networkFor(namespace, pod, uid);
+    const a = this.#allocate(request, { namespace, pod, uid, network });
+    try {
+      this.#wire(a);
+    } catch (error) {
+      this.#detach(a);
+      const cause = error as Error & { code?: string };
+      if (cause.code === 'ENOENT') throw new AttachError(CNI_ERRORS.UnknownContainer, `network namespace ${request.netns} does not exist`, { cause });
+      throw new AttachError(CNI_ERRORS.Kernel, `wiring pod ${namespace}/${pod}: ${cause.message}`, { cause });
+    }
+    return resultOf(a);
+  }
+
+  /** Which network, waiting a while for the controller's word. Throws the reason why the pod must wait. */
+  async #networkFor(namespace: string, pod: string, uid: string): Promise<string> {
+    const deadline = this.#s.now() + PATIENCE_MS;
+    let waited = false;
+    for (;;) {
+      const item = this.#s.config.pod.get(`${namespace}/${pod}`);
+      const told = item && (uid === '' || item.uid === uid) ? item.assignment : undefined;
+      const assignment = told ?? (waited ? await this.#s.lookUpPod(namespace, pod, uid) : undefined);
+      const left = deadline - this.#s.now();
+      if (assignment && 'problem' in assignment && (told || left <= 0)) {
+        throw new AttachError(CNI_ERRORS.NetworkRefused, assignment.problem.message, { details: assignment.problem.code });
+      }
+      if (assignment && 'network' in assignment) {
+        const { network } = assignment;
+        if (this.#s.dataplane.self && (network === FLAT_NETWORK || this.#s.config.network.has(network))) return network;
+      }
+      if (left <= 0) {
+        throw new AttachError(CNI_ERRORS.TryAgainLater, `pod ${namespace}/${pod}: the controller has not told this node of ${assignment && 'network' in assignment ? `network ${assignment.network}` : 'the pod'} yet`);
+      }
+      await this.#s.nextConfig(waited ? Math.min(left, 1000) : 150);
+      waited = true;
+    }
+  }
+
+  #allocate(request: CniRequest, owner: { namespace: string; pod: string; uid: string; network: string }): Attachment {
+    const id = idOf(request);
+    let given: ReturnType<NodeIpam['allocate']>;
+    try {
+      given = this.#ipam.allocate(owner.network, id, this.#s.now());
+    } catch (error) {
+      if (!(error instanceof IpamError)) throw error;
+      throw new AttachError(CNI_ERRORS.Exhausted, `pod ${owner.namespace}/${owner.pod}: ${error.message}`, { details: error.code, cause: error });
+    }
+    const a: Attachment = {
+      id,
+      containerID: request.containerID,
+      ifname: request.ifname,
+      netns: request.netns,
+      ...owner,
+      vni: this.#s.config.network.get(owner.network)?.vni ?? FLAT_VNI,
+      hostIf: hostInterfaceName(id),
+      mac: podMac(given.ips),
+      mtu: this.#s.dataplane.mtuFor(owner.network),
+      ips: given.ips,
+    };
+    try {
+      this.#s.journal.append([...given.events, { op: 'attach', attachment: a }]);
+    } catch (error) {
+      for (const ip of given.ips) this.#ipam.release(ip, 0); // it was never used: no need to rest
+      throw new AttachError(CNI_ERRORS.Io, `the journal cannot be written: ${(error as Error).message}`, { cause: error });
+    }
+    this.#byId.set(id, a);
+    if (given.events.some((e) => e.op === 'block' || e.op === 'unblock')) this.#blocksChanged();
+    this.#s.onChange();
+    return a;
+  }
+
+  #wire(a: Attachment): void {
+    const { dataplane } = this.#s;
+    const instance = dataplane.open(a.network);
+    wirePod(dataplane.netlinkOf(a.network), a);
+    const pod = wiredPod(a);
+    instance.linkMade({ name: a.hostIf, mac: GATEWAY_MAC, mtu: a.mtu });
+    dataplane.addPod(pod);
+    instance.apply('additions');
+  }
+
+  #detach(a: Attachment): void {
+    const now = this.#s.now();
+    const events = a.ips.flatMap((ip) => (this.#ipam.ownerOf(ip) === a.id ? this.#ipam.release(ip, now) : []));
+    this.#byId.delete(a.id);
+    this.#doomed.push(a);
+    try {
+      this.#s.journal.append([{ op: 'detach', id: a.id }, ...events]);
+    } catch {
+      // A full disk must not keep a pod from ending. After a restart the attachment is found without a link, and freed then.
+    }
+    this.#s.onChange();
+    this.#s.onGarbage();
+  }
+
+  #blocksChanged(): void {
+    this.#s.dataplane.setBlocks(this.blocks);
+    this.#s.onChange();
+  }
+
+  #inTurn<T>(containerID: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turn.get(containerID) ?? Promise.resolve();
+    const mine = before.then(work, work);
+    const settled = mine.catch(() => undefined);
+    this.#turn.set(containerID, settled);
+    void settled.then(() => {
+      if (this.#turn.get(containerID) === settled) this.#turn.delete(containerID);
+    });
+    return mine;
+  }
+}
+
+const idOf = (o: { readonly containerID: string; readonly ifname: string }): string => `${o.containerID}/${o.ifname}`;
+
+const wiredPod = (a: Attachment) => ({ id: a.id, network: a.network, vni: a.vni, link: { hostIf: a.hostIf, mac: a.mac, ips: a.ips, mtu: a.mtu } });
+
+function resultOf(a: Attachment): CniResult {
+  return {
+    interfaces: [
+      { name: a.hostIf, mac: GATEWAY_MAC, mtu: a.mtu },
+      { name: a.ifname, mac: a.mac, mtu: a.mtu, sandbox: a.netns },
+    ],
+    ips: a.ips.map((ip) => ({ interface: 1, address: hostCidr(ip), gateway: GATEWAY[ip.includes(':') ? 6 : 4] })),
+    routes: a.ips.map((ip) => (ip.includes(':') ? { dst: '::/0', gw: GATEWAY[6] } : { dst: '0.0.0.0/0', gw: GATEWAY[4] })),
+    dns: {},
+  };
+}

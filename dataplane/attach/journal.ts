@@ -1,0 +1,92 @@
+import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { IpamEvent } from '../../core/ipam/node-ipam.ts';
+
+/** A pod's interface as it was wired. `id` is "containerID/ifname". */
+export type Attachment = {
+  readonly id: string;
+  readonly containerID: string;
+  readonly ifname: string;
+  readonly netns: string;
+  readonly namespace: string;
+  readonly pod: string;
+  readonly uid: string;
+  readonly network: string;
+  readonly vni: number;
+  readonly hostIf: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly ips: readonly string[];
+};
+
+export type JournalEntry = IpamEvent | { readonly op: 'attach'; readonly attachment: Attachment } | { readonly op: 'detach'; readonly id: string };
+
+/** The file. Appends are one write call, so a crash tears at most the last entries of one batch. */
+export class Journal {
+  readonly #path: string;
+  #lines = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  }
+
+  /** All whole entries. Cuts off a torn end, so that the next append starts on a line of its own. */
+  load(): JournalEntry[] {
+    let data: Buffer;
+    try {
+      data = readFileSync(this.#path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+    const end = data.lastIndexOf('\n') + 1;
+    if (end < data.length) truncateSync(this.#path, end);
+    const entries: JournalEntry[] = [];
+    for (const line of data.subarray(0, end).toString().split('\n')) {
+      if (line === '') continue;
+      try {
+        entries.push(JSON.parse(line) as JournalEntry);
+      } catch {
+        break; // a hole in the middle: what follows cannot be trusted
+      }
+    }
+    this.#lines = entries.length;
+    return entries;
+  }
+
+  /** Appends entries. Throws (ENOSPC, EIO) with the file as it was before. */
+  append(entries: readonly JournalEntry[]): void {
+    if (entries.length === 0) return;
+    const before = this.#size();
+    try {
+      appendFileSync(this.#path, `${entries.map((e) => JSON.stringify(e)).join('\n')}\n`, { mode: 0o600 });
+    } catch (error) {
+      truncateSync(this.#path, before);
+      throw error;
+    }
+    this.#lines += entries.length;
+  }
+
+  /** Whether the file holds much more than the state needs. */
+  isLong(needed: number): boolean {
+    return this.#lines > 1000 + 4 * needed;
+  }
+
+  /** Replaces everything by a snapshot, atomically. */
+  rewrite(entries: readonly JournalEntry[]): void {
+    const next = `${this.#path}.next`;
+    writeFileSync(next, entries.map((e) => `${JSON.stringify(e)}\n`).join(''), { mode: 0o600 });
+    renameSync(next, this.#path);
+    this.#lines = entries.length;
+  }
+
+  #size(): number {
+    try {
+      return statSync(this.#path).size;
+    } catch {
+      writeFileSync(this.#path, '', { mode: 0o600 });
+      return 0;
+    }
+  }
+}

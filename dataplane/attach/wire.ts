@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
+import { isGone, NetlinkError } from '../../lib/netlink/error.ts';
+import { ipToBytes, mustIp } from '../../lib/ip/address.ts';
+import { hostCidr } from '../../lib/ip/prefix.ts';
+import { writeSysctls } from '../../lib/netns/sysctl.ts';
+import { GATEWAY, GATEWAY_MAC, POD_PREFIX } from '../plan/names.ts';
+import type { Attachment } from './journal.ts';
+
+/** Name of the node's end: deterministic, 15 characters. */
+export function hostInterfaceName(id: string): string {
+  return `${POD_PREFIX}${createHash('sha256').update(id).digest('hex').slice(0, 12)}`;
+}
+
+/** The pod's MAC follows its first address: whoever gets the address again has the same neighbour entry. */
+export function podMac(ips: readonly string[]): string {
+  const bytes = ipToBytes(mustIp(ips[0] ?? '0.0.0.0'));
+  return [0x06, bytes.length === 4 ? 0x04 : 0x06, ...bytes.slice(-4)].map((b) => b.toString(16).padStart(2, '0')).join(':');
+}
+
+/** Makes the pair, the node's end in `home` and still down, the other in the pod: addressed, up, with its gateway. */
+export function wirePod(home: Netlink, a: Attachment): void {
+  applyAll(home, [
+    {
+      verb: 'create',
+      kind: 'veth',
+      value: { name: a.hostIf, mac: GATEWAY_MAC, mtu: a.mtu },
+      peer: { name: a.ifname, mac: a.mac, mtu: a.mtu, netns: a.netns },
+    },
+  ]);
+  using pod = openNetlink(a.netns);
+  writeSysctls({ [`net/ipv6/conf/${a.ifname}/accept_ra`]: '0', [`net/ipv6/conf/${a.ifname}/accept_dad`]: '0' }, a.netns);
+  const dev = a.ifname;
+  const families = [...new Set(a.ips.map((ip): 4 | 6 => (ip.includes(':') ? 6 : 4)))];
+  applyAll(pod, [
+    { verb: 'set', kind: 'link', name: 'lo', change: { up: true } },
+    { verb: 'set', kind: 'link', name: dev, change: { up: true } },
+    ...a.ips.map((ip) => ({ verb: 'set', kind: 'address', value: { dev, cidr: hostCidr(ip), scope: 'global' } }) as const),
+    ...families.map((f) => ({ verb: 'set', kind: 'neighbour', value: { dev, ip: GATEWAY[f], mac: GATEWAY_MAC } }) as const),
+    ...families.filter((f) => f === 4).map((f) => ({ verb: 'set', kind: 'route', value: { dst: `${GATEWAY[f]}/32`, type: 'unicast', dev, scope: 'link' } }) as const),
+    ...families.map((f) => ({ verb: 'set', kind: 'route', value: { dst: f === 4 ? '0.0.0.0/0' : '::/0', type: 'unicast', dev, via: GATEWAY[f], ...(f === 6 ? { onlink: true } : {}) } }) as const),
+  ]);
+}
+
+/** Number of the link group that waits to be deleted. Only links of ours are ever put in it. */
+const DOOMED_GROUP = 0x6268;
+
+/** Removes links of one namespace in one RCU wait. Links that are gone already are no error. */
+export function removeLinks(home: Netlink, names: readonly string[]): void {
+  const marked = home.apply(names.map((name) => ({ verb: 'set', kind: 'link', name, change: { group: DOOMED_GROUP } })));
+  const failed = marked.find((e) => e !== undefined && !isGone(e));
+  if (failed) throw failed;
+  if (marked.every((e) => e !== undefined)) return;
+  const [error] = home.apply([{ verb: 'delete', kind: 'group', group: DOOMED_GROUP }]);
+  if (error && !isGone(error)) throw error;
+}
+
+/** What CHECK finds wrong in the pod, in words; empty when all is as ADD left it. */
+export function inspectPod(a: Attachment): string[] {
+  const problems: string[] = [];
+  let pod: Netlink;
+  try {
+    pod = openNetlink(a.netns);
+  } catch (error) {
+    return [`network namespace ${a.netns}: ${(error as Error).message}`];
+  }
+  try {
+    const link = pod.links().find((l) => l.name === a.ifname);
+    if (!link) return [`interface ${a.ifname} is missing`];
+    if (!link.up) problems.push(`interface ${a.ifname} is down`);
+    if (link.mac !== a.mac) problems.push(`interface ${a.ifname} has MAC ${link.mac} instead of ${a.mac}`);
+    const addresses = pod.addresses().filter((x) => x.dev === a.ifname).map((x) => x.cidr);
+    for (const ip of a.ips) if (!addresses.includes(hostCidr(ip))) problems.push(`address ${ip} is missing on ${a.ifname}`);
+    const routes = pod.routes();
+    for (const ip of a.ips) {
+      const dst = ip.includes(':') ? '::/0' : '0.0.0.0/0';
+      if (!routes.some((r) => r.dst === dst && r.dev === a.ifname)) problems.push(`default route ${dst} by ${a.ifname} is missing`);
+    }
+  } catch (error) {
+    if (!(error instanceof NetlinkError)) throw error;
+    problems.push(error.message);
+  } finally {
+    pod[Symbol.dispose]();
+  }
+  return problems;
+}

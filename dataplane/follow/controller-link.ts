@@ -1,0 +1,116 @@
+import { CA_CONFIGMAP, CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE } from '../../api/names.ts';
+import { emptyNodeConfig, type StreamEvent } from '../../api/nodeconfig.ts';
+import type { NodeReport } from '../../api/report.ts';
+import { applyEvent, diffConfig } from '../../core/compile.ts';
+import { core, KubeClient } from '../../lib/kube/client.ts';
+import type { KubeAccess } from '../../lib/kube/kubeconfig.ts';
+
+/** What the link tells the agent. Handlers must not throw. */
+export type LinkHandlers = {
+  /** Events that lead from the config before to the one now; a snapshot comes as its difference. */
+  readonly onEvents: (events: readonly StreamEvent[]) => void;
+  /** The whole of a revision has arrived. */
+  readonly onSync: (revision: number) => void;
+  readonly onTrouble: (message: string, error: unknown) => void;
+};
+
+export type LinkOptions = LinkHandlers & {
+  readonly client: KubeClient;
+  /** Shows who this agent is: a ServiceAccount token with our audience. */
+  readonly token: () => string;
+  /** The config as it is now; the link changes it. */
+  readonly config: ReturnType<typeof emptyNodeConfig>;
+  readonly signal: AbortSignal;
+  /** A stream without a line for this long is taken for dead; the controller pings every 5 s. */
+  readonly silenceMs?: number;
+};
+
+/** The stream from the leading controller, and the way back for reports. Finds the leader on its Lease, and refuses old ones. */
+export class ControllerLink {
+  readonly #o: LinkOptions;
+  #peer: KubeClient | undefined;
+  #epoch = 0;
+  #connected = false;
+
+  constructor(options: LinkOptions) {
+    this.#o = options;
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Follows until the signal fires. Every fault is told and followed by another attempt. */
+  async run(): Promise<void> {
+    const { signal } = this.#o;
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        await this.#follow(() => (failures = 0));
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#o.onTrouble('the stream from the controller ended, connecting again', error);
+      } finally {
+        this.#connected = false;
+        await this.#peer?.[Symbol.asyncDispose]();
+        this.#peer = undefined;
+      }
+      const pause = Math.min(100 * 2 ** failures, 5_000) * (0.5 + Math.random());
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, pause);
+        signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
+      });
+    }
+  }
+
+  /** Sends a report to the leader. Throws when there is no stream: the next one sends it again. */
+  async report(report: NodeReport): Promise<void> {
+    if (!this.#peer || !this.#connected) throw new Error('no controller');
+    await this.#peer.json('POST', '/v1/report', { body: report, timeoutMs: 10_000 }).catch((error: unknown) => {
+      // 204 has no body to parse: the client says so, and it is what we want.
+      if (!(error instanceof Error && error.message.endsWith('is not JSON'))) throw error;
+    });
+  }
+
+  async #follow(onLife: () => void): Promise<void> {
+    const lease = await this.#o.client.get({ group: 'coordination.k8s.io', version: 'v1', plural: 'leases' }, CONTROLLER_LEASE, SYSTEM_NAMESPACE);
+    const server = lease.metadata.annotations?.[LEADER_URL];
+    if (server === undefined) throw new Error(`lease ${CONTROLLER_LEASE} has no annotation ${LEADER_URL}`);
+    const ca = await this.#o.client.get(core('configmaps'), CA_CONFIGMAP, SYSTEM_NAMESPACE);
+    const access: KubeAccess = { server, ca: (ca['data'] as Record<string, string> | undefined)?.['ca.crt'] ?? '', token: this.#o.token };
+    this.#peer = new KubeClient(access);
+
+    const silence = this.#o.silenceMs ?? 20_000;
+    const cut = new AbortController();
+    let watchdog = setTimeout(() => cut.abort(), silence);
+    const next = emptyNodeConfig();
+    let inSnapshot = true;
+    let batch: StreamEvent[] = [];
+    try {
+      for await (const line of this.#peer.lines('/v1/config', { signal: AbortSignal.any([this.#o.signal, cut.signal]) })) {
+        clearTimeout(watchdog);
+        watchdog = setTimeout(() => cut.abort(), silence);
+        const event = JSON.parse(line) as StreamEvent;
+        if (event.type === 'hello') {
+          if (event.epoch < this.#epoch) throw new Error(`controller of epoch ${event.epoch} is an old leader: epoch ${this.#epoch} was seen`);
+          this.#epoch = event.epoch;
+        } else if (event.type === 'sync') {
+          if (inSnapshot) batch = diffConfig(this.#o.config, next);
+          inSnapshot = false;
+          this.#connected = true;
+          onLife();
+          for (const e of batch) applyEvent(this.#o.config, e);
+          this.#o.onEvents(batch);
+          batch = [];
+          this.#o.onSync(event.revision);
+        } else if (event.type !== 'ping') {
+          if (inSnapshot) applyEvent(next, event);
+          else batch.push(event);
+        }
+      }
+    } finally {
+      clearTimeout(watchdog);
+    }
+    throw new Error('the controller closed the stream');
+  }
+}
+

@@ -1,0 +1,203 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import pino from 'pino';
+import { AGENT_SOCKET } from '../api/cni.ts';
+import type { Assignment } from '../api/nodeconfig.ts';
+import type { NodeReport } from '../api/report.ts';
+import { assignPod } from '../core/cluster/assign.ts';
+import { readNamespace, readNetwork, readPod } from '../core/cluster/read.ts';
+import { core, KubeClient } from '../lib/kube/client.ts';
+import { isKube } from '../lib/kube/error.ts';
+import { loadAccess } from '../lib/kube/kubeconfig.ts';
+import { Runner } from '../lib/reconcile/runner.ts';
+import { Dataplane } from './apply/dataplane.ts';
+import { Attachments } from './attach/attachments.ts';
+import { Journal } from './attach/journal.ts';
+import { writeConflist } from './cniserver/conflist.ts';
+import { CniServer } from './cniserver/server.ts';
+import { ControllerLink } from './follow/controller-link.ts';
+import { loadConfig, saveConfig } from './follow/saved-config.ts';
+
+const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
+
+type Options = { node: string; kubeconfig?: string; token?: string; runDir: string; stateDir: string; cniConfDir: string; socket: string; addressRest: string };
+
+const program = new Command('bulkhead-agent')
+  .description('Attaches the pods of one node to their networks.')
+  .requiredOption('--node <name>', 'name of this node', process.env['NODE_NAME'])
+  .option('--kubeconfig <file>', 'how to reach the API server; default: the pod that this runs in')
+  .option('--token <file>', 'ServiceAccount token with audience bulkhead-controller', '/var/run/secrets/bulkhead/token')
+  .option('--run-dir <dir>', 'journal; must be a tmpfs', '/run/bulkhead')
+  .option('--state-dir <dir>', 'last good configuration; survives a reboot', '/var/lib/bulkhead')
+  .option('--cni-conf-dir <dir>', 'where the runtime looks for networks', '/etc/cni/net.d')
+  .option('--socket <file>', 'where the CNI plugin finds this agent', AGENT_SOCKET)
+  .option('--address-rest <seconds>', 'how long a released address is not given again', '30');
+
+async function main(o: Options): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
+  const savedPath = `${o.stateDir}/nodeconfig.json`;
+  const config = loadConfig(savedPath);
+  await using client = new KubeClient(loadAccess(o.kubeconfig));
+  using dataplane = new Dataplane({ config, nodeName: o.node });
+
+  let authoritative = false;
+  let revision = 0;
+  let realised = 0;
+  let faults = new Map<string, Error>();
+  const waiting = new Set<() => void>();
+  const started = Promise.withResolvers<void>();
+  let attachments: Attachments | undefined;
+
+  const link = new ControllerLink({
+    client,
+    token: () => readFileSync(o.token ?? '', 'utf8').trim(),
+    config,
+    signal: stop.signal,
+    onEvents: (events) => {
+      for (const e of events) dataplane.touched(e);
+    },
+    onSync: (r) => {
+      revision = r;
+      authoritative = true;
+      for (const wake of waiting) wake();
+      if (dataplane.self) started.resolve();
+      applier.request();
+      reporter.request();
+    },
+    onTrouble: (message, error) => log.warn({ err: brief(error) }, message),
+  });
+  await using applier = new Runner(
+    () => {
+      attachments?.prepare();
+      const now = revision;
+      const before = faults;
+      faults = dataplane.apply({ authoritative });
+      attachments?.cleanUp({ authoritative });
+      realised = now;
+      for (const [network, error] of faults) log.error({ network, err: error.message }, 'network could not be realised');
+      if (authoritative) saveConfig(savedPath, config);
+      if (before.size !== faults.size) reporter.request();
+      if (faults.size > 0) throw new Error(`${faults.size} network(s) could not be realised`);
+    },
+    { minIntervalMs: 30, retryMs: 500, maxIntervalMs: 10_000, onError: (error) => log.debug({ err: brief(error) }, 'apply') },
+  );
+  await using reporter = new Runner(() => link.report(reportOf(o.node, realised, attachments, faults)), {
+    minIntervalMs: 5,
+    maxIntervalMs: 15_000,
+    retryMs: 300,
+    maxRetryMs: 3_000,
+    onError: (error) => log.debug({ err: brief(error) }, 'report'),
+  });
+  const following = link.run();
+
+  // A running kernel enforces already. A moment's patience for the controller spares it a pass over an old picture.
+  const patience = setTimeout(() => dataplane.self && started.resolve(), 3_000);
+  await Promise.race([started.promise, new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))]);
+  clearTimeout(patience);
+  const { self } = dataplane;
+  if (stop.signal.aborted || !self) return;
+
+  attachments = new Attachments(
+    {
+      config,
+      dataplane,
+      journal: new Journal(`${o.runDir}/journal.ndjson`),
+      lookUpPod: (namespace, name, uid) => lookUpPod(client, namespace, name, uid),
+      nextConfig: (ms) => nextConfig(waiting, ms),
+      onChange: () => reporter.request(),
+      onGarbage: () => applier.request(),
+      now: Date.now,
+    },
+    { podCIDRs: self.podCIDRs, restMs: Number(o.addressRest) * 1000 },
+  );
+  attachments.restore();
+  dataplane.resync();
+  // Pods may be on networks that only the journal remembers: their instances are opened before anything is judged missing.
+  for (const network of new Set([...attachments.all].map((a) => a.network))) {
+    try {
+      dataplane.open(network);
+    } catch (error) {
+      log.warn({ network, err: brief(error) }, 'instance cannot be opened yet');
+    }
+  }
+  for (const a of attachments.dropVanished()) log.info({ pod: `${a.namespace}/${a.pod}`, ips: a.ips }, 'released: its interface is gone');
+  applier.start().request();
+  reporter.start().request();
+  await using server = await CniServer.listen(
+    o.socket,
+    attachments,
+    () => (dataplane.self ? undefined : 'the controller has not described this node yet'),
+    (request, ms, error) => {
+      const { K8S_POD_NAMESPACE: namespace = '', K8S_POD_NAME: pod = '' } = request.args;
+      const fields = { verb: request.verb, pod: `${namespace}/${pod}`, ms: Number(ms.toFixed(2)), ...(error === undefined ? {} : { err: brief(error) }) };
+      if (error === undefined) log.info(fields, 'cni');
+      else log.warn(fields, 'cni refused');
+    },
+  );
+  writeConflist(o.cniConfDir, o.socket);
+  log.info({ node: o.node, socket: o.socket, authoritative }, 'serving');
+  const audit = setInterval(() => {
+    dataplane.resync();
+    applier.request();
+  }, 30_000);
+
+  await new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()));
+  clearInterval(audit);
+  void server;
+  await following;
+  // The kernel's state stays: pods go on while the agent is replaced.
+}
+
+/** What the API says of a pod that the controller has not told of: the rule is the same, core's. */
+async function lookUpPod(client: KubeClient, namespace: string, name: string, uid: string): Promise<Assignment | undefined> {
+  try {
+    const pod = readPod(await client.get(core('pods'), name, namespace, { timeoutMs: 2_000 }));
+    if (uid !== '' && pod.uid !== uid) return undefined;
+    const ns = readNamespace(await client.get(core('namespaces'), namespace, undefined, { timeoutMs: 2_000 }));
+    const networks = await client.list({ group: 'bulkhead.dev', version: 'v1alpha1', plural: 'virtualnetworks' });
+    return assignPod(
+      { namespaces: new Map([[namespace, ns]]), networks: new Map(networks.items.map((o) => [`${o.metadata.namespace}/${o.metadata.name}`, readNetwork(o)])), attached: new Map() },
+      pod,
+    );
+  } catch (error) {
+    if (isKube(error, 'NotFound')) return undefined;
+    log.debug({ err: brief(error) }, 'look up pod');
+    return undefined;
+  }
+}
+
+function nextConfig(waiting: Set<() => void>, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = (): void => {
+      clearTimeout(timer);
+      waiting.delete(wake);
+      resolve();
+    };
+    const timer = setTimeout(wake, ms);
+    waiting.add(wake);
+  });
+}
+
+function reportOf(node: string, revision: number, attachments: Attachments | undefined, faults: ReadonlyMap<string, Error>): NodeReport {
+  return {
+    node,
+    revision,
+    blocks: (attachments?.blocks ?? []).map(({ cidr, network, used, free }) => ({ cidr, network, used, free })),
+    endpoints: [...(attachments?.all ?? [])].map((a) => ({ namespace: a.namespace, pod: a.pod, uid: a.uid, network: a.network, ips: [...a.ips] })),
+    faults: [...faults].map(([network, error]) => ({ network, message: error.message })),
+  };
+}
+
+const brief = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+program.action(async (options: Options) => {
+  try {
+    await main(options);
+    process.exit(0);
+  } catch (error) {
+    log.fatal({ err: error }, 'agent failed');
+    process.exit(1);
+  }
+});
+await program.parseAsync();

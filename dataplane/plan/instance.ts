@@ -1,0 +1,220 @@
+import type { NetworkItem, NodeItem } from '../../api/nodeconfig.ts';
+import type { NftObject } from '../../lib/nft/program.ts';
+import { type DesiredLink, element, type Fragment } from './fragment.ts';
+import {
+  ALLOWED_MARK,
+  addrType,
+  errorSource,
+  FAMILIES,
+  GATEWAY,
+  ipWord,
+  nodeAddress,
+  podCidrOf,
+  probeSource,
+  UPLINK_DEV,
+  UPLINK_HOP,
+  UPLINK_MAC,
+  uplinkName,
+  VXLAN_DEV,
+  VXLAN_PORT,
+  vtepMac,
+} from './names.ts';
+
+/** The base of a network's instance on this node: everything but pods, remote blocks and Services. */
+export function planInstance(network: NetworkItem, self: NodeItem, mtu: number): Fragment {
+  const links: DesiredLink[] = [
+    { name: VXLAN_DEV, mac: vtepMac(self.underlay), mtu, make: { kind: 'vxlan', vni: network.vni, local: self.underlay, port: VXLAN_PORT } },
+    { name: UPLINK_DEV, mac: UPLINK_MAC.instance, mtu, make: { kind: 'uplink', rootName: uplinkName(network.vni), rootMac: UPLINK_MAC.root } },
+  ];
+  const families = FAMILIES.filter((f) => podCidrOf(self, f) !== undefined);
+  return {
+    links,
+    // Source of this instance's own ICMP errors, and of a pod that talks to itself through its Service.
+    addresses: [
+      { dev: 'lo', cidr: `${GATEWAY[4]}/32`, scope: 'link' },
+      ...self.podCIDRs.filter((c) => c.includes(':')).map((c) => ({ dev: 'lo', cidr: `${errorSource(c)}/128`, scope: 'global' }) as const),
+    ],
+    routes: families.map((f) => ({ dst: f === 4 ? '0.0.0.0/0' : '::/0', type: 'unicast', dev: UPLINK_DEV, via: UPLINK_HOP[f], onlink: true })),
+    neighbours: families.map((f) => ({ dev: UPLINK_DEV, ip: UPLINK_HOP[f], mac: UPLINK_MAC.root })),
+    nft: instanceTable(network.egress),
+    sysctls: INSTANCE_SYSCTLS,
+  };
+}
+
+/** What the root needs for one instance: the other end of its uplink. */
+export function planUplink(vni: number, self: NodeItem, mtu: number): Fragment {
+  const name = uplinkName(vni);
+  return {
+    links: [{ name, mac: UPLINK_MAC.root, mtu, make: { kind: 'elsewhere' } }],
+    // Numbered with the node's own address: masquerade takes the out device's address, or some other global one.
+    addresses: self.podCIDRs.map((c) => ({ dev: name, cidr: `${nodeAddress(c)}/${c.includes(':') ? 128 : 32}`, scope: 'global' })),
+    // Loose: ICMP errors of an instance come from an address that no route leads to. Forgery is stopped at the pod.
+    sysctls: { [`net/ipv4/conf/${name}/rp_filter`]: '2' },
+    neighbours: self.podCIDRs.map((c) => ({ dev: name, ip: UPLINK_HOP[c.includes(':') ? 6 : 4], mac: UPLINK_MAC.instance })),
+  };
+}
+
+/** A block of this node that an instance's pods have addresses from: seen from the instance, and from the root. */
+export function planLocalBlock(cidr: string, { vni, egress }: Pick<NetworkItem, 'vni' | 'egress'>, self: NodeItem): { readonly instance: Fragment; readonly root: Fragment } {
+  const family = cidr.includes(':') ? 6 : 4;
+  const podCIDR = podCidrOf(self, family);
+  return {
+    // An address that no pod has fails at once, and never loops between instance and root.
+    instance: { routes: [{ dst: cidr, type: 'unreachable', metric: 4000 }] },
+    root: {
+      routes: [
+        {
+          dst: cidr,
+          type: 'unicast',
+          dev: uplinkName(vni),
+          via: UPLINK_HOP[family],
+          onlink: true,
+          ...(podCIDR === undefined ? {} : { src: probeSource(podCIDR) }),
+        },
+      ],
+      // Routed: the pod's own address leaves the node.
+      nft: egress === 'Routed' ? [element(`routed${family}`, cidr)] : [],
+    },
+  };
+}
+
+/** Who counts as what in the gates: the node's own processes, nodes that masquerade, everything inside the cluster. */
+export function planGateSets(self: NodeItem, nodes: Iterable<NodeItem>, clusterRanges: readonly string[], podRanges: readonly string[]): Fragment {
+  const nft: NftObject[] = [];
+  for (const cidr of self.podCIDRs) nft.push(element(`probe${cidr.includes(':') ? 6 : 4}`, probeSource(cidr)));
+  for (const node of nodes) {
+    for (const cidr of node.podCIDRs) nft.push(element(`node${cidr.includes(':') ? 6 : 4}`, nodeAddress(cidr)));
+    for (const address of node.addresses) nft.push(element(`cluster${address.includes(':') ? 6 : 4}`, address));
+  }
+  for (const range of clusterRanges) nft.push(element(`cluster${range.includes(':') ? 6 : 4}`, range));
+  for (const range of podRanges) nft.push(element(`pods${range.includes(':') ? 6 : 4}`, range));
+  return { nft };
+}
+
+/**
+ * Switches of an instance's namespace. `rp_filter` is the larger of "all" and the device's own, so "all" stays 0.
+ * ICMP errors are not rate limited: they only go to this network's own pods, and they are how isolation answers.
+ */
+const INSTANCE_SYSCTLS = {
+  'net/ipv4/ip_forward': '1',
+  'net/ipv4/conf/all/rp_filter': '0',
+  'net/ipv4/conf/default/rp_filter': '1',
+  'net/ipv4/conf/all/send_redirects': '0',
+  'net/ipv4/conf/default/send_redirects': '0',
+  'net/ipv4/conf/all/accept_redirects': '0',
+  'net/ipv4/icmp_ratemask': '0',
+  'net/ipv6/conf/all/forwarding': '1',
+  'net/ipv6/conf/default/forwarding': '1',
+  'net/ipv6/conf/all/accept_ra': '0',
+  'net/ipv6/conf/default/accept_ra': '0',
+  'net/ipv6/conf/default/accept_dad': '0',
+  'net/ipv6/conf/default/addr_gen_mode': '1',
+  'net/ipv6/conf/all/accept_redirects': '0',
+  'net/ipv6/icmp/ratemask': '2-127',
+  'net/netfilter/nf_conntrack_tcp_loose': '0',
+} as const;
+
+function instanceTable(egress: NetworkItem['egress']): NftObject[] {
+  return [...FAMILIES.flatMap(familySets), ...VERDICT_MAPS, ...chains(egress), ...UPLINK_ELEMENTS];
+}
+
+function familySets(family: 4 | 6): NftObject[] {
+  const addr = addrType(family);
+  const set = (name: string, type: string, flags?: readonly string[]): NftObject => ({ kind: 'set', name: `${name}${family}`, type, ...(flags ? { flags } : {}) });
+  return [
+    set('src', `ifname . ${addr}`),
+    set('probe', addr),
+    set('node', addr),
+    set('pods', addr, ['interval']),
+    set('cluster', addr, ['interval']),
+    set('exposed', `${addr} . inet_proto . inet_service`),
+    set('hairpin', `${addr} . ${addr}`),
+    { kind: 'set', name: `svc${family}`, type: `${addr} . inet_proto . inet_service`, to: 'verdict' },
+  ];
+}
+
+const VERDICT_MAPS: NftObject[] = [
+  { kind: 'set', name: 'ep_from', type: 'ifname', to: 'verdict' },
+  { kind: 'set', name: 'ep_to', type: 'ifname', to: 'verdict' },
+];
+
+const UPLINK_ELEMENTS: NftObject[] = [
+  element('ep_from', `"${UPLINK_DEV}"`, 'goto gate_in'),
+  element('ep_from', `"${VXLAN_DEV}"`, 'goto from_net'),
+  element('ep_to', `"${UPLINK_DEV}"`, 'goto gate_out'),
+  element('ep_to', `"${VXLAN_DEV}"`, 'accept'),
+];
+
+function chains(egress: NetworkItem['egress']): NftObject[] {
+  const both = (rule: (ip: string, family: 4 | 6) => string): string[] => FAMILIES.map((f) => rule(ipWord(f), f));
+  const frontend = (ip: string): string => `${ip} daddr . meta l4proto . th dport`;
+  return [
+    {
+      kind: 'chain',
+      name: 'raw_pre',
+      hook: { type: 'filter', hook: 'prerouting', priority: 'raw', policy: 'drop' },
+      rules: [
+        `iifname { "lo", "${UPLINK_DEV}", "${VXLAN_DEV}" } accept`,
+        ...both((ip, f) => `iifname . ${ip} saddr @src${f} accept`),
+      ],
+    },
+    {
+      kind: 'chain',
+      name: 'nat_pre',
+      hook: { type: 'nat', hook: 'prerouting', priority: 'dstnat', policy: 'accept' },
+      rules: both((ip, f) => `iifname "bhp*" ${frontend(ip)} vmap @svc${f}`),
+    },
+    {
+      kind: 'chain',
+      name: 'forward',
+      hook: { type: 'filter', hook: 'forward', priority: 'filter', policy: 'drop' },
+      rules: ['ct state established,related accept', 'ct state invalid drop', 'iifname vmap @ep_from'],
+    },
+    { kind: 'chain', name: 'eg_any', rules: ['goto to'] },
+    { kind: 'chain', name: 'in_any', rules: ['accept'] },
+    { kind: 'chain', name: 'to', rules: ['oifname vmap @ep_to'] },
+    { kind: 'chain', name: 'from_net', rules: [`oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`, 'goto to'] },
+    {
+      kind: 'chain',
+      name: 'gate_in',
+      rules: [
+        `oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`,
+        ...both((ip, f) => `${ip} saddr @probe${f} goto to`),
+        ...both((ip, f) => `${ip} saddr @node${f} ${frontend(ip)} @exposed${f} goto to`),
+        ...both((ip, f) => `${ip} saddr @pods${f} goto deny`),
+        ...both((ip, f) => `${frontend(ip)} @exposed${f} goto to`),
+      ],
+    },
+    {
+      kind: 'chain',
+      name: 'gate_out',
+      rules: [
+        `ct mark ${ALLOWED_MARK} accept`,
+        ...both((ip, f) => `${ip} daddr @cluster${f} goto deny`),
+        egress === 'None' ? 'goto deny' : 'accept',
+      ],
+    },
+    // Isolation answers at once; a silent drop would look like a slow network.
+    { kind: 'chain', name: 'deny', rules: ['meta l4proto tcp reject with tcp reset', 'reject with icmpx admin-prohibited'] },
+    {
+      kind: 'chain',
+      name: 'input',
+      hook: { type: 'filter', hook: 'input', priority: 'filter', policy: 'drop' },
+      rules: [
+        'ct state established,related accept',
+        'iifname "lo" accept',
+        'iifname "bhp*" icmp type echo-request limit rate 100/second accept',
+        'iifname "bhp*" icmpv6 type echo-request limit rate 100/second accept',
+        'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept',
+        'iifname "bhp*" goto deny',
+      ],
+    },
+    {
+      kind: 'chain',
+      name: 'nat_post',
+      hook: { type: 'nat', hook: 'postrouting', priority: 'srcnat', policy: 'accept' },
+      rules: both((ip, f) => `${ip} saddr . ${ip} daddr @hairpin${f} snat ${ip} to ${GATEWAY[f]}`),
+    },
+  ];
+}
+

@@ -1,0 +1,66 @@
+import type { NodeItem } from '../../api/nodeconfig.ts';
+import { familyOf, ipToBytes, mustIp } from '../../lib/ip/address.ts';
+import { formatIp } from '../../lib/ip/address.ts';
+import { mustPrefix, nth } from '../../lib/ip/prefix.ts';
+
+/** Names and constants of the data plane. One prefix per role, since rules match `bhp*` and `bhu*`. */
+
+/** Our table, in every namespace. */
+export const TABLE = 'inet bulkhead';
+/** ARP is dropped wholesale: every neighbour is permanent. */
+export const ARP_TABLE = 'arp bulkhead';
+
+export const VXLAN_DEV = 'vx0';
+export const UPLINK_DEV = 'up0';
+export const OVERLAY_DEV = 'bh0';
+export const POD_PREFIX = 'bhp';
+export const UPLINK_PREFIX = 'bhu';
+/** At most 3 + 8 characters: a VNI has 24 bits. */
+export const uplinkName = (vni: number): string => `${UPLINK_PREFIX}${vni}`;
+/** Under /run/netns, so that `ip netns` shows it. */
+export const netnsName = (vni: number): string => `bh-${vni}`;
+
+/** The gateway that every pod sees. Not an address of any real link. */
+export const GATEWAY = { 4: '169.254.1.1', 6: 'fe80::1' } as const;
+/** The other end of an uplink, seen from either side. */
+export const UPLINK_HOP = { 4: '169.254.1.2', 6: 'fe80::2' } as const;
+/** MAC of the node's end of every pod link: constant, so a pod's neighbour entry never goes stale. */
+export const GATEWAY_MAC = '02:62:68:00:00:01';
+export const UPLINK_MAC = { instance: '02:62:68:00:00:02', root: '02:62:68:00:00:03' } as const;
+
+export const VXLAN_PORT = 4789;
+/** Outer Ethernet, IP, UDP, VXLAN headers. */
+export const VXLAN_OVERHEAD = { 4: 50, 6: 70 } as const;
+
+/** Conntrack mark of connections to Services of the allow list: the gate lets out what carries it. */
+export const ALLOWED_MARK = '0x62680001';
+
+/** MAC of a node's VXLAN ends, from its underlay address: the far end needs no lookup. */
+export function vtepMac(underlay: string): string {
+  const bytes = ipToBytes(mustIp(underlay));
+  // IPv4 fits as it is. Of IPv6 the last four bytes tell hosts of a subnet apart, and all bytes are folded in.
+  const tail = bytes.length === 4 ? [...bytes] : [0, 1, 2, 3].map((i) => [0, 4, 8, 12].reduce((x, o) => x ^ (bytes[o + i] ?? 0), 0));
+  return [0x0e, bytes.length === 4 ? 0x04 : 0x06, ...tail].map((b) => b.toString(16).padStart(2, '0')).join(':');
+}
+
+/** Address `.0` of a node's pod CIDR: what the node masquerades to towards pods, and its next hop inside overlays. */
+export const nodeAddress = (podCIDR: string): string => formatIp(nth(mustPrefix(podCIDR), 0));
+
+/** Address `.1` of a node's pod CIDR: source of this node's own processes towards its own pods. */
+export const probeSource = (podCIDR: string): string => formatIp(nth(mustPrefix(podCIDR), 1));
+
+/**
+ * Address `::2` of a node's IPv6 pod CIDR: source of ICMPv6 errors that an instance sends out by its uplink. A link-local one
+ * would not be forwarded. In IPv4 the kernel has 192.0.0.8 for hosts without an address (RFC 7600).
+ */
+export const errorSource = (podCIDR: string): string => formatIp(nth(mustPrefix(podCIDR), 2));
+
+/** The node's pod CIDR of a family, if it has one. */
+export const podCidrOf = (node: Pick<NodeItem, 'podCIDRs'>, family: 4 | 6): string | undefined => node.podCIDRs.find((c) => familyOf(c) === family);
+
+/** "4" or "6" behind the name of each pair of sets. */
+export const FAMILIES = [4, 6] as const;
+/** nft's word for the header of a family. */
+export const ipWord = (family: 4 | 6): string => (family === 4 ? 'ip' : 'ip6');
+/** nft's word for an address type. */
+export const addrType = (family: 4 | 6): string => (family === 4 ? 'ipv4_addr' : 'ipv6_addr');

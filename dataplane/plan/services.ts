@@ -1,0 +1,45 @@
+import type { ServiceItem } from '../../api/nodeconfig.ts';
+import { familyOf } from '../../lib/ip/address.ts';
+import type { NftObject } from '../../lib/nft/program.ts';
+import { frontendKey, type NatPort, serviceChain, serviceChains } from '../../lib/servicenat/service-chains.ts';
+import { element, type Fragment } from './fragment.ts';
+import { ALLOWED_MARK } from './names.ts';
+
+/**
+ * A Service in an instance's own service map. One of the flat network (allow list) marks its connections, and only these
+ * pass the gate: dialling a backend directly does not.
+ */
+export function planService(service: ServiceItem, { node, allowed }: { readonly node: string; readonly allowed: boolean }): Fragment {
+  const nft: NftObject[] = [];
+  for (const port of service.ports) {
+    const protocol = port.protocol.toLowerCase() as NatPort['protocol'];
+    for (const clusterIP of service.clusterIPs) {
+      const family = familyOf(clusterIP);
+      const backends = port.backends
+        .filter((b) => familyOf(b.ip) === family && (service.internalTrafficPolicy === 'Cluster' || b.node === node))
+        .map(({ ip, port: p }) => ({ ip, port: p }));
+      const nat: NatPort = {
+        id: `${service.namespace}/${service.name}/${protocol}/${port.port}`,
+        family,
+        protocol,
+        backends,
+        ...(service.affinitySeconds === undefined ? {} : { affinitySeconds: service.affinitySeconds }),
+        ...(allowed ? { before: [`ct mark set ${ALLOWED_MARK}`] } : {}),
+      };
+      const chains = serviceChains(nat);
+      if (chains.length === 0) continue; // the gate rejects the cluster IP itself
+      nft.push(...chains, element(`svc${family}`, frontendKey(clusterIP, protocol, port.port), `goto ${serviceChain(nat)}`));
+    }
+    if (service.exposed && !allowed) nft.push(...frontends('exposed', port));
+  }
+  return { nft };
+}
+
+/** Backends of an allow-listed Service that may be the node itself: the API server, as a rule. */
+export function planHostBackends(service: ServiceItem): Fragment {
+  return { nft: service.ports.flatMap((port) => frontends('hostbackend', port)) };
+}
+
+function frontends(set: string, port: ServiceItem['ports'][number]): NftObject[] {
+  return port.backends.map((b) => element(`${set}${familyOf(b.ip)}`, frontendKey(b.ip, port.protocol.toLowerCase() as NatPort['protocol'], b.port)));
+}

@@ -1,0 +1,71 @@
+import { Ajv, type ValidateFunction } from 'ajv';
+import ajvFormats from 'ajv-formats';
+import { invalid } from './error.ts';
+import { crdColumn } from './columns.ts';
+import { arr, at, type Json, obj, str, strs } from './path.ts';
+import type { ResourceType } from './resources.ts';
+
+/**
+ * Custom resources: a CustomResourceDefinition becomes a served resource. Objects are checked against its structural
+ * schema and get its defaults. CEL rules are not evaluated here; the programs behind a kind check again anyway.
+ */
+export function typesOf(crd: Json): ResourceType[] {
+  const names = obj(at(crd, 'spec', 'names'));
+  return arr(at(crd, 'spec', 'versions'))
+    .filter((v) => v['served'] === true)
+    .map((v) => ({
+      group: str(at(crd, 'spec', 'group')),
+      version: str(v['name']),
+      kind: str(names['kind']),
+      plural: str(names['plural']),
+      singular: str(names['singular']),
+      shortNames: strs(names['shortNames']),
+      categories: strs(names['categories']),
+      namespaced: at(crd, 'spec', 'scope') === 'Namespaced',
+      status: at(v, 'subresources', 'status') !== undefined,
+      columns: arr(v['additionalPrinterColumns']).map(crdColumn),
+      schema: obj(at(v, 'schema', 'openAPIV3Schema')),
+    }));
+}
+
+/** Checks an object of a custom resource and fills in defaults. Unknown fields are refused, with their path. */
+export function checkCustom(type: ResourceType, object: Json): Json {
+  if (!type.schema) return object;
+  let validate = validators.get(type.schema);
+  if (!validate) {
+    validate = ajv.compile(closed(withoutMeta(type.schema as Json)));
+    validators.set(type.schema, validate);
+  }
+  const { metadata, apiVersion, kind, ...rest } = structuredClone(object) as Record<string, unknown>;
+  if (!validate(rest)) {
+    const problems = (validate.errors ?? []).map((e) => {
+      const field = e.instancePath.slice(1).replaceAll(/\/(\d+)/g, '[$1]').replaceAll('/', '.');
+      const extra = e.keyword === 'additionalProperties' ? `unknown field "${String((e.params as { additionalProperty?: string }).additionalProperty)}"` : undefined;
+      const allowed = e.keyword === 'enum' ? `must be one of ${((e.params as { allowedValues?: unknown[] }).allowedValues ?? []).map((v) => JSON.stringify(v)).join(', ')}` : undefined;
+      return { field: field === '' ? 'spec' : field, message: extra ?? allowed ?? e.message ?? 'is invalid' };
+    });
+    throw invalid(`${type.kind}.${type.group}`, str(at(object, 'metadata', 'name')), problems);
+  }
+  return { apiVersion, kind, metadata, ...rest };
+}
+
+const ajv = new Ajv({ allErrors: true, useDefaults: true, strict: false });
+ajvFormats.default(ajv);
+const validators = new Map<object, ValidateFunction>();
+
+function withoutMeta(schema: Json): Json {
+  const { apiVersion: _a, kind: _k, metadata: _m, ...properties } = obj(schema['properties']);
+  return { ...schema, properties };
+}
+
+/** The same schema, with objects that have named properties closed to others: as strict field validation does. */
+function closed(schema: Json): Json {
+  const properties = obj(schema['properties']);
+  const result: Record<string, unknown> = { ...schema };
+  if (Object.keys(properties).length > 0) {
+    result['properties'] = Object.fromEntries(Object.entries(properties).map(([k, v]) => [k, closed(obj(v))]));
+    result['additionalProperties'] = false;
+  }
+  if (schema['items'] !== undefined) result['items'] = closed(obj(schema['items']));
+  return result;
+}

@@ -1,0 +1,173 @@
+import { admit, type AdmitOptions } from './admit.ts';
+import { checkCustom, typesOf } from './crd.ts';
+import { ApiError, badRequest, conflict } from './error.ts';
+import { applyPatch } from './patch.ts';
+import { arr, at, isObject, type Json, obj, str } from './path.ts';
+import { Resources, type ResourceType } from './resources.ts';
+import { fieldSelector, labelSelector } from './select.ts';
+import { type Meta, resourceName, Store, type StoredObject, timestamp } from './store.ts';
+
+/** Where an operation is aimed. */
+export type Ref = { readonly type: ResourceType; readonly namespace?: string; readonly name: string };
+
+export type DeleteOptions = { readonly gracePeriodSeconds?: number; readonly propagationPolicy?: string; readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string } };
+
+/** What the API does, apart from HTTP. Controllers of the lab use it directly. */
+export class Operations {
+  readonly store = new Store();
+  readonly resources = new Resources();
+  readonly #options: AdmitOptions;
+
+  constructor(options: AdmitOptions) {
+    this.#options = options;
+  }
+
+  create(type: ResourceType, namespace: string | undefined, body: Json, { dryRun = false } = {}): StoredObject {
+    const object = this.#inPlace(type, namespace, body);
+    if (type.namespaced) this.#mustHaveNamespace(type, str(at(object, 'metadata', 'namespace')));
+    const { resourceVersion: _r, uid: _u, creationTimestamp: _c, deletionTimestamp: _d, managedFields: _m, ...metadata } = obj(object['metadata']);
+    const { status: _s, ...withoutStatus } = object;
+    const admitted = this.#admit(type, { ...(type.status ? withoutStatus : object), metadata }, undefined);
+    const name = str(metadata['name']);
+    if (name !== '' && this.store.get(type, type.namespaced ? str(metadata['namespace']) : undefined, name)) throw new ApiError(409, 'AlreadyExists', `${resourceName(type)} "${name}" already exists`);
+    if (dryRun) return { ...admitted, metadata: { uid: '', resourceVersion: '', creationTimestamp: timestamp(), ...metadata } } as unknown as StoredObject;
+    const created = this.store.create(type, admitted as Json & { metadata: object });
+    this.#afterWrite(type, created);
+    return created;
+  }
+
+  update(ref: Ref, body: Json, { subresource = '', dryRun = false }: { subresource?: string; dryRun?: boolean } = {}): StoredObject {
+    const before = this.store.must(ref.type, ref.namespace, ref.name);
+    if (subresource === 'scale') return this.#scaled(ref, before, body, dryRun);
+    const sent = this.#inPlace(ref.type, ref.namespace, body);
+    if (str(at(sent, 'metadata', 'name')) !== ref.name) throw badRequest(`the name of the object (${str(at(sent, 'metadata', 'name'))}) does not match the name on the URL (${ref.name})`);
+    const version = str(at(sent, 'metadata', 'resourceVersion'));
+    if (version !== '' && version !== before.metadata.resourceVersion) throw conflict(resourceName(ref.type), ref.name);
+    const next = merge(ref.type, before, sent, subresource);
+    const admitted = (subresource === 'status' ? next : this.#admit(ref.type, next, before)) as StoredObject;
+    if (dryRun) return admitted;
+    const updated = this.store.update(ref.type, admitted);
+    this.#afterWrite(ref.type, updated);
+    return updated;
+  }
+
+  patch(ref: Ref, contentType: string, patch: unknown, options: { subresource?: string; dryRun?: boolean } = {}): { readonly object: StoredObject; readonly created: boolean } {
+    const before = this.store.get(ref.type, ref.namespace, ref.name);
+    if (!before && contentType.startsWith('application/apply-patch') && isObject(patch)) {
+      return { object: this.create(ref.type, ref.namespace, patch, options), created: true };
+    }
+    const current = this.store.must(ref.type, ref.namespace, ref.name);
+    const target = options.subresource === 'scale' ? scaleOf(current) : current;
+    const patched = applyPatch(contentType, target, patch);
+    return { object: this.update(ref, patched, options), created: false };
+  }
+
+  /** The object as it is afterwards: gone, or waiting for its finalizers, its kubelet. */
+  delete(ref: Ref, options: DeleteOptions = {}, { dryRun = false } = {}): StoredObject {
+    const { type } = ref;
+    const before = this.store.must(type, ref.namespace, ref.name);
+    const { uid, resourceVersion } = options.preconditions ?? {};
+    if ((uid !== undefined && uid !== before.metadata.uid) || (resourceVersion !== undefined && resourceVersion !== before.metadata.resourceVersion)) throw conflict(resourceName(type), ref.name);
+    if (dryRun) return before;
+    const running = type.kind === 'Pod' && str(at(before, 'spec', 'nodeName')) !== '' && !['Succeeded', 'Failed'].includes(str(at(before, 'status', 'phase')));
+    const grace = options.gracePeriodSeconds ?? (running ? Number(at(before, 'spec', 'terminationGracePeriodSeconds') ?? 30) : 0);
+    const waits = (before.metadata.finalizers ?? []).length > 0 || (running && grace > 0) || type.kind === 'Namespace';
+    if (options.propagationPolicy === 'Orphan') this.#orphan(before);
+    if (!waits) {
+      const removed = this.store.remove(type, before);
+      this.#afterRemove(type, removed);
+      return removed;
+    }
+    const metadata: Meta = {
+      ...before.metadata,
+      deletionTimestamp: before.metadata.deletionTimestamp ?? timestamp(Date.now() + grace * 1000),
+      deletionGracePeriodSeconds: grace,
+      ...(type.kind === 'Namespace' ? { finalizers: before.metadata.deletionTimestamp === undefined ? [...(before.metadata.finalizers ?? []), 'kubernetes'] : (before.metadata.finalizers ?? []) } : {}),
+    };
+    return this.store.update(type, { ...before, metadata, ...(type.kind === 'Namespace' ? { status: { phase: 'Terminating' } } : {}) });
+  }
+
+  list(type: ResourceType, namespace: string | undefined, query: Readonly<Record<string, string | undefined>>): StoredObject[] {
+    const labels = labelSelector(query['labelSelector']);
+    const fields = fieldSelector(query['fieldSelector']);
+    return this.store.list(type, namespace).filter((o) => labels(o.metadata.labels ?? {}) && fields(o));
+  }
+
+  #admit(type: ResourceType, object: Json, before: Json | undefined): Json {
+    const checked = checkCustom(type, object);
+    return admit(type, checked, before, { store: this.store, resources: this.resources, ...this.#options });
+  }
+
+  #inPlace(type: ResourceType, namespace: string | undefined, body: Json): Json {
+    if (!isObject(body)) throw badRequest('the body is not an object');
+    if (body['kind'] !== undefined && body['kind'] !== type.kind) throw badRequest(`the object is a ${str(body['kind'])}, and this path is for ${type.kind}`);
+    const metadata = obj(body['metadata']);
+    const own = metadata['namespace'];
+    if (!type.namespaced) return { ...body, metadata: { ...metadata, namespace: undefined } };
+    if (namespace !== undefined && own !== undefined && own !== namespace) throw badRequest(`the namespace of the object (${str(own)}) does not match the namespace on the request (${namespace})`);
+    return { ...body, metadata: { ...metadata, namespace: namespace ?? own ?? 'default' } };
+  }
+
+  #mustHaveNamespace(type: ResourceType, namespace: string): void {
+    const found = this.store.must(this.resources.kind('Namespace', ''), undefined, namespace);
+    if (found.metadata.deletionTimestamp !== undefined && type.kind !== 'Event') {
+      throw new ApiError(403, 'Forbidden', `unable to create new content in namespace ${namespace} because it is being terminated`);
+    }
+  }
+
+  #scaled(ref: Ref, before: StoredObject, body: Json, dryRun: boolean): StoredObject {
+    const replicas = at(body, 'spec', 'replicas');
+    if (!Number.isInteger(replicas) || Number(replicas) < 0) throw badRequest(`spec.replicas: ${JSON.stringify(replicas)} is no number of replicas`);
+    const next = { ...before, spec: { ...obj(before['spec']), replicas } };
+    return scaleOf(dryRun ? next : this.store.update(ref.type, next));
+  }
+
+  #orphan(owner: StoredObject): void {
+    for (const type of this.resources) {
+      for (const o of [...this.store.all(type)]) {
+        const rest = o.metadata.ownerReferences?.filter((r) => r.uid !== owner.metadata.uid);
+        if (rest && rest.length !== o.metadata.ownerReferences?.length) this.store.update(type, { ...o, metadata: { ...o.metadata, ownerReferences: rest } });
+      }
+    }
+  }
+
+  #afterWrite(type: ResourceType, object: StoredObject): void {
+    if (type.kind !== 'CustomResourceDefinition') return;
+    for (const t of typesOf(object)) this.resources.add(t);
+    const established = arr(at(object, 'status', 'conditions')).some((c) => c['type'] === 'Established');
+    if (established) return;
+    const conditions = ['NamesAccepted', 'Established'].map((c) => ({ type: c, status: 'True', reason: 'InitialNamesAccepted', message: '', lastTransitionTime: timestamp() }));
+    this.store.update(type, { ...object, status: { conditions, acceptedNames: at(object, 'spec', 'names'), storedVersions: [] } });
+  }
+
+  #afterRemove(type: ResourceType, object: StoredObject): void {
+    if (type.kind !== 'CustomResourceDefinition') return;
+    for (const t of typesOf(object)) {
+      for (const o of [...this.store.all(t)]) this.store.remove(t, o);
+      this.resources.remove(t);
+    }
+  }
+}
+
+/** The Scale of a Deployment, ReplicaSet or StatefulSet. */
+export function scaleOf(o: StoredObject): StoredObject {
+  const { name, namespace, uid, resourceVersion, creationTimestamp } = o.metadata;
+  const labels = Object.entries(obj(at(o, 'spec', 'selector', 'matchLabels'))).map(([k, v]) => `${k}=${str(v)}`);
+  return {
+    apiVersion: 'autoscaling/v1',
+    kind: 'Scale',
+    metadata: { name, uid, resourceVersion, creationTimestamp, ...(namespace === undefined ? {} : { namespace }) },
+    spec: { replicas: at(o, 'spec', 'replicas') },
+    status: { replicas: Number(at(o, 'status', 'replicas') ?? 0), selector: labels.join(',') },
+  };
+}
+
+/** What a write may change: the status subresource only the status, the object itself everything else. */
+function merge(type: ResourceType, before: StoredObject, sent: Json, subresource: string): Json {
+  if (subresource === 'status') return { ...before, status: sent['status'] ?? {} };
+  const { uid, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds, generation } = before.metadata;
+  const { managedFields: _m, ...sentMeta } = obj(sent['metadata']);
+  const kept = { uid, creationTimestamp, generation, ...(deletionTimestamp === undefined ? {} : { deletionTimestamp, deletionGracePeriodSeconds }) };
+  const { deletionTimestamp: _d, deletionGracePeriodSeconds: _g, ...rest } = sentMeta;
+  return { ...sent, metadata: { ...rest, ...kept }, ...(type.status ? { status: before['status'] } : {}) };
+}

@@ -1,0 +1,85 @@
+import { createSocket } from 'node:dgram';
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer as createHttp2Server } from 'node:http2';
+import { createServer, type Socket } from 'node:net';
+import { listenIn } from '../../lib/netns/listen.ts';
+
+/** Who answers. Sent back to whoever asks, so that a test knows that it reached the right one. */
+export type Identity = { readonly namespace: string; readonly name: string; readonly node: string };
+
+export type EchoPort = { readonly protocol: 'TCP' | 'UDP'; readonly port: number };
+
+export type EchoServer = { readonly close: () => void };
+
+/** A datagram with this text is answered with the identity; any other comes back as it is. */
+export const WHO_ARE_YOU = 'who are you\n';
+
+/**
+ * Answers on a port in a namespace. One TCP port speaks HTTP/1 (200 and who answers), TLS with the same inside, HTTP/2 with
+ * gRPC's health service, and gives everything else back as it came: the first bytes tell.
+ */
+export function startEcho(netns: string, { protocol, port }: EchoPort, who: Identity, tls: { readonly cert: string; readonly key: string }): EchoServer {
+  return protocol === 'UDP' ? udpEcho(netns, port, who) : tcpEcho(netns, port, who, tls);
+}
+
+function tcpEcho(netns: string, port: number, who: Identity, tls: { readonly cert: string; readonly key: string }): EchoServer {
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    response.setHeader('content-type', 'application/json');
+    response.end(`${JSON.stringify({ ...who, port, client: bare(request.socket.remoteAddress), path: request.url })}\n`);
+  };
+  const http = createHttpServer(answer);
+  const https = createHttpsServer(tls, answer);
+  const http2 = createHttp2Server();
+  http2.on('stream', (stream) => {
+    stream.on('error', () => undefined);
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.end(Buffer.from([0, 0, 0, 0, 2, 8, 1])); // HealthCheckResponse { status: SERVING }
+  });
+  const open = new Set<Socket>();
+  const server = createServer((socket) => {
+    open.add(socket);
+    socket.on('close', () => open.delete(socket));
+    socket.on('error', () => socket.destroy());
+    socket.once('data', (first: Buffer) => {
+      const head = first.toString('latin1', 0, 8);
+      if (first[0] === 0x16) handOver(https, socket, first);
+      else if (head.startsWith('PRI * HT')) handOver(http2, socket, first);
+      else if (/^(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH) /.test(head)) handOver(http, socket, first);
+      else {
+        socket.write(first);
+        socket.pipe(socket);
+      }
+    });
+  });
+  server.on('error', () => undefined);
+  server.listen({ fd: listenIn(netns, 'tcp', '::', port) });
+  return {
+    close: () => {
+      server.close();
+      for (const socket of open) socket.destroy();
+    },
+  };
+}
+
+function handOver(server: { emit: (event: string, socket: Socket) => boolean }, socket: Socket, first: Buffer): void {
+  socket.pause();
+  socket.unshift(first);
+  server.emit('connection', socket);
+  socket.resume();
+}
+
+function udpEcho(netns: string, port: number, who: Identity): EchoServer {
+  const socket = createSocket('udp6');
+  socket.on('error', () => undefined);
+  socket.on('message', (data, from) => {
+    const reply = data.toString() === WHO_ARE_YOU ? Buffer.from(JSON.stringify({ ...who, port, client: bare(from.address) })) : data;
+    socket.send(reply, from.port, from.address);
+  });
+  socket.bind({ fd: listenIn(netns, 'udp', '::', port) });
+  return { close: () => socket.close() };
+}
+
+/** Without the prefix of an IPv4 address on an IPv6 socket. */
+const bare = (address: string | undefined): string => (address ?? '').replace(/^::ffff:/, '');

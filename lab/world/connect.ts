@@ -1,0 +1,149 @@
+import { closeSync } from 'node:fs';
+import { errnoName, lastErrno, libc } from '../../lib/netns/libc.ts';
+import { sockaddr } from '../../lib/netns/listen.ts';
+import { inNetns } from '../../lib/netns/netns.ts';
+import packet from 'dns-packet';
+import { WHO_ARE_YOU } from '../node/echo.ts';
+
+/** One connection to try, from inside a namespace. */
+export type Attempt = { readonly netns: string; readonly address: string; readonly port: number; readonly protocol: 'TCP' | 'UDP' | 'SCTP' | 'ICMP'; readonly timeoutMs: number; /** Ask who answers, and wait for it. */ readonly identify: boolean };
+
+export type Outcome = {
+  readonly verdict: 'open' | 'closed' | 'rejected';
+  readonly ms: number;
+  /** "namespace/name" of who answered, where it said so. */
+  readonly by: string | undefined;
+  /** errno's name of a rejection. */
+  readonly error: string | undefined;
+};
+
+type Live = { readonly attempt: Attempt; readonly index: number; readonly fd: number; readonly started: number; state: 'connecting' | 'waiting'; text: string; resent: boolean };
+
+const AF = { 4: 2, 6: 10 } as const;
+const POLLIN = 1;
+const POLLOUT = 4;
+const POLLERR = 8;
+const POLLHUP = 16;
+/** Sockets open at once: enough to overlap time-outs, few enough for one process. */
+const WINDOW = 400;
+
+/** Tries all, many at once, with real sockets. Results in the order of the attempts. */
+export async function connectAll(attempts: readonly Attempt[], onProgress: (done: number) => void = () => undefined): Promise<Outcome[]> {
+  const outcomes: Outcome[] = Array.from({ length: attempts.length });
+  const live = new Set<Live>();
+  let next = 0;
+  let done = 0;
+  const finish = (l: Live, verdict: Outcome['verdict'], error?: string): void => {
+    closeSync(l.fd);
+    live.delete(l);
+    const by = /"namespace":"([^"]*)","name":"([^"]*)"/.exec(l.text);
+    outcomes[l.index] = { verdict, ms: performance.now() - l.started, by: by ? `${by[1]}/${by[2]}` : undefined, error };
+    done++;
+  };
+  while (next < attempts.length || live.size > 0) {
+    for (let opened = 0; next < attempts.length && live.size < WINDOW && opened < 100; opened++, next++) {
+      const attempt = attempts[next];
+      if (!attempt) continue;
+      const l = open(attempt, next);
+      if ('verdict' in l) {
+        outcomes[next] = l;
+        done++;
+      } else live.add(l);
+    }
+    step([...live], finish);
+    onProgress(done);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  return outcomes;
+}
+
+function open(attempt: Attempt, index: number): Live | Outcome {
+  const started = performance.now();
+  const family = attempt.address.includes(':') ? 6 : 4;
+  const protocol = attempt.protocol === 'ICMP' ? (family === 4 ? 1 : 58) : attempt.protocol === 'SCTP' ? 132 : 0;
+  const type = (attempt.protocol === 'UDP' || attempt.protocol === 'ICMP' ? 2 : 1) | 0o4000 | 0o2000000;
+  const address = sockaddr(attempt.address, attempt.port);
+  return inNetns<Live | Outcome>(attempt.netns, () => {
+    const fd = libc.socket(AF[family], type, protocol);
+    if (fd < 0) return { verdict: 'closed', ms: 0, by: undefined, error: errnoName(lastErrno()) };
+    const live: Live = { attempt, index, fd, started, state: 'connecting', text: '', resent: false };
+    if (libc.connect(fd, address, address.length) !== 0) {
+      const error = errnoName(lastErrno());
+      if (error !== 'EINPROGRESS') {
+        closeSync(fd);
+        return { verdict: 'rejected', ms: performance.now() - started, by: undefined, error };
+      }
+    }
+    if (attempt.protocol === 'UDP' || attempt.protocol === 'ICMP') {
+      live.state = 'waiting';
+      sendDatagram(live);
+    }
+    return live;
+  });
+}
+
+function step(live: readonly Live[], finish: (l: Live, verdict: Outcome['verdict'], error?: string) => void): void {
+  if (live.length === 0) return;
+  const fds = Buffer.alloc(8 * live.length);
+  for (const [i, l] of live.entries()) {
+    fds.writeInt32LE(l.fd, 8 * i);
+    fds.writeInt16LE(l.state === 'connecting' ? POLLOUT : POLLIN, 8 * i + 4);
+  }
+  libc.poll(fds, live.length, 3);
+  const now = performance.now();
+  for (const [i, l] of live.entries()) {
+    const revents = fds.readInt16LE(8 * i + 6);
+    if (revents !== 0) ready(l, revents, finish);
+    else if (now - l.started > l.attempt.timeoutMs) finish(l, l.state === 'waiting' && l.attempt.protocol === 'TCP' ? 'open' : 'closed', 'ETIMEDOUT');
+    else if (!l.resent && l.state === 'waiting' && now - l.started > l.attempt.timeoutMs / 2 && l.attempt.protocol !== 'TCP') {
+      l.resent = true; // a datagram may be lost on a busy machine; two are not
+      sendDatagram(l);
+    }
+  }
+}
+
+function ready(l: Live, revents: number, finish: (l: Live, verdict: Outcome['verdict'], error?: string) => void): void {
+  const error = socketError(l.fd);
+  if (error !== undefined) return finish(l, REJECTIONS.has(error) ? 'rejected' : 'closed', error);
+  if (l.state === 'connecting') {
+    if (!l.attempt.identify) return finish(l, 'open');
+    l.state = 'waiting';
+    const ask = Buffer.from('GET /who HTTP/1.0\r\n\r\n');
+    libc.send(l.fd, ask, ask.length, 0x4000);
+    return;
+  }
+  if (!(revents & (POLLIN | POLLERR | POLLHUP))) return;
+  const buffer = Buffer.alloc(4096);
+  const n = libc.recv(l.fd, buffer, buffer.length, 0x40);
+  if (n < 0) {
+    const name = errnoName(lastErrno());
+    if (name === 'EAGAIN') return;
+    return finish(l, REJECTIONS.has(name) ? 'rejected' : 'closed', name);
+  }
+  l.text += buffer.toString('utf8', 0, n);
+  if (n === 0 || l.attempt.protocol !== 'TCP' || l.text.includes('"name"')) finish(l, 'open');
+}
+
+const REJECTIONS = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EACCES', 'EPERM', 'ENETDOWN', 'EHOSTDOWN', 'ECONNRESET', 'EPROTO', 'EOPNOTSUPP']);
+
+function sendDatagram({ fd, attempt }: Live): void {
+  const data = attempt.protocol === 'ICMP' ? echoRequest(attempt.address) : attempt.port === 53 ? DNS_QUERY : Buffer.from(WHO_ARE_YOU);
+  libc.send(fd, data, data.length, 0x4000);
+}
+
+/** The kernel fills in identifier and checksum of a ping socket's datagrams. */
+function echoRequest(address: string): Buffer {
+  const b = Buffer.alloc(16);
+  b[0] = address.includes(':') ? 128 : 8;
+  b.writeUInt16BE(1, 6);
+  return b;
+}
+
+const DNS_QUERY = packet.encode({ id: 1, type: 'query', flags: 0x100, questions: [{ type: 'A', name: 'kubernetes.default.svc.cluster.local' }] });
+
+function socketError(fd: number): string | undefined {
+  const value = Buffer.alloc(4);
+  libc.getsockopt(fd, 1, 4, value, [4]);
+  const errno = value.readInt32LE(0);
+  return errno === 0 ? undefined : errnoName(errno);
+}

@@ -1,0 +1,146 @@
+import { closeSync } from 'node:fs';
+import { checked, errnoName, lastErrno, libc } from '../netns/libc.ts';
+import { inNetns } from '../netns/netns.ts';
+import { NetlinkError } from './error.ts';
+import { type Message, type MessageWriter, readAttributes, readMessages } from './message.ts';
+
+const AF_NETLINK = 16;
+const SOCK_RAW_CLOEXEC = 3 | 0x80000;
+const SOL_NETLINK = 270;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
+
+export const NLM_F_REQUEST = 1;
+export const NLM_F_MULTI = 2;
+export const NLM_F_ACK = 4;
+export const NLM_F_DUMP = 0x300;
+export const NLM_F_DUMP_INTR = 0x10;
+export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
+export const NLM_F_CREATE = 0x400;
+export const NLM_F_APPEND = 0x800;
+
+const NLMSG_ERROR = 2;
+const NLMSG_DONE = 3;
+
+/** A request and how to name it in an error. */
+export type Request = { readonly what: string; readonly writer: MessageWriter };
+
+/** A synchronous rtnetlink socket, bound for life to the network namespace in which it was opened. */
+export class NetlinkSocket implements Disposable {
+  readonly #fd: number;
+  readonly #buffer = Buffer.alloc(1 << 18);
+  #sequence = 1;
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** @param netns path of a namespace; this process's own when not given */
+  static open(netns?: string, protocol = 0): NetlinkSocket {
+    const open = (): number => checked('socket(AF_NETLINK)', libc.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol));
+    const fd = netns === undefined ? open() : inNetns<number>(netns, open);
+    const address = Buffer.alloc(12);
+    address.writeUInt16LE(AF_NETLINK, 0);
+    checked('bind(AF_NETLINK)', libc.bind(fd, address, 12));
+    const one = Buffer.from([1, 0, 0, 0]);
+    for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) {
+      libc.setsockopt(fd, SOL_NETLINK, option, one, 4); // older kernels miss some: then errors carry no text
+    }
+    const size = Buffer.alloc(4);
+    size.writeInt32LE(4 << 20);
+    libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, size, 4);
+    return new NetlinkSocket(fd);
+  }
+
+  /**
+   * Sends requests in one system call and reads an acknowledgement for each.
+   *
+   * Returns one entry per request, in order: undefined for success, or the error. The kernel goes on after a failed one.
+   */
+  send(requests: readonly Request[]): (NetlinkError | undefined)[] {
+    const results: (NetlinkError | undefined)[] = [];
+    // A socket buffer holds some hundred acknowledgements; 64 leave room for long error texts.
+    for (let start = 0; start < requests.length; start += 64) results.push(...this.#sendBatch(requests.slice(start, start + 64)));
+    return results;
+  }
+
+  /** One request; throws its error. */
+  request(what: string, writer: MessageWriter): void {
+    const [error] = this.send([{ what, writer }]);
+    if (error) throw error;
+  }
+
+  /** A dump, tried again when the kernel says that the list changed while it was read. */
+  dump(what: string, make: () => MessageWriter): Message[] {
+    for (let attempt = 0; ; attempt++) {
+      const messages: Message[] = [];
+      const sequence = this.#sequence++;
+      const bytes = make().finish(sequence);
+      checked(`send ${what}`, libc.send(this.#fd, bytes, bytes.length, 0));
+      const interrupted = this.#readUntilDone(what, sequence, messages);
+      if (!interrupted || attempt >= 5) return messages;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#fd);
+  }
+
+  #sendBatch(requests: readonly Request[]): (NetlinkError | undefined)[] {
+    const first = this.#sequence;
+    this.#sequence += requests.length;
+    const data = Buffer.concat(requests.map((r, i) => r.writer.finish(first + i)));
+    checked('send(AF_NETLINK)', libc.send(this.#fd, data, data.length, 0));
+    const results: (NetlinkError | undefined)[] = Array.from({ length: requests.length });
+    let missing = requests.length;
+    while (missing > 0) {
+      for (const message of readMessages(this.#receive())) {
+        const index = message.sequence - first;
+        const request = requests[index];
+        if (message.type !== NLMSG_ERROR || !request) continue;
+        results[index] = errorOf(request.what, message);
+        missing--;
+      }
+    }
+    return results;
+  }
+
+  #readUntilDone(what: string, sequence: number, into: Message[]): boolean {
+    let interrupted = false;
+    for (;;) {
+      for (const message of readMessages(Buffer.from(this.#receive()))) {
+        if (message.sequence !== sequence) continue;
+        if (message.flags & NLM_F_DUMP_INTR) interrupted = true;
+        if (message.type === NLMSG_DONE) return interrupted;
+        if (message.type === NLMSG_ERROR) {
+          const error = errorOf(what, message);
+          if (error) throw error;
+          return interrupted;
+        }
+        into.push(message);
+      }
+    }
+  }
+
+  #receive(): Buffer {
+    for (;;) {
+      const length = libc.recv(this.#fd, this.#buffer, this.#buffer.length, 0);
+      if (length >= 0) return this.#buffer.subarray(0, length);
+      const errno = lastErrno();
+      if (errnoName(errno) !== 'EINTR') throw new NetlinkError(errnoName(errno), 'recv(AF_NETLINK)');
+    }
+  }
+}
+
+function errorOf(what: string, message: Message): NetlinkError | undefined {
+  const errno = -message.payload.readInt32LE(0);
+  if (errno === 0) return undefined;
+  const NLM_F_ACK_TLVS = 0x200;
+  // With NETLINK_CAP_ACK the echoed request is only its header (16 bytes).
+  const text = message.flags & NLM_F_ACK_TLVS ? readAttributes(message.payload.subarray(4 + 16)).get(1) : undefined;
+  return new NetlinkError(errnoName(errno), what, text?.toString().replace(/\0.*$/, ''));
+}

@@ -1,0 +1,107 @@
+/**
+ * A table as a bag of objects with keys. Two programs differ object by object, so a change is as big as what changed.
+ *
+ * References only point backwards in {@link RENDER_ORDER}: sets, chains, rules, elements.
+ */
+export type NftObject =
+  | {
+      readonly kind: 'set';
+      readonly name: string;
+      /** "ipv4_addr . inet_proto . inet_service" */
+      readonly type: string;
+      /** Makes it a map: "verdict", "mark" … */
+      readonly to?: string;
+      readonly flags?: readonly string[];
+      /** Seconds that a dynamic element lives. */
+      readonly timeout?: number;
+    }
+  | {
+      readonly kind: 'chain';
+      readonly name: string;
+      readonly hook?: { readonly type: 'filter' | 'nat' | 'route'; readonly hook: string; readonly priority: string; readonly policy: 'accept' | 'drop' };
+      readonly rules: readonly string[];
+    }
+  | { readonly kind: 'element'; readonly set: string; readonly key: string; readonly value?: string };
+
+/** Unique within the table. */
+export function keyOf(o: NftObject): string {
+  switch (o.kind) {
+    case 'set':
+    case 'chain':
+      return `${o.kind} ${o.name}`;
+    case 'element':
+      return `element ${o.set} ${o.key}`;
+  }
+}
+
+/** Whether the kernel's object needs no change. */
+export const sameObject = (a: NftObject, b: NftObject): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** What a transaction changes. `before` is what an update replaces. */
+export type NftChange =
+  | { readonly verb: 'set'; readonly object: NftObject; readonly before: NftObject | undefined }
+  | { readonly verb: 'delete'; readonly object: NftObject };
+
+/** The name of a table: family and name. */
+export type TableName = `${'inet' | 'ip' | 'ip6'} ${string}`;
+
+/** One atomic transaction for these changes; "" when there are none. */
+export function renderChanges(table: TableName, changes: readonly NftChange[]): string {
+  const sets: string[] = [];
+  const chains: string[] = [];
+  const flushes: string[] = [];
+  const rules: string[] = [];
+  const removed: string[] = [];
+  const added: string[] = [];
+  const deletedChains: string[] = [];
+  const deletedSets: string[] = [];
+  for (const change of changes) {
+    const o = change.object;
+    switch (o.kind) {
+      case 'set':
+        if (change.verb === 'delete') deletedSets.push(`delete ${o.to === undefined ? 'set' : 'map'} ${table} ${o.name}`);
+        else sets.push(renderSet(table, o));
+        break;
+      case 'chain':
+        if (change.verb === 'delete') {
+          // Chains refer to each other: all are emptied before the first is deleted.
+          flushes.push(`flush chain ${table} ${o.name}`);
+          deletedChains.push(`delete chain ${table} ${o.name}`);
+        } else {
+          chains.push(renderChain(table, o));
+          if (change.before) flushes.push(`flush chain ${table} ${o.name}`);
+          rules.push(...o.rules.map((rule) => `add rule ${table} ${o.name} ${rule}`));
+        }
+        break;
+      case 'element':
+        if (change.verb === 'delete') removed.push(`delete element ${table} ${o.set} { ${o.key} }`);
+        else {
+          // The value of an element cannot be changed in place.
+          if (change.before) removed.push(`delete element ${table} ${o.set} { ${o.key} }`);
+          added.push(`add element ${table} ${o.set} { ${o.key}${o.value === undefined ? '' : ` : ${o.value}`} }`);
+        }
+        break;
+    }
+  }
+  const lines = [...sets, ...chains, ...flushes, ...rules, ...removed, ...added, ...deletedChains, ...deletedSets];
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+/** A transaction that makes the table exactly this program, whatever it was: no packet sees anything in between. */
+export function renderFresh(table: TableName, program: Iterable<NftObject>): string {
+  const changes: NftChange[] = [...program].map((object) => ({ verb: 'set', object, before: undefined }));
+  return `add table ${table}\ndelete table ${table}\nadd table ${table}\n${renderChanges(table, changes)}`;
+}
+
+function renderSet(table: TableName, o: NftObject & { kind: 'set' }): string {
+  const parts = [`type ${o.type}${o.to === undefined ? '' : ` : ${o.to}`};`];
+  if (o.flags?.length) parts.push(`flags ${o.flags.join(',')};`);
+  if (o.timeout !== undefined) parts.push(`timeout ${o.timeout}s;`);
+  return `add ${o.to === undefined ? 'set' : 'map'} ${table} ${o.name} { ${parts.join(' ')} }`;
+}
+
+function renderChain(table: TableName, o: NftObject & { kind: 'chain' }): string {
+  if (!o.hook) return `add chain ${table} ${o.name}`;
+  const { type, hook, priority, policy } = o.hook;
+  return `add chain ${table} ${o.name} { type ${type} hook ${hook} priority ${priority}; policy ${policy}; }`;
+}

@@ -1,0 +1,82 @@
+import { type Clock, systemClock } from './clock.ts';
+
+/** When a {@link Runner} runs. All in milliseconds. */
+export type RunnerOptions = {
+  /** At least this long between the starts of two runs; requests in between are joined. */
+  readonly minIntervalMs: number;
+  /** First pause after a failed run; doubles up to `maxRetryMs`. */
+  readonly retryMs?: number;
+  readonly maxRetryMs?: number;
+  /** Run at least this often, asked or not. */
+  readonly maxIntervalMs?: number;
+  readonly clock?: Clock;
+  readonly onError?: (error: unknown) => void;
+};
+
+/**
+ * Bounded-frequency runner: any number of `request()` calls become few runs, never two at once, and a failed run is
+ * tried again until one succeeds.
+ */
+export class Runner {
+  readonly #work: () => Promise<void> | void;
+  readonly #o: Required<Omit<RunnerOptions, 'maxIntervalMs' | 'onError'>> & RunnerOptions;
+  readonly #stop = new AbortController();
+  #wake: (() => void) | undefined;
+  #wanted = false;
+  #loop: Promise<void> | undefined;
+
+  constructor(work: () => Promise<void> | void, options: RunnerOptions) {
+    this.#work = work;
+    this.#o = { retryMs: 100, maxRetryMs: 10_000, clock: systemClock, ...options };
+  }
+
+  /** Starts the loop. Nothing runs before the first request. */
+  start(): this {
+    this.#loop ??= this.#run();
+    return this;
+  }
+
+  /** Asks for a run, soon. */
+  request(): void {
+    this.#wanted = true;
+    this.#wake?.();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    this.#wake?.();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    const { clock, minIntervalMs, retryMs, maxRetryMs, maxIntervalMs, onError } = this.#o;
+    let failures = 0;
+    while (!signal.aborted) {
+      if (!this.#wanted) await this.#nextRequest(maxIntervalMs);
+      if (signal.aborted) return;
+      this.#wanted = false;
+      const started = clock.now();
+      try {
+        await this.#work();
+        failures = 0;
+      } catch (error) {
+        failures++;
+        this.#wanted = true;
+        onError?.(error);
+      }
+      const pause = failures > 0 ? Math.min(retryMs * 2 ** (failures - 1), maxRetryMs) : minIntervalMs - (clock.now() - started);
+      if (pause > 0) await clock.sleep(pause, signal);
+    }
+  }
+
+  async #nextRequest(maxIntervalMs: number | undefined): Promise<void> {
+    const woken = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    if (maxIntervalMs === undefined) return await woken;
+    const cancel = new AbortController();
+    await Promise.race([woken, this.#o.clock.sleep(maxIntervalMs, AbortSignal.any([cancel.signal, this.#stop.signal]))]);
+    cancel.abort();
+  }
+}

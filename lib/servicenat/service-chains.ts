@@ -1,0 +1,65 @@
+import type { NftObject } from '../nft/program.ts';
+
+/** One port of one Service, of one family. */
+export type NatPort = {
+  /** Unique, in the characters of nft identifiers: "ns/name/tcp/80". */
+  readonly id: string;
+  readonly family: 4 | 6;
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  readonly backends: readonly { readonly ip: string; readonly port: number }[];
+  readonly affinitySeconds?: number;
+  /** Rules before the choice of a backend, for example to set a mark. */
+  readonly before?: readonly string[];
+};
+
+/** Name of the chain that a verdict map should go to for this port. */
+export const serviceChain = (p: Pick<NatPort, 'id' | 'family'>): string => `svc${p.family}/${p.id}`;
+
+/** The chains and sets for one port. Empty when it has no backend: the caller rejects such packets. */
+export function serviceChains(p: NatPort): NftObject[] {
+  if (p.backends.length === 0) return [];
+  return p.affinitySeconds === undefined ? [spreadChain(p)] : affinityObjects(p, p.affinitySeconds);
+}
+
+/** "10.0.0.1 . tcp . 80": the key of a frontend in a map of type `ipvX_addr . inet_proto . inet_service`. */
+export const frontendKey = (ip: string, protocol: NatPort['protocol'], port: number): string => `${ip} . ${protocol} . ${port}`;
+
+function spreadChain(p: NatPort): NftObject {
+  const ip = p.family === 4 ? 'ip' : 'ip6';
+  const targets = p.backends.map((b, i) => `${i} : ${b.ip} . ${b.port}`);
+  const [only] = p.backends;
+  const dnat =
+    p.backends.length === 1 && only
+      ? `dnat ${ip} to ${hostPort(p.family, only)}`
+      : `dnat ${ip} to numgen random mod ${p.backends.length} map { ${targets.join(', ')} }`;
+  return { kind: 'chain', name: serviceChain(p), rules: [...(p.before ?? []), `meta l4proto ${p.protocol} ${dnat}`] };
+}
+
+/** A client that was here before goes where it went; the set remembers, and each use renews the memory. */
+function affinityObjects(p: NatPort, seconds: number): NftObject[] {
+  const ip = p.family === 4 ? 'ip' : 'ip6';
+  const name = (kind: string, b: NatPort['backends'][number]): string => `${kind}${p.family}/${p.id}/${b.ip.replaceAll(':', '_')}/${b.port}`;
+  const sets = p.backends.map((b): NftObject => ({
+    kind: 'set',
+    name: name('aff', b),
+    type: p.family === 4 ? 'ipv4_addr' : 'ipv6_addr',
+    flags: ['dynamic', 'timeout'],
+    timeout: seconds,
+  }));
+  const endpoints = p.backends.map((b): NftObject => ({
+    kind: 'chain',
+    name: name('ep', b),
+    rules: [`update @${name('aff', b)} { ${ip} saddr }`, `meta l4proto ${p.protocol} dnat ${ip} to ${hostPort(p.family, b)}`],
+  }));
+  const remembered = p.backends.map((b) => `${ip} saddr @${name('aff', b)} goto ${name('ep', b)}`);
+  const choice = p.backends.map((b, i) => `${i} : goto ${name('ep', b)}`);
+  const chain: NftObject = {
+    kind: 'chain',
+    name: serviceChain(p),
+    rules: [...(p.before ?? []), ...remembered, `numgen random mod ${p.backends.length} vmap { ${choice.join(', ')} }`],
+  };
+  return [...sets, ...endpoints, chain];
+}
+
+const hostPort = (family: 4 | 6, b: { readonly ip: string; readonly port: number }): string =>
+  family === 4 ? `${b.ip}:${b.port}` : `[${b.ip}]:${b.port}`;
