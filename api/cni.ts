@@ -46,7 +46,12 @@ export type CniResponse = { readonly result: CniResult } | { readonly error: Cni
 
 /** A result in the form of 1.1.0; the plugin rewrites it for older versions. */
 export type CniResult = {
-  readonly interfaces: readonly { readonly name: string; readonly mac?: string; readonly mtu?: number; readonly sandbox?: string }[];
+  readonly interfaces: readonly {
+    readonly name: string;
+    readonly mac?: string;
+    readonly mtu?: number;
+    readonly sandbox?: string;
+  }[];
   readonly ips: readonly { readonly interface?: number; readonly address: string; readonly gateway?: string }[];
   readonly routes: readonly { readonly dst: string; readonly gw?: string }[];
   readonly dns: Readonly<Record<string, unknown>>;

@@ -56,5 +56,8 @@ export function readName(name: Name, from: Readonly<Record<string, string>> | un
   if (!first) return { value: undefined, key: name.key };
   const other = others.find((o) => o.value !== first.value);
   if (!other) return first;
-  return { ...first, problem: `${first.key} says "${first.value}" and ${other.key} says "${other.value}": keep one of them` };
+  return {
+    ...first,
+    problem: `${first.key} says "${first.value}" and ${other.key} says "${other.value}": keep one of them`,
+  };
 }

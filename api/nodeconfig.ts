@@ -41,7 +41,12 @@ export type NetworkItem = {
 export type NamespaceItem = { readonly name: string; readonly assignment: Assignment };
 
 /** A pod that is to run on this node, key = "namespace/name". Lets ADD answer without asking anybody. */
-export type PodItem = { readonly namespace: string; readonly name: string; readonly uid: string; readonly assignment: Assignment };
+export type PodItem = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly assignment: Assignment;
+};
 
 /** Which network, or why none. */
 export type Assignment = { readonly network: NetworkKey } | { readonly problem: Problem };
@@ -49,7 +54,14 @@ export type Assignment = { readonly network: NetworkKey } | { readonly problem: 
 /** Why a pod must wait. `code` is one of {@link PROBLEM_CODES}. */
 export type Problem = { readonly code: ProblemCode; readonly message: string };
 
-export const PROBLEM_CODES = ['NetworkNotFound', 'NetworkNotReady', 'NetworkNotShared', 'InvalidAnnotation', 'ConflictingNetworks', 'UnsupportedNetwork'] as const;
+export const PROBLEM_CODES = [
+  'NetworkNotFound',
+  'NetworkNotReady',
+  'NetworkNotShared',
+  'InvalidAnnotation',
+  'ConflictingNetworks',
+  'UnsupportedNetwork',
+] as const;
 export type ProblemCode = (typeof PROBLEM_CODES)[number];
 
 /** Addresses of a network on another node, key = cidr. */
@@ -93,18 +105,36 @@ export type Items = {
   readonly service: ServiceItem;
 };
 export type ItemKind = keyof Items;
-export const ITEM_KINDS = ['cluster', 'node', 'network', 'namespace', 'pod', 'block', 'service'] as const satisfies readonly ItemKind[];
+export const ITEM_KINDS = [
+  'cluster',
+  'node',
+  'network',
+  'namespace',
+  'pod',
+  'block',
+  'service',
+] as const satisfies readonly ItemKind[];
 
 /** All that one node knows: each kind's items by key. */
 export type NodeConfig = { readonly [K in ItemKind]: ReadonlyMap<string, Items[K]> };
 
 export type StreamEvent =
   | { readonly type: 'hello'; readonly epoch: number; readonly node: string }
-  | { [K in ItemKind]: { readonly type: 'upsert'; readonly kind: K; readonly key: string; readonly value: Items[K] } }[ItemKind]
+  | {
+      [K in ItemKind]: { readonly type: 'upsert'; readonly kind: K; readonly key: string; readonly value: Items[K] };
+    }[ItemKind]
   | { readonly type: 'delete'; readonly kind: ItemKind; readonly key: string }
   | { readonly type: 'sync'; readonly revision: number }
   | { readonly type: 'ping' };
 
 export function emptyNodeConfig(): { [K in ItemKind]: Map<string, Items[K]> } {
-  return { cluster: new Map(), node: new Map(), network: new Map(), namespace: new Map(), pod: new Map(), block: new Map(), service: new Map() };
+  return {
+    cluster: new Map(),
+    node: new Map(),
+    network: new Map(),
+    namespace: new Map(),
+    pod: new Map(),
+    block: new Map(),
+    service: new Map(),
+  };
 }

@@ -8,7 +8,15 @@ export const nodeReport = z.object({
   /** Blocks that this node gives addresses from. */
   blocks: z.array(z.object({ cidr: z.string(), network: z.string(), used: z.number(), free: z.number() })),
   /** Pods that are attached, as soon as ADD has chosen the address. */
-  endpoints: z.array(z.object({ namespace: z.string(), pod: z.string(), uid: z.string(), network: z.string(), ips: z.array(z.string()) })),
+  endpoints: z.array(
+    z.object({
+      namespace: z.string(),
+      pod: z.string(),
+      uid: z.string(),
+      network: z.string(),
+      ips: z.array(z.string()),
+    }),
+  ),
   /** Networks whose instance could not be realised: each with the reason. */
   faults: z.array(z.object({ network: z.string(), message: z.string() })),
 });

@@ -1,4 +1,4 @@
-import { styleText } from 'node:util';
+import { stripVTControlCharacters, styleText } from 'node:util';
 
 /** How a command speaks. Results on stdout; progress, one line that is written over, on stderr of a terminal only. */
 
@@ -34,7 +34,14 @@ export const paint = (style: Style, text: string): string => styleText(style, te
 
 /** Columns as wide as their widest cell, two spaces apart. Cells may be painted. */
 export function tableText(rows: readonly (readonly string[])[]): string {
-  const plain = (s: string): string => s.replaceAll(/\x1b\[[0-9;]*m/g, '');
+  const plain = stripVTControlCharacters;
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((r) => plain(r[i] ?? '').length)));
-  return rows.map((r) => r.map((cell, i) => (i === r.length - 1 ? cell : cell + ' '.repeat((widths[i] ?? 0) - plain(cell).length + 2))).join('').trimEnd()).join('\n');
+  return rows
+    .map((r) =>
+      r
+        .map((cell, i) => (i === r.length - 1 ? cell : cell + ' '.repeat((widths[i] ?? 0) - plain(cell).length + 2)))
+        .join('')
+        .trimEnd(),
+    )
+    .join('\n');
 }

@@ -9,7 +9,13 @@ const TIMEOUT_MS = 30_000;
 export function askAgent(socket: string | undefined, request: CniRequest): Promise<CniResponse> {
   const path = socket ?? AGENT_SOCKET;
   return new Promise((resolve, reject) => {
-    const away = (why: string): void => reject(new PluginError(request.verb === 'STATUS' ? CNI_ERRORS.PluginNotAvailable : CNI_ERRORS.TryAgainLater, `the bulkhead agent does not answer at ${path} (${why}); is it running on this node?`));
+    const away = (why: string): void =>
+      reject(
+        new PluginError(
+          request.verb === 'STATUS' ? CNI_ERRORS.PluginNotAvailable : CNI_ERRORS.TryAgainLater,
+          `the bulkhead agent does not answer at ${path} (${why}); is it running on this node?`,
+        ),
+      );
     let text = '';
     const connection = createConnection(path);
     const timer = setTimeout(() => {

@@ -25,10 +25,17 @@ export async function runPlugin(process: CniProcess): Promise<CniOutcome> {
     if (!isSupported(version)) {
       const supported = version;
       version = '1.1.0';
-      throw new PluginError(CNI_ERRORS.IncompatibleVersion, `cniVersion ${supported} is not supported; use 0.3.0 to 1.1.0`);
+      throw new PluginError(
+        CNI_ERRORS.IncompatibleVersion,
+        `cniVersion ${supported} is not supported; use 0.3.0 to 1.1.0`,
+      );
     }
     const verb = VERBS.find((v) => v === command);
-    if (!verb) throw new PluginError(CNI_ERRORS.InvalidEnvironment, `CNI_COMMAND is "${command}"; must be ADD, DEL, CHECK, GC, STATUS or VERSION`);
+    if (!verb)
+      throw new PluginError(
+        CNI_ERRORS.InvalidEnvironment,
+        `CNI_COMMAND is "${command}"; must be ADD, DEL, CHECK, GC, STATUS or VERSION`,
+      );
     const request = readRequest(verb, process.env, config);
     const socket = config['socket'];
     const response = await process.ask(typeof socket === 'string' ? socket : undefined, request);
@@ -51,26 +58,44 @@ export class PluginError extends Error {
 }
 
 function readConfig(stdin: string): Record<string, unknown> {
-  if (stdin.trim() === '') throw new PluginError(CNI_ERRORS.InvalidConfig, 'no network configuration on standard input');
+  if (stdin.trim() === '')
+    throw new PluginError(CNI_ERRORS.InvalidConfig, 'no network configuration on standard input');
   let config: unknown;
   try {
     config = JSON.parse(stdin);
   } catch (error) {
     throw new PluginError(CNI_ERRORS.Decoding, `the network configuration is not JSON: ${(error as Error).message}`);
   }
-  if (typeof config !== 'object' || config === null || Array.isArray(config)) throw new PluginError(CNI_ERRORS.Decoding, 'the network configuration is not a JSON object');
+  if (typeof config !== 'object' || config === null || Array.isArray(config))
+    throw new PluginError(CNI_ERRORS.Decoding, 'the network configuration is not a JSON object');
   return config as Record<string, unknown>;
 }
 
 function readRequest(verb: CniRequest['verb'], env: CniProcess['env'], config: Record<string, unknown>): CniRequest {
-  const { CNI_CONTAINERID: containerID = '', CNI_NETNS: netns = '', CNI_IFNAME: ifname = '', CNI_ARGS: args = '' } = env;
+  const {
+    CNI_CONTAINERID: containerID = '',
+    CNI_NETNS: netns = '',
+    CNI_IFNAME: ifname = '',
+    CNI_ARGS: args = '',
+  } = env;
   const perContainer = verb === 'ADD' || verb === 'DEL' || verb === 'CHECK';
-  const missing = perContainer ? [...(containerID === '' ? ['CNI_CONTAINERID'] : []), ...(ifname === '' ? ['CNI_IFNAME'] : [])] : [];
+  const missing = perContainer
+    ? [...(containerID === '' ? ['CNI_CONTAINERID'] : []), ...(ifname === '' ? ['CNI_IFNAME'] : [])]
+    : [];
   // DEL works without a namespace: it may be gone since a reboot.
   if ((verb === 'ADD' || verb === 'CHECK') && netns === '') missing.push('CNI_NETNS');
-  if (missing.length > 0) throw new PluginError(CNI_ERRORS.InvalidEnvironment, `environment variables are missing: ${missing.join(', ')}`);
-  if (perContainer && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(containerID)) throw new PluginError(CNI_ERRORS.InvalidEnvironment, `CNI_CONTAINERID "${containerID}" has characters that the spec forbids`);
-  if (perContainer && !/^[^/\s:]{1,15}$/.test(ifname)) throw new PluginError(CNI_ERRORS.InvalidEnvironment, `CNI_IFNAME "${ifname}" is no interface name of at most 15 characters`);
+  if (missing.length > 0)
+    throw new PluginError(CNI_ERRORS.InvalidEnvironment, `environment variables are missing: ${missing.join(', ')}`);
+  if (perContainer && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(containerID))
+    throw new PluginError(
+      CNI_ERRORS.InvalidEnvironment,
+      `CNI_CONTAINERID "${containerID}" has characters that the spec forbids`,
+    );
+  if (perContainer && !/^[^/\s:]{1,15}$/.test(ifname))
+    throw new PluginError(
+      CNI_ERRORS.InvalidEnvironment,
+      `CNI_IFNAME "${ifname}" is no interface name of at most 15 characters`,
+    );
   return { verb, containerID, netns, ifname, args: parseArgs(args), config };
 }
 
@@ -85,4 +110,7 @@ function parseArgs(text: string): Record<string, string> {
 }
 
 const success = (value: object): CniOutcome => ({ stdout: `${JSON.stringify(value)}\n`, exitCode: 0 });
-const failure = (cniVersion: string, error: CniErrorBody): CniOutcome => ({ stdout: `${JSON.stringify({ cniVersion, ...error })}\n`, exitCode: 1 });
+const failure = (cniVersion: string, error: CniErrorBody): CniOutcome => ({
+  stdout: `${JSON.stringify({ cniVersion, ...error })}\n`,
+  exitCode: 1,
+});

@@ -28,6 +28,7 @@ export function resultFor(version: string, result: CniResult): object {
   }
 }
 
-function withoutMtu({ mtu: _, ...rest }: CniResult['interfaces'][number]): object {
+function withoutMtu(i: CniResult['interfaces'][number]): object {
+  const { mtu: _mtu, ...rest } = i;
   return rest;
 }

@@ -19,7 +19,14 @@ import { servingCertificate } from './tls/authority.ts';
 
 const log = pino({ name: 'controller' }, pino.destination({ fd: 2, sync: true }));
 
-type Options = { kubeconfig?: string; listen: string; advertise?: string; podCidrs?: string; serviceCidrs?: string; identity: string };
+type Options = {
+  kubeconfig?: string;
+  listen: string;
+  advertise?: string;
+  podCidrs?: string;
+  serviceCidrs?: string;
+  identity: string;
+};
 
 const program = new Command('bulkhead-controller')
   .description('Allocates networks and tells every node what it must know.')
@@ -40,7 +47,8 @@ async function main(options: Options): Promise<void> {
     podCIDRs: list(options.podCidrs),
     serviceCIDRs: list(options.serviceCidrs),
     onChange: () => changed(),
-    onTrouble: ({ what, error, retryInMs }) => log.warn({ err: brief(error), retryInMs }, `${what} failed, will be tried again`),
+    onTrouble: ({ what, error, retryInMs }) =>
+      log.warn({ err: brief(error), retryInMs }, `${what} failed, will be tried again`),
   });
   const [host, port] = splitHostPort(options.listen);
   const advertised = options.advertise ?? hostname();
@@ -48,7 +56,14 @@ async function main(options: Options): Promise<void> {
   // Followers keep their copy warm: a fail-over costs one Lease, not a list of the cluster.
   const synced = source.start();
   const leadership = await acquireLease(
-    { client, namespace: SYSTEM_NAMESPACE, name: CONTROLLER_LEASE, identity: options.identity, annotations: { [LEADER_URL]: url }, onTrouble: (error) => log.warn({ err: brief(error) }, 'lease') },
+    {
+      client,
+      namespace: SYSTEM_NAMESPACE,
+      name: CONTROLLER_LEASE,
+      identity: options.identity,
+      annotations: { [LEADER_URL]: url },
+      onTrouble: (error) => log.warn({ err: brief(error) }, 'lease'),
+    },
     stop.signal,
   );
   if (!leadership) return;
@@ -66,7 +81,11 @@ async function main(options: Options): Promise<void> {
   let view: View = viewOf(source.state());
   await using allocator = new Runner(
     async () => {
-      const duties = planDuties(view, { stored: source.storedBlocks, usage: usageOf(source), reported: new Set(source.reports.keys()) });
+      const duties = planDuties(view, {
+        stored: source.storedBlocks,
+        usage: usageOf(source),
+        reported: new Set(source.reports.keys()),
+      });
       const failed: unknown[] = [];
       for (const duty of duties) {
         await writer.carryOut(duty).catch((error: unknown) => {

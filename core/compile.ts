@@ -1,5 +1,12 @@
 import { FLAT_NETWORK } from '../api/names.ts';
-import { emptyNodeConfig, type ItemKind, ITEM_KINDS, type NetworkKey, type NodeConfig, type StreamEvent } from '../api/nodeconfig.ts';
+import {
+  emptyNodeConfig,
+  type ItemKind,
+  ITEM_KINDS,
+  type NetworkKey,
+  type NodeConfig,
+  type StreamEvent,
+} from '../api/nodeconfig.ts';
 import { keyOf } from './cluster/state.ts';
 import type { View } from './cluster/view.ts';
 import { serviceItem } from './services/backends.ts';
@@ -54,13 +61,17 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
     ...(network.spec.mtu === undefined ? {} : { mtu: network.spec.mtu }),
     allow,
   });
-  for (const service of view.servicesByNetwork.get(key) ?? []) config.service.set(keyOf(service), serviceItem(view, service, key));
+  for (const service of view.servicesByNetwork.get(key) ?? [])
+    config.service.set(keyOf(service), serviceItem(view, service, key));
   for (const block of view.blocksByNetwork.get(key) ?? []) if (block.node !== node) config.block.set(block.cidr, block);
 }
 
 /** The events that lead from one config to the next, deletions last. */
 export function diffConfig(before: NodeConfig, after: NodeConfig): StreamEvent[] {
-  return [...ITEM_KINDS.flatMap((kind) => upserts(kind, before, after)), ...ITEM_KINDS.flatMap((kind) => deletions(kind, before, after))];
+  return [
+    ...ITEM_KINDS.flatMap((kind) => upserts(kind, before, after)),
+    ...ITEM_KINDS.flatMap((kind) => deletions(kind, before, after)),
+  ];
 }
 
 /** Carries out one event on a config. Events that change nothing of it (`hello`, `sync`, `ping`) are passed over. */

@@ -38,14 +38,20 @@ export function decide(view: View, from: Pod, target: Target): Decision {
   const network = networkOf(view, from);
   const destination = destinationOf(view, target.address);
   const own = network === undefined || network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
-  const say = (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string): Decision => ({ verdict, decidedBy, why, destination });
+  const say = (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string): Decision => ({
+    verdict,
+    decidedBy,
+    why,
+    destination,
+  });
   if (network === undefined) return say('closed', 'nobody', `pod ${keyOf(from)} has no network yet`);
   if (from.ips.includes(target.address)) return say('open', undefined, 'a pod reaches itself');
 
   switch (destination.kind) {
     case 'Pod': {
       if (destination.network === network) return say('open', undefined, `both pods are on ${nameOf(network)}`);
-      if (own) return say('rejected', 'egress gate', `${nameOf(network)} lets nothing out to ${nameOf(destination.network)}`);
+      if (own)
+        return say('rejected', 'egress gate', `${nameOf(network)} lets nothing out to ${nameOf(destination.network)}`);
       return say('rejected', 'ingress gate', `${nameOf(destination.network)} lets nothing in from ${nameOf(network)}`);
     }
     case 'Service':
@@ -59,7 +65,11 @@ export function decide(view: View, from: Pod, target: Target): Decision {
     case 'External': {
       const mode = own ? (own.spec?.egress.mode ?? 'None') : 'NAT';
       if (mode === 'None') return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None`);
-      return say('open', undefined, own ? `${nameOf(network)} has egress.mode ${mode}` : 'the flat network reaches the outside');
+      return say(
+        'open',
+        undefined,
+        own ? `${nameOf(network)} has egress.mode ${mode}` : 'the flat network reaches the outside',
+      );
     }
   }
 }
@@ -82,21 +92,41 @@ function decideService(
   const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
   const allowed = own?.spec?.services.allow.some((ref) => keyOf(ref) === key) ?? false;
   if (own && owner !== network && !(allowed && owner === FLAT_NETWORK)) {
-    return say('rejected', 'service map', `Service ${key} is on ${nameOf(owner)} and does not exist on ${nameOf(network)}`);
+    return say(
+      'rejected',
+      'service map',
+      `Service ${key} is on ${nameOf(owner)} and does not exist on ${nameOf(network)}`,
+    );
   }
   if (!port) {
     // kube-proxy leaves such packets alone, they go nowhere; our service map knows its cluster IPs and refuses.
     const verdict = own ? 'rejected' : 'closed';
-    return say(verdict, own ? 'service map' : 'kube-proxy', `Service ${key} has no port ${target.port}/${target.protocol}`);
+    return say(
+      verdict,
+      own ? 'service map' : 'kube-proxy',
+      `Service ${key} has no port ${target.port}/${target.protocol}`,
+    );
   }
   if (usable.length === 0) {
     const local = item.internalTrafficPolicy === 'Local' && (port?.backends.length ?? 0) > 0;
-    return say('rejected', own ? 'service map' : 'kube-proxy', `Service ${key} has no ready endpoint${local ? ` on node ${from.node}, and internalTrafficPolicy is Local` : ''}`);
+    return say(
+      'rejected',
+      own ? 'service map' : 'kube-proxy',
+      `Service ${key} has no ready endpoint${local ? ` on node ${from.node}, and internalTrafficPolicy is Local` : ''}`,
+    );
   }
   if (own || owner === FLAT_NETWORK) {
-    return say('open', undefined, owner === network ? `Service ${key} is on ${nameOf(network)}` : `${nameOf(network)} allows Service ${key}`);
+    return say(
+      'open',
+      undefined,
+      owner === network ? `Service ${key} is on ${nameOf(network)}` : `${nameOf(network)} allows Service ${key}`,
+    );
   }
-  return say('rejected', 'ingress gate', `Service ${key} leads to ${nameOf(owner)}, which lets nothing in from ${nameOf(network)}`);
+  return say(
+    'rejected',
+    'ingress gate',
+    `Service ${key} leads to ${nameOf(owner)}, which lets nothing in from ${nameOf(network)}`,
+  );
 }
 
 /** What stands behind an address. */
@@ -110,7 +140,8 @@ export function destinationOf(view: View, address: string): Destination {
     const service = services.find((s) => s.clusterIPs.includes(address));
     if (service) return { kind: 'Service', service, network };
   }
-  for (const node of view.state.nodes.values()) if (node.addresses.includes(address)) return { kind: 'Node', node: node.name };
+  for (const node of view.state.nodes.values())
+    if (node.addresses.includes(address)) return { kind: 'Node', node: node.name };
   const ip = mustIp(address);
   const inside = (cidrs: readonly string[]): boolean => cidrs.some((c) => contains(mustPrefix(c), ip));
   if (inside(view.state.podCIDRs)) return { kind: 'Cluster', what: `pod address ${address}` };
@@ -123,4 +154,5 @@ export function destinationOf(view: View, address: string): Destination {
 export const LOCAL = ['127.0.0.0/8', '169.254.0.0/16', '::1/128', 'fe80::/10'];
 
 /** How a network is called in a sentence. */
-export const nameOf = (network: string): string => (network === FLAT_NETWORK ? 'the flat network' : `network ${network}`);
+export const nameOf = (network: string): string =>
+  network === FLAT_NETWORK ? 'the flat network' : `network ${network}`;

@@ -15,12 +15,23 @@ export type ReachTarget = {
 };
 
 /** One question, with the answer that the design gives. `answers`: pods ("namespace/name") that may be the ones to answer. */
-export type ExpectedProbe = { readonly from: Pod; readonly to: ReachTarget; readonly expected: Decision['verdict']; readonly why: string; readonly answers: readonly string[] };
+export type ExpectedProbe = {
+  readonly from: Pod;
+  readonly to: ReachTarget;
+  readonly expected: Decision['verdict'];
+  readonly why: string;
+  readonly answers: readonly string[];
+};
 
 /** What of the world outside the cluster's objects is to be asked. */
 export type ReachWorld = {
   readonly nodePort: number;
-  readonly outside: readonly { readonly name: string; readonly address: string; readonly port: number; readonly protocol: Protocol }[];
+  readonly outside: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly port: number;
+    readonly protocol: Protocol;
+  }[];
 };
 
 /** Every running pod to every pod port, Service port, node, the API and outside hosts, in each family that both have. */
@@ -28,7 +39,11 @@ export function expectedReach(view: View, world: ReachWorld): ExpectedProbe[] {
   const pods = [...view.state.pods.values()].filter((p) => !p.finished && p.ready && p.ips.length > 0);
   const sources = pods.filter((p) => !p.hostNetwork && networkOf(view, p) !== undefined);
   const targets = [...podTargets(pods), ...serviceTargets(view), ...nodeTargets(view, world), ...outsideTargets(world)];
-  return sources.flatMap((from) => targets.filter((to) => from.ips.some((ip) => familyOf(ip) === familyOf(to.address))).map((to) => expect(view, from, to)));
+  return sources.flatMap((from) =>
+    targets
+      .filter((to) => from.ips.some((ip) => familyOf(ip) === familyOf(to.address)))
+      .map((to) => expect(view, from, to)),
+  );
 }
 
 /** The expectation of one question. */
@@ -42,7 +57,11 @@ function answersOf(view: View, from: Pod, to: ReachTarget, { verdict, destinatio
   if (destination.kind === 'Pod') return [keyOf(destination.pod)];
   if (destination.kind !== 'Service' || to.kind === 'API') return [];
   const { service } = destination;
-  return (view.slicesByService.get(keyOf(service)) ?? []).flatMap((s) => s.endpoints.filter((e) => e.pod !== '' && (service.internalTrafficPolicy === 'Cluster' || e.node === from.node)).map((e) => e.pod));
+  return (view.slicesByService.get(keyOf(service)) ?? []).flatMap((s) =>
+    s.endpoints
+      .filter((e) => e.pod !== '' && (service.internalTrafficPolicy === 'Cluster' || e.node === from.node))
+      .map((e) => e.pod),
+  );
 }
 
 function podTargets(pods: readonly Pod[]): ReachTarget[] {
@@ -51,7 +70,9 @@ function podTargets(pods: readonly Pod[]): ReachTarget[] {
     .flatMap((p) =>
       p.ips.flatMap((address) => {
         const base = { kind: 'Pod' as const, namespace: p.namespace, name: p.name, address };
-        const ports = p.ports.filter((port) => port.protocol !== 'SCTP').map(({ port, protocol }) => ({ ...base, port, protocol }));
+        const ports = p.ports
+          .filter((port) => port.protocol !== 'SCTP')
+          .map(({ port, protocol }) => ({ ...base, port, protocol }));
         return [{ ...base, port: 0, protocol: 'ICMP' as const }, ...ports];
       }),
     );
@@ -62,7 +83,16 @@ function serviceTargets(view: View): ReachTarget[] {
     s.clusterIPs.flatMap((address) =>
       s.ports
         .filter((p) => p.protocol !== 'SCTP')
-        .map(({ port, protocol }): ReachTarget => ({ kind: keyOf(s) === 'default/kubernetes' ? 'API' : 'Service', namespace: s.namespace, name: s.name, address, port, protocol })),
+        .map(
+          ({ port, protocol }): ReachTarget => ({
+            kind: keyOf(s) === 'default/kubernetes' ? 'API' : 'Service',
+            namespace: s.namespace,
+            name: s.name,
+            address,
+            port,
+            protocol,
+          }),
+        ),
     ),
   );
 }

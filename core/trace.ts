@@ -16,14 +16,25 @@ export function trace(view: View, from: Pod, target: Target): Trace {
   const decision = decide(view, from, target);
   const { verdict, why } = decision;
   const network = networkOf(view, from);
-  if (network === undefined) return { verdict, why, steps: [{ where: `pod ${keyOf(from)}`, what: 'has no network yet', by: 'nobody' }] };
+  if (network === undefined)
+    return { verdict, why, steps: [{ where: `pod ${keyOf(from)}`, what: 'has no network yet', by: 'nobody' }] };
   const source = from.ips.find((ip) => familyOf(ip) === familyOf(target.address)) ?? from.ips[0] ?? '';
-  const steps: TraceStep[] = [{ where: `pod ${keyOf(from)}, eth0`, what: `sends ${target.protocol} from ${source} to ${label(target)} by its gateway`, by: 'default route' }];
+  const steps: TraceStep[] = [
+    {
+      where: `pod ${keyOf(from)}, eth0`,
+      what: `sends ${target.protocol} from ${source} to ${label(target)} by its gateway`,
+      by: 'default route',
+    },
+  ];
   if (from.ips.includes(target.address)) {
     steps.push({ where: `pod ${keyOf(from)}, lo`, what: 'reaches itself and never leaves', by: 'local route' });
     return { verdict, why, steps };
   }
-  steps.push(...(network === FLAT_NETWORK ? fromFlat(view, from, target, decision) : fromInstance(view, from, network, target, decision)));
+  steps.push(
+    ...(network === FLAT_NETWORK
+      ? fromFlat(view, from, target, decision)
+      : fromInstance(view, from, network, target, decision)),
+  );
   return { verdict, why, steps };
 }
 
@@ -31,23 +42,58 @@ export function trace(view: View, from: Pod, target: Target): Trace {
 function fromInstance(view: View, from: Pod, network: string, target: Target, decision: Decision): TraceStep[] {
   const vni = view.state.networks.get(network)?.vni ?? 0;
   const here = `node ${from.node}, namespace bh-${vni}`;
-  const steps: TraceStep[] = [{ where: `${here}, chain raw_pre`, what: 'source address belongs to this interface', by: 'set src' }];
+  const steps: TraceStep[] = [
+    { where: `${here}, chain raw_pre`, what: 'source address belongs to this interface', by: 'set src' },
+  ];
   const { destination } = decision;
   if (destination.kind === 'Service' && decision.decidedBy !== 'service map') {
     const backends = backendsOf(view, from, destination, target);
-    steps.push({ where: `${here}, chain nat_pre`, what: `translated to ${backends.map((b) => `${b.ip}:${b.port}`).join(' or ')}`, by: `Service ${keyOf(destination.service)}` });
-    steps.push({ where: `${here}, chain forward`, what: 'a new connection of a pod goes on to the egress side', by: 'map ep_from' });
+    steps.push({
+      where: `${here}, chain nat_pre`,
+      what: `translated to ${backends.map((b) => `${b.ip}:${b.port}`).join(' or ')}`,
+      by: `Service ${keyOf(destination.service)}`,
+    });
+    steps.push({
+      where: `${here}, chain forward`,
+      what: 'a new connection of a pod goes on to the egress side',
+      by: 'map ep_from',
+    });
     if (destination.network === network) return [...steps, ...toBackends(view, here, from, network, backends)];
     return [
       ...steps,
-      { where: `${here}, chain gate_out`, what: 'accepted: it carries the mark of an allowed Service', by: `spec.services.allow of ${nameOf(network)}` },
+      {
+        where: `${here}, chain gate_out`,
+        what: 'accepted: it carries the mark of an allowed Service',
+        by: `spec.services.allow of ${nameOf(network)}`,
+      },
       ...intoRoot(view, from, backends),
     ];
   }
-  if (destination.kind === 'Service') steps.push({ where: `${here}, chain nat_pre`, what: `${label(target)} is not in this network's service map`, by: 'map svc' });
-  steps.push({ where: `${here}, chain forward`, what: 'a new connection of a pod goes on to the egress side', by: 'map ep_from' });
-  if (destination.kind === 'Pod' && destination.network === network) return [...steps, ...toBackends(view, here, from, network, [{ ip: target.address, port: target.port, node: destination.pod.node }])];
-  if (decision.verdict !== 'open') return [...steps, { where: `${here}, chain gate_out`, what: `${decision.verdict}: ${decision.why}`, by: decision.decidedBy === 'service map' ? 'service map' : nameOf(network) }];
+  if (destination.kind === 'Service')
+    steps.push({
+      where: `${here}, chain nat_pre`,
+      what: `${label(target)} is not in this network's service map`,
+      by: 'map svc',
+    });
+  steps.push({
+    where: `${here}, chain forward`,
+    what: 'a new connection of a pod goes on to the egress side',
+    by: 'map ep_from',
+  });
+  if (destination.kind === 'Pod' && destination.network === network)
+    return [
+      ...steps,
+      ...toBackends(view, here, from, network, [{ ip: target.address, port: target.port, node: destination.pod.node }]),
+    ];
+  if (decision.verdict !== 'open')
+    return [
+      ...steps,
+      {
+        where: `${here}, chain gate_out`,
+        what: `${decision.verdict}: ${decision.why}`,
+        by: decision.decidedBy === 'service map' ? 'service map' : nameOf(network),
+      },
+    ];
   return [
     ...steps,
     { where: `${here}, chain gate_out`, what: 'accepted', by: `spec.egress of ${nameOf(network)}` },
@@ -63,12 +109,23 @@ function toBackends(view: View, here: string, from: Pod, network: string, backen
     const pod = view.podByIp.get(b.ip);
     const name = pod ? `pod ${keyOf(pod)}` : b.ip;
     const node = pod?.node ?? b.node;
-    if (node === from.node) steps.push({ where: `${here}, chain in_any`, what: `accepted into ${name} on this node`, by: 'map ep_to' });
+    if (node === from.node)
+      steps.push({ where: `${here}, chain in_any`, what: `accepted into ${name} on this node`, by: 'map ep_to' });
     else {
       const vni = view.state.networks.get(network)?.vni ?? 0;
-      const block = [...(view.blocksByNetwork.get(network) ?? [])].find((x) => contains(mustPrefix(x.cidr), mustIp(b.ip)));
-      steps.push({ where: `${here}, vx0`, what: `to node ${node} in VXLAN ${vni}`, by: block ? `AddressBlock ${block.cidr}` : 'route' });
-      steps.push({ where: `node ${node}, namespace bh-${vni}, chains from_net and in_any`, what: `accepted into ${name}`, by: 'map ep_to' });
+      const block = [...(view.blocksByNetwork.get(network) ?? [])].find((x) =>
+        contains(mustPrefix(x.cidr), mustIp(b.ip)),
+      );
+      steps.push({
+        where: `${here}, vx0`,
+        what: `to node ${node} in VXLAN ${vni}`,
+        by: block ? `AddressBlock ${block.cidr}` : 'route',
+      });
+      steps.push({
+        where: `node ${node}, namespace bh-${vni}, chains from_net and in_any`,
+        what: `accepted into ${name}`,
+        by: 'map ep_to',
+      });
     }
   }
   return steps;
@@ -76,47 +133,88 @@ function toBackends(view: View, here: string, from: Pod, network: string, backen
 
 /** Through the uplink into the root: to pods of the flat network, or hosts. */
 function intoRoot(view: View, from: Pod, backends: readonly Place[]): TraceStep[] {
-  const steps: TraceStep[] = [{ where: `node ${from.node}, root`, what: 'comes out of the uplink', by: 'default route of the network' }];
+  const steps: TraceStep[] = [
+    { where: `node ${from.node}, root`, what: 'comes out of the uplink', by: 'default route of the network' },
+  ];
   for (const b of backends) steps.push(flatHop(view, from, b.ip));
   return steps;
 }
 
 function fromFlat(view: View, from: Pod, target: Target, decision: Decision): TraceStep[] {
   const root = `node ${from.node}, root`;
-  const steps: TraceStep[] = [{ where: `${root}, chain raw_pre`, what: 'source address belongs to this interface', by: 'set src' }];
+  const steps: TraceStep[] = [
+    { where: `${root}, chain raw_pre`, what: 'source address belongs to this interface', by: 'set src' },
+  ];
   const { destination } = decision;
   let last = [{ ip: target.address, port: target.port, node: '' }];
   if (destination.kind === 'Service') {
-    if (decision.decidedBy === 'kube-proxy') return [...steps, { where: root, what: `${decision.verdict}: ${decision.why}`, by: 'kube-proxy' }];
+    if (decision.decidedBy === 'kube-proxy')
+      return [...steps, { where: root, what: `${decision.verdict}: ${decision.why}`, by: 'kube-proxy' }];
     last = backendsOf(view, from, destination, target);
-    steps.push({ where: root, what: `translated to ${last.map((b) => `${b.ip}:${b.port}`).join(' or ')}`, by: `Service ${keyOf(destination.service)}, kube-proxy` });
+    steps.push({
+      where: root,
+      what: `translated to ${last.map((b) => `${b.ip}:${b.port}`).join(' or ')}`,
+      by: `Service ${keyOf(destination.service)}, kube-proxy`,
+    });
   }
   if (decision.decidedBy === 'ingress gate') {
     const network = destination.kind === 'Pod' || destination.kind === 'Service' ? destination.network : '';
     const pod = destination.kind === 'Pod' ? destination.pod : view.podByIp.get(last[0]?.ip ?? '');
-    if (pod && pod.node !== from.node) steps.push({ where: `${root}, bh0`, what: `to node ${pod.node}`, by: 'route to its pod CIDR' });
+    if (pod && pod.node !== from.node)
+      steps.push({ where: `${root}, bh0`, what: `to node ${pod.node}`, by: 'route to its pod CIDR' });
     const vni = view.state.networks.get(network)?.vni ?? 0;
-    return [...steps, { where: `node ${pod?.node ?? '?'}, namespace bh-${vni}, chain gate_in`, what: `${decision.verdict}: ${decision.why}`, by: nameOf(network) }];
+    return [
+      ...steps,
+      {
+        where: `node ${pod?.node ?? '?'}, namespace bh-${vni}, chain gate_in`,
+        what: `${decision.verdict}: ${decision.why}`,
+        by: nameOf(network),
+      },
+    ];
   }
-  if (decision.verdict !== 'open') return [...steps, { where: root, what: `${decision.verdict}: ${decision.why}`, by: decision.decidedBy ?? 'nobody' }];
-  if (destination.kind === 'External') return [...steps, { where: root, what: 'leaves the cluster with the address of the node', by: 'chain nat_post' }, { where: 'outside', what: `arrives at ${label(target)}`, by: 'route' }];
-  if (destination.kind === 'Node') return [...steps, { where: `node ${destination.node}, root`, what: 'arrives at the host', by: 'route' }];
+  if (decision.verdict !== 'open')
+    return [
+      ...steps,
+      { where: root, what: `${decision.verdict}: ${decision.why}`, by: decision.decidedBy ?? 'nobody' },
+    ];
+  if (destination.kind === 'External')
+    return [
+      ...steps,
+      { where: root, what: 'leaves the cluster with the address of the node', by: 'chain nat_post' },
+      { where: 'outside', what: `arrives at ${label(target)}`, by: 'route' },
+    ];
+  if (destination.kind === 'Node')
+    return [...steps, { where: `node ${destination.node}, root`, what: 'arrives at the host', by: 'route' }];
   return [...steps, ...last.map((b) => flatHop(view, from, b.ip))];
 }
 
 function flatHop(view: View, from: Pod, ip: string): TraceStep {
   const pod = view.podByIp.get(ip);
   if (!pod) return { where: `node ${from.node}, root`, what: `to host ${ip}`, by: 'route' };
-  if (pod.node === from.node) return { where: `node ${pod.node}, root`, what: `into pod ${keyOf(pod)} on this node`, by: 'route' };
-  return { where: `node ${from.node}, root, bh0`, what: `to node ${pod.node}, into pod ${keyOf(pod)}`, by: 'route to its pod CIDR' };
+  if (pod.node === from.node)
+    return { where: `node ${pod.node}, root`, what: `into pod ${keyOf(pod)} on this node`, by: 'route' };
+  return {
+    where: `node ${from.node}, root, bh0`,
+    what: `to node ${pod.node}, into pod ${keyOf(pod)}`,
+    by: 'route to its pod CIDR',
+  };
 }
 
 type Place = { readonly ip: string; readonly port: number; readonly node: string };
 
-function backendsOf(view: View, from: Pod, { service, network }: Decision['destination'] & { kind: 'Service' }, target: Target): Place[] {
+function backendsOf(
+  view: View,
+  from: Pod,
+  { service, network }: Decision['destination'] & { kind: 'Service' },
+  target: Target,
+): Place[] {
   const item = serviceItem(view, service, network);
   const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
-  return (port?.backends ?? []).filter((b) => familyOf(b.ip) === familyOf(target.address) && (item.internalTrafficPolicy === 'Cluster' || b.node === from.node));
+  return (port?.backends ?? []).filter(
+    (b) =>
+      familyOf(b.ip) === familyOf(target.address) && (item.internalTrafficPolicy === 'Cluster' || b.node === from.node),
+  );
 }
 
-const label = (t: Target): string => (t.port === 0 ? t.address : t.address.includes(':') ? `[${t.address}]:${t.port}` : `${t.address}:${t.port}`);
+const label = (t: Target): string =>
+  t.port === 0 ? t.address : t.address.includes(':') ? `[${t.address}]:${t.port}` : `${t.address}:${t.port}`;

@@ -20,7 +20,16 @@ import { loadConfig, saveConfig } from './follow/saved-config.ts';
 
 const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
 
-type Options = { node: string; kubeconfig?: string; token?: string; runDir: string; stateDir: string; cniConfDir: string; socket: string; addressRest: string };
+type Options = {
+  node: string;
+  kubeconfig?: string;
+  token?: string;
+  runDir: string;
+  stateDir: string;
+  cniConfDir: string;
+  socket: string;
+  addressRest: string;
+};
 
 const program = new Command('bulkhead-agent')
   .description('Attaches the pods of one node to their networks.')
@@ -75,12 +84,18 @@ async function main(o: Options): Promise<void> {
       faults = dataplane.apply({ authoritative });
       attachments?.cleanUp({ authoritative });
       realised = now;
-      for (const [network, error] of faults) log.error({ network, err: error.message }, 'network could not be realised');
+      for (const [network, error] of faults)
+        log.error({ network, err: error.message }, 'network could not be realised');
       if (authoritative) saveConfig(savedPath, config);
       if (before.size !== faults.size) reporter.request();
       if (faults.size > 0) throw new Error(`${faults.size} network(s) could not be realised`);
     },
-    { minIntervalMs: 30, retryMs: 500, maxIntervalMs: 10_000, onError: (error) => log.debug({ err: brief(error) }, 'apply') },
+    {
+      minIntervalMs: 30,
+      retryMs: 500,
+      maxIntervalMs: 10_000,
+      onError: (error) => log.debug({ err: brief(error) }, 'apply'),
+    },
   );
   await using reporter = new Runner(() => link.report(reportOf(o.node, realised, attachments, faults)), {
     minIntervalMs: 5,
@@ -93,7 +108,10 @@ async function main(o: Options): Promise<void> {
 
   // A running kernel enforces already. A moment's patience for the controller spares it a pass over an old picture.
   const patience = setTimeout(() => dataplane.self && started.resolve(), 3_000);
-  await Promise.race([started.promise, new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))]);
+  await Promise.race([
+    started.promise,
+    new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve())),
+  ]);
   clearTimeout(patience);
   const { self } = dataplane;
   if (stop.signal.aborted || !self) return;
@@ -121,7 +139,8 @@ async function main(o: Options): Promise<void> {
       log.warn({ network, err: brief(error) }, 'instance cannot be opened yet');
     }
   }
-  for (const a of attachments.dropVanished()) log.info({ pod: `${a.namespace}/${a.pod}`, ips: a.ips }, 'released: its interface is gone');
+  for (const a of attachments.dropVanished())
+    log.info({ pod: `${a.namespace}/${a.pod}`, ips: a.ips }, 'released: its interface is gone');
   applier.start().request();
   reporter.start().request();
   await using server = await CniServer.listen(
@@ -130,7 +149,12 @@ async function main(o: Options): Promise<void> {
     () => (dataplane.self ? undefined : 'the controller has not described this node yet'),
     (request, ms, error) => {
       const { K8S_POD_NAMESPACE: namespace = '', K8S_POD_NAME: pod = '' } = request.args;
-      const fields = { verb: request.verb, pod: `${namespace}/${pod}`, ms: Number(ms.toFixed(2)), ...(error === undefined ? {} : { err: brief(error) }) };
+      const fields = {
+        verb: request.verb,
+        pod: `${namespace}/${pod}`,
+        ms: Number(ms.toFixed(2)),
+        ...(error === undefined ? {} : { err: brief(error) }),
+      };
       if (error === undefined) log.info(fields, 'cni');
       else log.warn(fields, 'cni refused');
     },
@@ -150,14 +174,23 @@ async function main(o: Options): Promise<void> {
 }
 
 /** What the API says of a pod that the controller has not told of: the rule is the same, core's. */
-async function lookUpPod(client: KubeClient, namespace: string, name: string, uid: string): Promise<Assignment | undefined> {
+async function lookUpPod(
+  client: KubeClient,
+  namespace: string,
+  name: string,
+  uid: string,
+): Promise<Assignment | undefined> {
   try {
     const pod = readPod(await client.get(core('pods'), name, namespace, { timeoutMs: 2_000 }));
     if (uid !== '' && pod.uid !== uid) return undefined;
     const ns = readNamespace(await client.get(core('namespaces'), namespace, undefined, { timeoutMs: 2_000 }));
     const networks = await client.list({ group: 'bulkhead.dev', version: 'v1alpha1', plural: 'virtualnetworks' });
     return assignPod(
-      { namespaces: new Map([[namespace, ns]]), networks: new Map(networks.items.map((o) => [`${o.metadata.namespace}/${o.metadata.name}`, readNetwork(o)])), attached: new Map() },
+      {
+        namespaces: new Map([[namespace, ns]]),
+        networks: new Map(networks.items.map((o) => [`${o.metadata.namespace}/${o.metadata.name}`, readNetwork(o)])),
+        attached: new Map(),
+      },
       pod,
     );
   } catch (error) {
@@ -179,12 +212,23 @@ function nextConfig(waiting: Set<() => void>, ms: number): Promise<void> {
   });
 }
 
-function reportOf(node: string, revision: number, attachments: Attachments | undefined, faults: ReadonlyMap<string, Error>): NodeReport {
+function reportOf(
+  node: string,
+  revision: number,
+  attachments: Attachments | undefined,
+  faults: ReadonlyMap<string, Error>,
+): NodeReport {
   return {
     node,
     revision,
     blocks: (attachments?.blocks ?? []).map(({ cidr, network, used, free }) => ({ cidr, network, used, free })),
-    endpoints: [...(attachments?.all ?? [])].map((a) => ({ namespace: a.namespace, pod: a.pod, uid: a.uid, network: a.network, ips: [...a.ips] })),
+    endpoints: [...(attachments?.all ?? [])].map((a) => ({
+      namespace: a.namespace,
+      pod: a.pod,
+      uid: a.uid,
+      network: a.network,
+      ips: [...a.ips],
+    })),
     faults: [...faults].map(([network, error]) => ({ network, message: error.message })),
   };
 }

@@ -14,7 +14,14 @@ export function crdYaml(kind: KindDefinition): string {
     spec: {
       group: GROUP,
       scope: kind.scope,
-      names: { kind: kind.kind, listKind: `${kind.kind}List`, plural: kind.plural, singular: kind.singular, shortNames: kind.shortNames, categories: ['bulkhead'] },
+      names: {
+        kind: kind.kind,
+        listKind: `${kind.kind}List`,
+        plural: kind.plural,
+        singular: kind.singular,
+        shortNames: kind.shortNames,
+        categories: ['bulkhead'],
+      },
       versions: [
         {
           name: VERSION,
@@ -31,7 +38,8 @@ export function crdYaml(kind: KindDefinition): string {
 }
 
 /** File name and text of each CRD. */
-export const crdFiles = (): { readonly file: string; readonly text: string }[] => KINDS.map((k) => ({ file: `${k.plural}.${GROUP}.yaml`, text: crdYaml(k) }));
+export const crdFiles = (): { readonly file: string; readonly text: string }[] =>
+  KINDS.map((k) => ({ file: `${k.plural}.${GROUP}.yaml`, text: crdYaml(k) }));
 
 function rootSchema(kind: KindDefinition): Schema {
   return {
@@ -43,7 +51,9 @@ function rootSchema(kind: KindDefinition): Schema {
       kind: { type: 'string' },
       metadata: { type: 'object' },
       spec: structural(z.toJSONSchema(kind.spec, { target: 'openapi-3.0', io: 'input' }) as Schema),
-      ...(kind.status ? { status: structural(z.toJSONSchema(kind.status, { target: 'openapi-3.0', io: 'input' }) as Schema) } : {}),
+      ...(kind.status
+        ? { status: structural(z.toJSONSchema(kind.status, { target: 'openapi-3.0', io: 'input' }) as Schema) }
+        : {}),
     },
     ...(kind.rules ? { 'x-kubernetes-validations': kind.rules } : {}),
   };
@@ -56,10 +66,13 @@ function rootSchema(kind: KindDefinition): Schema {
 function structural(schema: Schema): Schema {
   const { $schema: _s, additionalProperties, propertyNames: _p, exclusiveMinimum: _e, ...rest } = schema;
   const result: Schema = { ...rest };
-  if ('oneOf' in schema || 'anyOf' in schema || 'allOf' in schema) throw new TypeError('unions are not structural: model them as optional sibling objects');
+  if ('oneOf' in schema || 'anyOf' in schema || 'allOf' in schema)
+    throw new TypeError('unions are not structural: model them as optional sibling objects');
   const properties = schema['properties'] as Record<string, Schema> | undefined;
-  if (properties) result['properties'] = Object.fromEntries(Object.entries(properties).map(([k, v]) => [k, structural(v)]));
-  else if (typeof additionalProperties === 'object' && additionalProperties !== null) result['additionalProperties'] = structural(additionalProperties as Schema);
+  if (properties)
+    result['properties'] = Object.fromEntries(Object.entries(properties).map(([k, v]) => [k, structural(v)]));
+  else if (typeof additionalProperties === 'object' && additionalProperties !== null)
+    result['additionalProperties'] = structural(additionalProperties as Schema);
   if (schema['items']) result['items'] = structural(schema['items'] as Schema);
   if (schema['type'] === 'integer' && Number(schema['maximum']) <= 0x7fffffff) result['format'] = 'int32';
   if (schema['type'] === 'integer' && Number(schema['maximum']) > 0x7fffffff) {

@@ -26,13 +26,33 @@ program
   .requiredOption('--kubeconfig <file>')
   .requiredOption('--cni-conf-dir <dir>')
   .requiredOption('--cni-bin-dir <dir>')
-  .action(async (o: { node: string; ips: string; podCidrs: string; kubeconfig: string; cniConfDir: string; cniBinDir: string }) => {
-    const stop = new AbortController();
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
-    const client = new KubeClient(loadAccess(o.kubeconfig));
-    await runNode({ client, node: o.node, nodeIps: o.ips.split(','), podCIDRs: o.podCidrs.split(','), cniConfDir: o.cniConfDir, cniBinDir: o.cniBinDir, log: tell }, stop.signal);
-    process.exit(0);
-  });
+  .action(
+    async (o: {
+      node: string;
+      ips: string;
+      podCidrs: string;
+      kubeconfig: string;
+      cniConfDir: string;
+      cniBinDir: string;
+    }) => {
+      const stop = new AbortController();
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
+      const client = new KubeClient(loadAccess(o.kubeconfig));
+      await runNode(
+        {
+          client,
+          node: o.node,
+          nodeIps: o.ips.split(','),
+          podCIDRs: o.podCidrs.split(','),
+          cniConfDir: o.cniConfDir,
+          cniBinDir: o.cniBinDir,
+          log: tell,
+        },
+        stop.signal,
+      );
+      process.exit(0);
+    },
+  );
 
 process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
 await program.parseAsync();

@@ -16,6 +16,8 @@ export const addressBlockSpec = z
       .describe('The network whose pods have these addresses.'),
   })
   .describe('Written by the controller only, from what the nodes announce.')
-  .meta({ 'x-kubernetes-validations': [{ rule: 'self == oldSelf', message: 'a block never changes: it is made and deleted' }] });
+  .meta({
+    'x-kubernetes-validations': [{ rule: 'self == oldSelf', message: 'a block never changes: it is made and deleted' }],
+  });
 
 export type AddressBlockSpec = z.output<typeof addressBlockSpec>;

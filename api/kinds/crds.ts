@@ -4,7 +4,13 @@ import { addressBlockSpec } from './address-block.ts';
 import { virtualNetworkSpec, virtualNetworkStatus } from './virtual-network.ts';
 
 /** A column of `kubectl get`. */
-export type PrinterColumn = { readonly name: string; readonly type: 'string' | 'integer' | 'date'; readonly jsonPath: string; readonly priority?: number; readonly description?: string };
+export type PrinterColumn = {
+  readonly name: string;
+  readonly type: 'string' | 'integer' | 'date';
+  readonly jsonPath: string;
+  readonly priority?: number;
+  readonly description?: string;
+};
 
 /** All that a CRD needs beside its schema. */
 export type KindDefinition = {

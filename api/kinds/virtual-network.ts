@@ -5,7 +5,9 @@ const cidr = z
   .string()
   .max(43)
   .describe('A CIDR prefix, for example 10.20.0.0/16 or fd00:20::/64.')
-  .meta({ 'x-kubernetes-validations': [{ rule: 'isCIDR(self)', message: 'must be a CIDR prefix such as 10.20.0.0/16' }] });
+  .meta({
+    'x-kubernetes-validations': [{ rule: 'isCIDR(self)', message: 'must be a CIDR prefix such as 10.20.0.0/16' }],
+  });
 
 /** A service that pods of the network may reach although it lives in the flat network. */
 const serviceRef = z.strictObject({
@@ -30,7 +32,9 @@ export const virtualNetworkSpec = z
         mode: z
           .enum(['None', 'NAT', 'Routed'])
           .default('None')
-          .describe('None: no way out of the cluster. NAT: out with the address of the node. Routed: out with the address of the pod.'),
+          .describe(
+            'None: no way out of the cluster. NAT: out with the address of the node. Routed: out with the address of the pod.',
+          ),
       })
       .default({ mode: 'None' })
       .describe('What pods of this network may reach outside the cluster.'),
@@ -43,7 +47,9 @@ export const virtualNetworkSpec = z
             { namespace: 'kube-system', name: 'kube-dns' },
             { namespace: 'default', name: 'kubernetes' },
           ])
-          .describe('Services of the flat network that pods of this network may reach. Default: cluster DNS and the Kubernetes API.')
+          .describe(
+            'Services of the flat network that pods of this network may reach. Default: cluster DNS and the Kubernetes API.',
+          )
           .meta({ 'x-kubernetes-list-type': 'atomic' }),
       })
       .default({
@@ -55,11 +61,19 @@ export const virtualNetworkSpec = z
       .describe('Services of other networks that are reachable from this one.'),
     sharedWith: z
       .strictObject({
-        matchLabels: z.record(z.string().max(317), z.string().max(63)).optional().describe('Labels that a namespace must have, all of them.'),
+        matchLabels: z
+          .record(z.string().max(317), z.string().max(63))
+          .optional()
+          .describe('Labels that a namespace must have, all of them.'),
       })
       .optional()
       .describe('Namespaces whose pods may attach, beside the own one. Absent: none. An empty selector: all.'),
-    mtu: z.int().min(1280).max(65535).optional().describe('MTU of pods on this network, bytes. Default: what the underlay carries.'),
+    mtu: z
+      .int()
+      .min(1280)
+      .max(65535)
+      .optional()
+      .describe('MTU of pods on this network, bytes. Default: what the underlay carries.'),
   })
   .describe('What the network should be.');
 
@@ -74,8 +88,17 @@ const condition = z.strictObject({
 
 export const virtualNetworkStatus = z
   .strictObject({
-    vni: z.int().min(2).max(16777215).optional().describe('VXLAN network identifier; the namespace of the network on each node is bh-<vni>.'),
-    nodes: z.array(z.string()).optional().describe('Nodes that have pods of this network.').meta({ 'x-kubernetes-list-type': 'set' }),
+    vni: z
+      .int()
+      .min(2)
+      .max(16777215)
+      .optional()
+      .describe('VXLAN network identifier; the namespace of the network on each node is bh-<vni>.'),
+    nodes: z
+      .array(z.string())
+      .optional()
+      .describe('Nodes that have pods of this network.')
+      .meta({ 'x-kubernetes-list-type': 'set' }),
     addressesUsed: z.int().optional().describe('Addresses that pods have now.'),
     addressesFree: z.int().optional().describe('Addresses left in the blocks that nodes hold for this network.'),
     conditions: z

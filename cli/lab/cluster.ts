@@ -1,4 +1,11 @@
-import { readEndpointSlice, readNamespace, readNetwork, readNode, readPod, readService } from '../../core/cluster/read.ts';
+import {
+  readEndpointSlice,
+  readNamespace,
+  readNetwork,
+  readNode,
+  readPod,
+  readService,
+} from '../../core/cluster/read.ts';
 import { type ClusterState, emptyClusterState } from '../../core/cluster/state.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
 import { POD_CIDR, families, SERVICE_CIDR, type LabSpec } from '../../lab/world/plan.ts';
@@ -7,7 +14,12 @@ import { POD_CIDR, families, SERVICE_CIDR, type LabSpec } from '../../lab/world/
 export async function loadState(client: KubeClient, lab: LabSpec): Promise<ClusterState> {
   const load = async <T>(resource: Resource, read: (o: KubeObject) => T): Promise<Map<string, T>> => {
     const { items } = await client.list(resource);
-    return new Map(items.map((o) => [o.metadata.namespace === undefined ? o.metadata.name : `${o.metadata.namespace}/${o.metadata.name}`, read(o)]));
+    return new Map(
+      items.map((o) => [
+        o.metadata.namespace === undefined ? o.metadata.name : `${o.metadata.namespace}/${o.metadata.name}`,
+        read(o),
+      ]),
+    );
   };
   const ours = (plural: string): Resource => ({ group: 'bulkhead.dev', version: 'v1alpha1', plural });
   const [namespaces, nodes, pods, networks, services, slices, blocks] = await Promise.all([
@@ -17,7 +29,10 @@ export async function loadState(client: KubeClient, lab: LabSpec): Promise<Clust
     load(ours('virtualnetworks'), readNetwork),
     load(core('services'), readService),
     load({ group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' }, readEndpointSlice),
-    load(ours('addressblocks'), (o) => o['spec'] as { cidr: string; node: string; network: { namespace?: string; name: string } }),
+    load(
+      ours('addressblocks'),
+      (o) => o['spec'] as { cidr: string; node: string; network: { namespace?: string; name: string } },
+    ),
   ]);
   const fs = families(lab.family);
   return {
@@ -28,7 +43,12 @@ export async function loadState(client: KubeClient, lab: LabSpec): Promise<Clust
     networks,
     services,
     slices,
-    blocks: new Map([...blocks.values()].map(({ cidr, node, network }) => [cidr, { cidr, node, network: network.namespace ? `${network.namespace}/${network.name}` : network.name }])),
+    blocks: new Map(
+      [...blocks.values()].map(({ cidr, node, network }) => [
+        cidr,
+        { cidr, node, network: network.namespace ? `${network.namespace}/${network.name}` : network.name },
+      ]),
+    ),
     podCIDRs: fs.map((f) => POD_CIDR[f]),
     serviceCIDRs: fs.map((f) => SERVICE_CIDR[f]),
   };

@@ -23,7 +23,9 @@ type Shown = Named & { output: string };
 
 /** `bulkhead lab …`. Each action returns through `exit` with its code. */
 export function labCommand(exit: (code: number) => void): Command {
-  const lab = new Command('lab').description('A cluster on this machine: real packets, no container runtime.').enablePositionalOptions();
+  const lab = new Command('lab')
+    .description('A cluster on this machine: real packets, no container runtime.')
+    .enablePositionalOptions();
   const upFlags = (c: Command): Command =>
     c
       .addOption(nameOption())
@@ -31,7 +33,9 @@ export function labCommand(exit: (code: number) => void): Command {
       .option('--ip-family <family>', 'ipv4, ipv6 or dual', 'dual')
       .option('-f, --file <path>', 'manifests to apply: a file or a folder; may be repeated', collect, []);
 
-  upFlags(lab.command('up').description('make a lab and wait until its pods are ready')).action((flags: UpFlags) => up(flags));
+  upFlags(lab.command('up').description('make a lab and wait until its pods are ready')).action((flags: UpFlags) =>
+    up(flags),
+  );
 
   lab
     .command('down')
@@ -50,7 +54,12 @@ export function labCommand(exit: (code: number) => void): Command {
       if (format(output) === 'json') printJson(status);
       else {
         const mark = (ok: boolean): string => (ok ? paint('green', 'yes') : paint('red', 'no'));
-        print(tableText([['PROCESS', 'PID', 'ALIVE'], ...status.processes.map((p) => [p.role, String(p.pid), mark(p.alive)])]));
+        print(
+          tableText([
+            ['PROCESS', 'PID', 'ALIVE'],
+            ...status.processes.map((p) => [p.role, String(p.pid), mark(p.alive)]),
+          ]),
+        );
         print('');
         print(tableText([['NODE', 'READY'], ...status.nodes.map((n) => [n.name, mark(n.ready)])]));
         print(`\npods ready: ${status.pods.ready} of ${status.pods.total}`);
@@ -110,7 +119,10 @@ export function labCommand(exit: (code: number) => void): Command {
       try {
         await up({ ...flags, file });
         exit(await reach(flags.name, 'text'));
-        if (!once) print(`\nThe lab stays up. Next:  ./bulkhead lab status   ./bulkhead trace shop-a/web shop-b/web   ./bulkhead lab down`);
+        if (!once)
+          print(
+            `\nThe lab stays up. Next:  ./bulkhead lab status   ./bulkhead trace shop-a/web shop-b/web   ./bulkhead lab down`,
+          );
       } finally {
         if (once) await labDown(flags.name);
       }
@@ -132,7 +144,8 @@ export function traceCommand(exit: (code: number) => void): Command {
       const from = podNamed(view, fromText);
       const to = parseTo(view, from, toText);
       const result = trace(view, from, to);
-      if (format(output) === 'json') printJson({ from: { namespace: from.namespace, pod: from.name, node: from.node }, to, ...result });
+      if (format(output) === 'json')
+        printJson({ from: { namespace: from.namespace, pod: from.name, node: from.node }, to, ...result });
       else {
         print(tableText(result.steps.map((s, i) => [`${i + 1}.`, s.where, s.what, paint('dim', `(${s.by})`)])));
         print(`\n${paint(result.verdict === 'open' ? 'green' : 'red', result.verdict)}: ${result.why}`);
@@ -151,7 +164,9 @@ async function reach(name: string, output: string): Promise<number> {
     return wrong.length === 0 ? 0 : 1;
   }
   print(tableText(reachTable(probes, paint)));
-  print(`\n${probes.length} probes in ${((performance.now() - started) / 1000).toFixed(1)} s: ${wrong.length === 0 ? paint('green', 'all as the design says') : paint('red', `${wrong.length} differ from what the design says`)}`);
+  print(
+    `\n${probes.length} probes in ${((performance.now() - started) / 1000).toFixed(1)} s: ${wrong.length === 0 ? paint('green', 'all as the design says') : paint('red', `${wrong.length} differ from what the design says`)}`,
+  );
   for (const p of wrong.slice(0, 20)) print(`  ${describe(p)}`);
   if (wrong.length > 20) print(`  … and ${wrong.length - 20} more: -o json has all`);
   return wrong.length === 0 ? 0 : 1;

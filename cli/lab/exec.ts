@@ -16,11 +16,18 @@ export async function execInPod(name: string, podText: string, command: readonly
   await using client = labClient(name);
   const pod = podNamed(viewOf(await loadState(client, lab)), podText);
   const netns = podNamespaces(name).get(pod.uid);
-  if (netns === undefined || !existsSync(netns)) throw new UsageError(`pod ${keyOf(pod)} has no network yet; kubectl describe pod tells why`);
+  if (netns === undefined || !existsSync(netns))
+    throw new UsageError(`pod ${keyOf(pod)} has no network yet; kubectl describe pod tells why`);
   const servers = families(lab.family).map((f) => `nameserver ${DNS_IP[f]}`);
-  const resolv = [...servers, `search ${pod.namespace}.svc.cluster.local svc.cluster.local cluster.local`, 'options ndots:5', ''].join('\n');
+  const resolv = [
+    ...servers,
+    `search ${pod.namespace}.svc.cluster.local svc.cluster.local cluster.local`,
+    'options ndots:5',
+    '',
+  ].join('\n');
   // In a mount namespace of its own, so that the machine's resolv.conf stays what it is.
-  const script = 'f=$(mktemp) && printf %s "$BULKHEAD_RESOLV" > "$f" && mount --bind "$f" /etc/resolv.conf && rm -f "$f"; unset BULKHEAD_RESOLV; exec "$@"';
+  const script =
+    'f=$(mktemp) && printf %s "$BULKHEAD_RESOLV" > "$f" && mount --bind "$f" /etc/resolv.conf && rm -f "$f"; unset BULKHEAD_RESOLV; exec "$@"';
   const child = spawn('unshare', ['--mount', 'nsenter', `--net=${netns}`, '--', 'sh', '-c', script, 'sh', ...command], {
     stdio: 'inherit',
     env: { ...process.env, BULKHEAD_RESOLV: resolv },

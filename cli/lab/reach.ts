@@ -10,7 +10,14 @@ import { podNamespaces } from './pods.ts';
 /** One measured question. */
 export type ReachProbe = {
   readonly from: { readonly namespace: string; readonly pod: string; readonly node: string };
-  readonly to: { readonly kind: string; readonly namespace: string; readonly name: string; readonly address: string; readonly port: number; readonly protocol: string };
+  readonly to: {
+    readonly kind: string;
+    readonly namespace: string;
+    readonly name: string;
+    readonly address: string;
+    readonly port: number;
+    readonly protocol: string;
+  };
   readonly verdict: Outcome['verdict'];
   readonly expected: Outcome['verdict'];
   readonly why: string;
@@ -20,7 +27,11 @@ export type ReachProbe = {
 };
 
 /** Asks everything of everybody with real connections, and holds the answers against what the design says. */
-export async function measureReach(name: string, progress: (text: string) => void, select: (p: ExpectedProbe) => boolean = () => true): Promise<ReachProbe[]> {
+export async function measureReach(
+  name: string,
+  progress: (text: string) => void,
+  select: (p: ExpectedProbe) => boolean = () => true,
+): Promise<ReachProbe[]> {
   const lab = labSpec(name);
   await using client = labClient(name);
   const view = viewOf(await loadState(client, lab));
@@ -34,7 +45,12 @@ export async function measureReach(name: string, progress: (text: string) => voi
   // A busy machine can lose a connection or be slow: what differs is asked again, alone and with patience.
   const again = first.flatMap((p, i) => (p.match ? [] : [i]));
   progress(again.length > 0 ? `asking ${again.length} again` : '');
-  const second = await run(again.flatMap((i) => expected[i] ?? []), netns, 3_000, () => undefined);
+  const second = await run(
+    again.flatMap((i) => expected[i] ?? []),
+    netns,
+    3_000,
+    () => undefined,
+  );
   for (const [k, i] of again.entries()) {
     const probe = second[k];
     if (probe) first[i] = probe;
@@ -43,19 +59,46 @@ export async function measureReach(name: string, progress: (text: string) => voi
   return first;
 }
 
-async function run(expected: readonly ExpectedProbe[], netns: ReadonlyMap<string, string>, timeoutMs: number, progress: (done: number) => void): Promise<ReachProbe[]> {
+async function run(
+  expected: readonly ExpectedProbe[],
+  netns: ReadonlyMap<string, string>,
+  timeoutMs: number,
+  progress: (done: number) => void,
+): Promise<ReachProbe[]> {
   const asked = expected.map((e) => ({ e, path: netns.get(e.from.uid) }));
   const attempts = asked.flatMap(({ e, path }) =>
-    path === undefined ? [] : [{ netns: path, address: e.to.address, port: e.to.port, protocol: e.to.protocol, timeoutMs, identify: e.answers.length > 0 && e.to.protocol === 'TCP' && e.to.port !== 53 }],
+    path === undefined
+      ? []
+      : [
+          {
+            netns: path,
+            address: e.to.address,
+            port: e.to.port,
+            protocol: e.to.protocol,
+            timeoutMs,
+            identify: e.answers.length > 0 && e.to.protocol === 'TCP' && e.to.port !== 53,
+          },
+        ],
   );
   const outcomes = await connectAll(attempts, progress);
   let next = 0;
   return asked.map(({ e, path }) => {
-    const outcome: Outcome = path === undefined ? { verdict: 'closed', ms: 0, by: undefined, error: 'the pod has no sandbox' } : (outcomes[next++] ?? { verdict: 'closed', ms: 0, by: undefined, error: undefined });
-    const stranger = outcome.verdict === 'open' && outcome.by !== undefined && e.answers.length > 0 && !e.answers.includes(outcome.by);
+    const outcome: Outcome =
+      path === undefined
+        ? { verdict: 'closed', ms: 0, by: undefined, error: 'the pod has no sandbox' }
+        : (outcomes[next++] ?? { verdict: 'closed', ms: 0, by: undefined, error: undefined });
+    const stranger =
+      outcome.verdict === 'open' && outcome.by !== undefined && e.answers.length > 0 && !e.answers.includes(outcome.by);
     return {
       from: { namespace: e.from.namespace, pod: e.from.name, node: e.from.node },
-      to: { kind: e.to.kind, namespace: e.to.namespace, name: e.to.name, address: e.to.address, port: e.to.port, protocol: e.to.protocol },
+      to: {
+        kind: e.to.kind,
+        namespace: e.to.namespace,
+        name: e.to.name,
+        address: e.to.address,
+        port: e.to.port,
+        protocol: e.to.protocol,
+      },
       verdict: outcome.verdict,
       expected: e.expected,
       why: stranger ? `${outcome.by} answered, but ${e.answers.join(' or ')} should` : e.why,
@@ -66,16 +109,31 @@ async function run(expected: readonly ExpectedProbe[], netns: ReadonlyMap<string
 }
 
 /** Sums probes up: a row per source namespace, a column per kind of target. */
-export function reachTable(probes: readonly ReachProbe[], paint: (style: 'green' | 'red' | 'yellow' | 'dim', text: string) => string): string[][] {
-  const columnOf = (p: ReachProbe): string => (p.to.kind === 'Pod' ? `pods ${p.to.namespace}` : p.to.kind === 'Service' ? `svc ${p.to.namespace}` : p.to.kind === 'External' ? 'internet' : p.to.kind === 'Node' ? 'nodes' : 'API');
+export function reachTable(
+  probes: readonly ReachProbe[],
+  paint: (style: 'green' | 'red' | 'yellow' | 'dim', text: string) => string,
+): string[][] {
+  const columnOf = (p: ReachProbe): string =>
+    p.to.kind === 'Pod'
+      ? `pods ${p.to.namespace}`
+      : p.to.kind === 'Service'
+        ? `svc ${p.to.namespace}`
+        : p.to.kind === 'External'
+          ? 'internet'
+          : p.to.kind === 'Node'
+            ? 'nodes'
+            : 'API';
   const rows = [...new Set(probes.map((p) => p.from.namespace))].sort();
-  const rank = (c: string): string => `${['pods', 'svc', 'nodes', 'API', 'internet'].findIndex((k) => c.startsWith(k))}${c}`;
+  const rank = (c: string): string =>
+    `${['pods', 'svc', 'nodes', 'API', 'internet'].findIndex((k) => c.startsWith(k))}${c}`;
   const columns = [...new Set(probes.map(columnOf))].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
   const cell = (row: string, column: string): string => {
     const mine = probes.filter((p) => p.from.namespace === row && columnOf(p) === column);
     if (mine.length === 0) return paint('dim', '–');
     const count = (v: string): number => mine.filter((p) => p.verdict === v).length;
-    const parts = (['open', 'rejected', 'closed'] as const).filter((v) => count(v) > 0).map((v) => paint(v === 'open' ? 'green' : 'yellow', `${v} ${count(v)}`));
+    const parts = (['open', 'rejected', 'closed'] as const)
+      .filter((v) => count(v) > 0)
+      .map((v) => paint(v === 'open' ? 'green' : 'yellow', `${v} ${count(v)}`));
     const wrong = mine.filter((p) => !p.match).length;
     return `${parts.join(', ')}${wrong > 0 ? paint('red', ` (${wrong} WRONG)`) : ''}`;
   };
@@ -84,4 +142,3 @@ export function reachTable(probes: readonly ReachProbe[], paint: (style: 'green'
 
 export const describe = (p: ReachProbe): string =>
   `${p.from.namespace}/${p.from.pod} (${p.from.node}) → ${p.to.kind} ${p.to.namespace === '' ? '' : `${p.to.namespace}/`}${p.to.name} ${p.to.address}${p.to.port === 0 ? '' : ` port ${p.to.port}`} ${p.to.protocol}: measured ${p.verdict}, expected ${p.expected}: ${p.why}`;
-

@@ -31,7 +31,11 @@ export async function labStatus(name: string): Promise<LabStatus> {
   } catch {
     // the API server is away: processes say so
   }
-  const healthy = processes.length > 0 && processes.every((p) => p.alive) && nodes.length === lab.nodes && nodes.every((n) => n.ready);
+  const healthy =
+    processes.length > 0 &&
+    processes.every((p) => p.alive) &&
+    nodes.length === lab.nodes &&
+    nodes.every((n) => n.ready);
   return { name, family: lab.family, kubeconfig: `${LABS_DIR}/${name}/kubeconfig`, processes, nodes, pods, healthy };
 }
 

@@ -5,15 +5,15 @@ import { canonicalIp, familyOf } from '../../lib/ip/address.ts';
 import { OUTSIDE, OUTSIDE_PORT } from '../../lab/world/plan.ts';
 import { UsageError } from '../output.ts';
 
-/** The pod that "namespace/name" means; a name may be cut short as long as one pod fits. */
+/** The pod that "namespace/name" means, or the first whose name begins so: "shop-a/web" is a pod of Deployment web. */
 export function podNamed(view: View, text: string): Pod {
   const [namespace, name] = text.includes('/') ? text.split('/', 2) : ['default', text];
   const all = [...view.state.pods.values()].filter((p) => p.namespace === namespace);
   const exact = all.find((p) => p.name === name);
   const close = all.filter((p) => p.name.startsWith(name ?? '\0'));
-  const found = exact ?? (close.length === 1 ? close[0] : undefined);
+  const found = exact ?? close.sort((a, b) => (a.name < b.name ? -1 : 1))[0];
   if (found) return found;
-  throw new UsageError(close.length > 1 ? `${text}: ${close.length} pods begin so: ${close.slice(0, 5).map((p) => p.name).join(', ')}` : `there is no pod ${namespace}/${name}`);
+  throw new UsageError(`there is no pod ${namespace}/${name}`);
 }
 
 /**
@@ -21,12 +21,15 @@ export function podNamed(view: View, text: string): Pod {
  * `node/NAME`, `api`, `internet`. Without a port: a Service's or pod's first one, else ICMP.
  */
 export function parseTo(view: View, from: Pod, text: string): Target {
-  const [, where = '', port, protocol] = /^(.*?|\[[^\]]+\])(?::(\d+)(?:\/(\w+))?)?$/.exec(isBareIp(text) ? `[${text}]` : text) ?? [];
+  const [, where = '', port, protocol] =
+    /^(.*?|\[[^\]]+\])(?::(\d+)(?:\/(\w+))?)?$/.exec(isBareIp(text) ? `[${text}]` : text) ?? [];
   const family = familyOf(from.ips[0] ?? '');
   const number = port === undefined ? undefined : Number(port);
-  if (number !== undefined && (number < 1 || number > 65_535)) throw new UsageError(`${text}: port ${number} is not from 1 to 65535`);
+  if (number !== undefined && (number < 1 || number > 65_535))
+    throw new UsageError(`${text}: port ${number} is not from 1 to 65535`);
   const known = protocol?.toUpperCase();
-  if (known !== undefined && known !== 'TCP' && known !== 'UDP' && known !== 'SCTP') throw new UsageError(`${text}: protocol ${protocol} is not tcp, udp or sctp`);
+  if (known !== undefined && known !== 'TCP' && known !== 'UDP' && known !== 'SCTP')
+    throw new UsageError(`${text}: protocol ${protocol} is not tcp, udp or sctp`);
   const at = (address: string, first?: { readonly port: number; readonly protocol: Target['protocol'] }): Target => ({
     address,
     port: number ?? first?.port ?? 0,
@@ -45,10 +48,13 @@ export function parseTo(view: View, from: Pod, text: string): Target {
   const pod = where.startsWith('svc/') ? undefined : findPod(view, where.replace(/^pod\//, ''));
   if (pod) return at(ofFamily(pod.ips), pod.ports[0]);
   if (service) {
-    if (service.clusterIPs.length === 0) throw new UsageError(`Service ${keyOf(service)} is headless: name one of its pods`);
+    if (service.clusterIPs.length === 0)
+      throw new UsageError(`Service ${keyOf(service)} is headless: name one of its pods`);
     return at(ofFamily(service.clusterIPs), service.ports[0]);
   }
-  throw new UsageError(`${text}: no pod, Service, node or address of that name; write namespace/name, svc/namespace/name, node/name, an address, api or internet`);
+  throw new UsageError(
+    `${text}: no pod, Service, node or address of that name; write namespace/name, svc/namespace/name, node/name, an address, api or internet`,
+  );
 }
 
 const isBareIp = (text: string): boolean => text.includes(':') && canonicalIp(text) !== undefined;

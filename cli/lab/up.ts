@@ -3,15 +3,31 @@ import { labUp } from '../../lab/world/lab.ts';
 import { progress, UsageError } from '../output.ts';
 import { checkout } from '../checkout.ts';
 
-export type UpFlags = { readonly name: string; readonly nodes: string; readonly ipFamily: string; readonly file: readonly string[] };
+export type UpFlags = {
+  readonly name: string;
+  readonly nodes: string;
+  readonly ipFamily: string;
+  readonly file: readonly string[];
+};
 
 /** Makes a lab from flags, with progress. */
 export async function up(flags: UpFlags): Promise<void> {
   const nodes = Number(flags.nodes);
-  if (!Number.isInteger(nodes) || nodes < 1 || nodes > 50) throw new UsageError(`--nodes ${flags.nodes}: a number from 1 to 50`);
-  if (!['ipv4', 'ipv6', 'dual'].includes(flags.ipFamily)) throw new UsageError(`--ip-family ${flags.ipFamily}: ipv4, ipv6 or dual`);
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > 50)
+    throw new UsageError(`--nodes ${flags.nodes}: a number from 1 to 50`);
+  if (!['ipv4', 'ipv6', 'dual'].includes(flags.ipFamily))
+    throw new UsageError(`--ip-family ${flags.ipFamily}: ipv4, ipv6 or dual`);
   const started = performance.now();
-  await labUp({ name: flags.name, nodes, family: flags.ipFamily as LabFamily, manifests: flags.file, checkout, progress });
+  await labUp({
+    name: flags.name,
+    nodes,
+    family: flags.ipFamily as LabFamily,
+    manifests: flags.file,
+    checkout,
+    progress,
+  });
   progress('');
-  process.stderr.write(`lab ${flags.name} is up: ${nodes} nodes, ${((performance.now() - started) / 1000).toFixed(1)} s\n`);
+  process.stderr.write(
+    `lab ${flags.name} is up: ${nodes} nodes, ${((performance.now() - started) / 1000).toFixed(1)} s\n`,
+  );
 }

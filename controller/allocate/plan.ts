@@ -9,7 +9,16 @@ export type Duty =
   | { readonly do: 'create-network'; readonly namespace: string }
   | { readonly do: 'delete-network'; readonly network: Network }
   | { readonly do: 'release-network'; readonly network: Network }
-  | { readonly do: 'network-status'; readonly network: Network; readonly vni: number | undefined; readonly condition: NetworkCondition; readonly nodes: readonly string[]; readonly used: number; readonly free: number; readonly hold: boolean }
+  | {
+      readonly do: 'network-status';
+      readonly network: Network;
+      readonly vni: number | undefined;
+      readonly condition: NetworkCondition;
+      readonly nodes: readonly string[];
+      readonly used: number;
+      readonly free: number;
+      readonly hold: boolean;
+    }
   | { readonly do: 'create-block'; readonly block: BlockItem }
   | { readonly do: 'delete-block'; readonly cidr: string; readonly objectName: string }
   | { readonly do: 'pod-problem'; readonly pod: Pod; readonly problem: Problem }
@@ -30,21 +39,43 @@ const LAST_VNI = 0xffffff;
  */
 export function planDuties(
   view: View,
-  { stored, usage, reported }: { readonly stored: ReadonlyMap<string, { readonly cidr: string; readonly node: string; readonly network: string; readonly objectName: string }>; readonly usage: ReadonlyMap<NetworkKey, Usage>; readonly reported: ReadonlySet<string> },
+  {
+    stored,
+    usage,
+    reported,
+  }: {
+    readonly stored: ReadonlyMap<
+      string,
+      { readonly cidr: string; readonly node: string; readonly network: string; readonly objectName: string }
+    >;
+    readonly usage: ReadonlyMap<NetworkKey, Usage>;
+    readonly reported: ReadonlySet<string>;
+  },
 ): Duty[] {
-  return [...namespaceDuties(view), ...networkDuties(view, usage, reported), ...blockDuties(view, stored), ...podDuties(view)];
+  return [
+    ...namespaceDuties(view),
+    ...networkDuties(view, usage, reported),
+    ...blockDuties(view, stored),
+    ...podDuties(view),
+  ];
 }
 
 function* namespaceDuties(view: View): Generator<Duty> {
   for (const namespace of view.state.namespaces.values()) {
     if (namespace.deleting) continue;
     const isolated = isolation(namespace);
-    if ('problem' in isolated) yield { do: 'namespace-problem', namespace: namespace.name, uid: namespace.uid, problem: isolated.problem };
-    else if (isolated.isolated && !view.state.networks.has(`${namespace.name}/${DEFAULT_NETWORK_NAME}`)) yield { do: 'create-network', namespace: namespace.name };
+    if ('problem' in isolated)
+      yield { do: 'namespace-problem', namespace: namespace.name, uid: namespace.uid, problem: isolated.problem };
+    else if (isolated.isolated && !view.state.networks.has(`${namespace.name}/${DEFAULT_NETWORK_NAME}`))
+      yield { do: 'create-network', namespace: namespace.name };
   }
 }
 
-function* networkDuties(view: View, usage: ReadonlyMap<NetworkKey, Usage>, reported: ReadonlySet<string>): Generator<Duty> {
+function* networkDuties(
+  view: View,
+  usage: ReadonlyMap<NetworkKey, Usage>,
+  reported: ReadonlySet<string>,
+): Generator<Duty> {
   const { networks, namespaces } = view.state;
   const taken = new Set<number>([FLAT_VNI]);
   for (const n of networks.values()) if (n.vni !== undefined) taken.add(n.vni);
@@ -77,25 +108,58 @@ function* networkDuties(view: View, usage: ReadonlyMap<NetworkKey, Usage>, repor
     const vni = network.vni ?? (network.spec ? nextVni() : undefined);
     const { used = 0, free = 0, faults = [] } = usage.get(key) ?? {};
     const nodes = [...new Set([...(view.blocksByNetwork.get(key) ?? [])].map((b) => b.node))].sort();
-    yield { do: 'network-status', network, vni, condition: conditionOf(network, vni, users, faults), nodes, used, free, hold: !network.deleting };
+    yield {
+      do: 'network-status',
+      network,
+      vni,
+      condition: conditionOf(network, vni, users, faults),
+      nodes,
+      used,
+      free,
+      hold: !network.deleting,
+    };
   }
 }
 
-function conditionOf(network: Network, vni: number | undefined, users: readonly Pod[], faults: readonly string[]): NetworkCondition {
+function conditionOf(
+  network: Network,
+  vni: number | undefined,
+  users: readonly Pod[],
+  faults: readonly string[],
+): NetworkCondition {
   if (network.deleting) {
     const names = users.slice(0, 5).map(keyOf).join(', ');
-    return { status: 'False', reason: 'InUse', message: `is being deleted, and waits for ${users.length} pod(s): ${names}${users.length > 5 ? ', …' : ''}; delete them` };
+    return {
+      status: 'False',
+      reason: 'InUse',
+      message: `is being deleted, and waits for ${users.length} pod(s): ${names}${users.length > 5 ? ', …' : ''}; delete them`,
+    };
   }
   if (!network.spec) return { status: 'False', reason: 'InvalidSpec', message: network.problems.join('; ') };
   if ((network.spec.subnets?.length ?? 0) > 0 || network.spec.addressing === 'Private') {
-    return { status: 'False', reason: 'InvalidSpec', message: 'spec.subnets and addressing Private cannot be given by this version; remove them' };
+    return {
+      status: 'False',
+      reason: 'InvalidSpec',
+      message: 'spec.subnets and addressing Private cannot be given by this version; remove them',
+    };
   }
-  if (vni === undefined) return { status: 'False', reason: 'NoIdentifierLeft', message: 'all 16 777 214 VNIs are in use; delete networks' };
+  if (vni === undefined)
+    return { status: 'False', reason: 'NoIdentifierLeft', message: 'all 16 777 214 VNIs are in use; delete networks' };
   if (faults.length > 0) return { status: 'False', reason: 'NodeFault', message: faults.join('; ') };
-  return { status: 'True', reason: 'Realized', message: `VNI ${vni}; nodes hold it in the network namespace bh-${vni}` };
+  return {
+    status: 'True',
+    reason: 'Realized',
+    message: `VNI ${vni}; nodes hold it in the network namespace bh-${vni}`,
+  };
 }
 
-function* blockDuties(view: View, stored: ReadonlyMap<string, { readonly cidr: string; readonly node: string; readonly network: string; readonly objectName: string }>): Generator<Duty> {
+function* blockDuties(
+  view: View,
+  stored: ReadonlyMap<
+    string,
+    { readonly cidr: string; readonly node: string; readonly network: string; readonly objectName: string }
+  >,
+): Generator<Duty> {
   const kept = new Set<string>();
   for (const { cidr, node, network, objectName } of stored.values()) {
     const wanted = view.state.blocks.get(cidr);
@@ -111,7 +175,8 @@ function* podDuties(view: View): Generator<Duty> {
   for (const [key, assignment] of view.podAssignment) {
     const pod = view.state.pods.get(key);
     // A network that is about to be made is no news for anybody.
-    if (pod && 'problem' in assignment && assignment.problem.code !== 'NetworkNotReady') yield { do: 'pod-problem', pod, problem: assignment.problem };
+    if (pod && 'problem' in assignment && assignment.problem.code !== 'NetworkNotReady')
+      yield { do: 'pod-problem', pod, problem: assignment.problem };
   }
 }
 

@@ -23,9 +23,18 @@ export class DutyWriter {
   async carryOut(duty: Duty): Promise<void> {
     switch (duty.do) {
       case 'create-network':
-        return await this.#ignoring('AlreadyExists', () => this.#client.create(VIRTUAL_NETWORKS, isolatedNetwork(duty.namespace)));
+        return await this.#ignoring('AlreadyExists', () =>
+          this.#client.create(VIRTUAL_NETWORKS, isolatedNetwork(duty.namespace)),
+        );
       case 'delete-network':
-        return await this.#ignoring('NotFound', () => this.#client.delete(VIRTUAL_NETWORKS, duty.network.name, duty.network.namespace, preconditions(duty.network.uid)));
+        return await this.#ignoring('NotFound', () =>
+          this.#client.delete(
+            VIRTUAL_NETWORKS,
+            duty.network.name,
+            duty.network.namespace,
+            preconditions(duty.network.uid),
+          ),
+        );
       case 'release-network':
         return await this.#ignoring('NotFound', () => this.#setFinalizer(duty.network, false));
       case 'network-status':
@@ -36,10 +45,20 @@ export class DutyWriter {
         return await this.#ignoring('NotFound', () => this.#client.delete(ADDRESS_BLOCKS, duty.objectName));
       case 'pod-problem': {
         const { namespace, name, uid } = duty.pod;
-        return await this.#events.record({ apiVersion: 'v1', kind: 'Pod', namespace, name, uid }, 'Warning', duty.problem.code, duty.problem.message);
+        return await this.#events.record(
+          { apiVersion: 'v1', kind: 'Pod', namespace, name, uid },
+          'Warning',
+          duty.problem.code,
+          duty.problem.message,
+        );
       }
       case 'namespace-problem':
-        return await this.#events.record({ apiVersion: 'v1', kind: 'Namespace', name: duty.namespace, uid: duty.uid }, 'Warning', duty.problem.code, duty.problem.message);
+        return await this.#events.record(
+          { apiVersion: 'v1', kind: 'Namespace', name: duty.namespace, uid: duty.uid },
+          'Warning',
+          duty.problem.code,
+          duty.problem.message,
+        );
     }
   }
 
@@ -55,15 +74,33 @@ export class DutyWriter {
       type: 'Ready',
       ...condition,
       observedGeneration: network.generation,
-      lastTransitionTime: old?.status === condition.status ? old.lastTransitionTime : new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+      lastTransitionTime:
+        old?.status === condition.status ? old.lastTransitionTime : new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
     };
     // A VNI in the API wins over the one that was planned: it may be in kernels already.
-    const status: VirtualNetworkStatus = { ...withVni(before?.vni ?? vni), nodes: [...nodes], addressesUsed: used, addressesFree: free, conditions: [ready] };
+    const status: VirtualNetworkStatus = {
+      ...withVni(before?.vni ?? vni),
+      nodes: [...nodes],
+      addressesUsed: used,
+      addressesFree: free,
+      conditions: [ready],
+    };
     await this.#client.replace(VIRTUAL_NETWORKS, { ...current, status }, 'status');
     this.#written.set(network.uid, text);
     if (old?.status !== condition.status || old.reason !== condition.reason) {
-      const about = { apiVersion: API_VERSION, kind: 'VirtualNetwork', namespace: network.namespace, name: network.name, uid: network.uid };
-      await this.#events.record(about, condition.status === 'True' ? 'Normal' : 'Warning', condition.reason, condition.message);
+      const about = {
+        apiVersion: API_VERSION,
+        kind: 'VirtualNetwork',
+        namespace: network.namespace,
+        name: network.name,
+        uid: network.uid,
+      };
+      await this.#events.record(
+        about,
+        condition.status === 'True' ? 'Normal' : 'Warning',
+        condition.reason,
+        condition.message,
+      );
     }
   }
 
@@ -72,7 +109,9 @@ export class DutyWriter {
     const others = (current.metadata.finalizers ?? []).filter((f) => f !== IN_USE_FINALIZER);
     const finalizers = present ? [...others, IN_USE_FINALIZER] : others;
     const { resourceVersion } = current.metadata;
-    await this.#client.patch(VIRTUAL_NETWORKS, network.name, network.namespace, { metadata: { finalizers, resourceVersion } });
+    await this.#client.patch(VIRTUAL_NETWORKS, network.name, network.namespace, {
+      metadata: { finalizers, resourceVersion },
+    });
   }
 
   async #createBlock({ block }: Duty & { do: 'create-block' }): Promise<void> {
@@ -127,7 +166,12 @@ function isolatedNetwork(namespace: string): KubeObject {
   return {
     apiVersion: API_VERSION,
     kind: 'VirtualNetwork',
-    metadata: { namespace, name: DEFAULT_NETWORK_NAME, labels: { [MANAGED_BY.key]: MANAGED_BY.value }, finalizers: [IN_USE_FINALIZER] },
+    metadata: {
+      namespace,
+      name: DEFAULT_NETWORK_NAME,
+      labels: { [MANAGED_BY.key]: MANAGED_BY.value },
+      finalizers: [IN_USE_FINALIZER],
+    },
     spec: {},
   };
 }

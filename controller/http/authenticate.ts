@@ -14,11 +14,22 @@ export class AgentAuthenticator {
     const cached = this.#cache.get(token);
     if (cached && cached.until > Date.now()) return cached.node;
     if (this.#cache.size > 10_000) this.#cache.clear();
-    const review = await this.#client.json<KubeObject & { status?: ReviewStatus }>('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
-      body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', metadata: {}, spec: { token, audiences: [AGENT_AUDIENCE] } },
-    });
+    const review = await this.#client.json<KubeObject & { status?: ReviewStatus }>(
+      'POST',
+      '/apis/authentication.k8s.io/v1/tokenreviews',
+      {
+        body: {
+          apiVersion: 'authentication.k8s.io/v1',
+          kind: 'TokenReview',
+          metadata: {},
+          spec: { token, audiences: [AGENT_AUDIENCE] },
+        },
+      },
+    );
     const { status } = review;
-    const isAgent = status?.authenticated === true && status.user?.username === `system:serviceaccount:${SYSTEM_NAMESPACE}:${AGENT_SERVICE_ACCOUNT}`;
+    const isAgent =
+      status?.authenticated === true &&
+      status.user?.username === `system:serviceaccount:${SYSTEM_NAMESPACE}:${AGENT_SERVICE_ACCOUNT}`;
     // The API server puts the node of a pod-bound token here (since 1.30), so an agent cannot claim another node.
     const node = isAgent ? status.user?.extra?.['authentication.kubernetes.io/node-name']?.[0] : undefined;
     this.#cache.set(token, { node, until: Date.now() + (node === undefined ? 5_000 : 60_000) });
@@ -26,4 +37,7 @@ export class AgentAuthenticator {
   }
 }
 
-type ReviewStatus = { readonly authenticated?: boolean; readonly user?: { readonly username?: string; readonly extra?: Readonly<Record<string, readonly string[]>> } };
+type ReviewStatus = {
+  readonly authenticated?: boolean;
+  readonly user?: { readonly username?: string; readonly extra?: Readonly<Record<string, readonly string[]>> };
+};

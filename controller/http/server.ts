@@ -15,17 +15,25 @@ const MAX_BACKLOG = 64 << 20;
 
 /** `GET /v1/config`: the NDJSON stream of the caller's node. `POST /v1/report`: its report. `/healthz`. TLS only. */
 export function agentServer(api: AgentApi, tls: { readonly cert: string; readonly key: string }): FastifyInstance {
-  const server = Fastify({ https: tls, bodyLimit: 16 << 20, forceCloseConnections: true }) as unknown as FastifyInstance;
+  const server = Fastify({
+    https: tls,
+    bodyLimit: 16 << 20,
+    forceCloseConnections: true,
+  }) as unknown as FastifyInstance;
 
   server.get('/healthz', () => 'ok');
 
   server.get('/v1/config', async (request, reply) => {
     const node = await authenticate(api, request);
-    if (node === undefined) return await reply.code(401).send({ message: 'a token of a bulkhead agent, bound to a node, is needed' });
+    if (node === undefined)
+      return await reply.code(401).send({ message: 'a token of a bulkhead agent, bound to a node, is needed' });
     reply.hijack();
     const { raw } = reply;
     raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
-    const close = api.open(node, { write: (text) => raw.write(text) || raw.writableLength < MAX_BACKLOG, end: () => raw.destroy() });
+    const close = api.open(node, {
+      write: (text) => raw.write(text) || raw.writableLength < MAX_BACKLOG,
+      end: () => raw.destroy(),
+    });
     raw.on('close', close);
     return reply;
   });

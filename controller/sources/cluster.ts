@@ -1,7 +1,14 @@
 import type { NodeReport } from '../../api/report.ts';
 import type { BlockItem } from '../../api/nodeconfig.ts';
 import { GROUP, VERSION } from '../../api/names.ts';
-import { readEndpointSlice, readNamespace, readNetwork, readNode, readPod, readService } from '../../core/cluster/read.ts';
+import {
+  readEndpointSlice,
+  readNamespace,
+  readNetwork,
+  readNode,
+  readPod,
+  readService,
+} from '../../core/cluster/read.ts';
 import type { ClusterState } from '../../core/cluster/state.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
@@ -68,7 +75,8 @@ export class ClusterSource implements AsyncDisposable {
     for (const name of this.reports.keys()) if (!nodes.has(name)) this.reports.delete(name);
     const blocks = new Map<string, BlockItem>();
     // A node that has spoken since we started knows best; for the others the API remembers.
-    for (const { cidr, node, network } of this.storedBlocks.values()) if (!this.reports.has(node)) blocks.set(cidr, { cidr, node, network });
+    for (const { cidr, node, network } of this.storedBlocks.values())
+      if (!this.reports.has(node)) blocks.set(cidr, { cidr, node, network });
     const attached = new Map<string, string>();
     for (const report of this.reports.values()) {
       for (const { cidr, network } of report.blocks) blocks.set(cidr, { cidr, node: report.node, network });
@@ -105,10 +113,16 @@ export class ClusterSource implements AsyncDisposable {
 }
 
 function readBlock(raw: KubeObject): StoredBlock | undefined {
-  const spec = raw['spec'] as { cidr?: string; node?: string; network?: { namespace?: string; name?: string } } | undefined;
+  const spec = raw['spec'] as
+    | { cidr?: string; node?: string; network?: { namespace?: string; name?: string } }
+    | undefined;
   const prefix = parsePrefix(spec?.cidr ?? '');
   if (!prefix || spec?.node === undefined || spec.network?.name === undefined) return undefined;
   const { namespace = '', name } = spec.network;
-  return { objectName: raw.metadata.name, cidr: formatPrefix(prefix), node: spec.node, network: namespace === '' ? name : `${namespace}/${name}` };
+  return {
+    objectName: raw.metadata.name,
+    cidr: formatPrefix(prefix),
+    node: spec.node,
+    network: namespace === '' ? name : `${namespace}/${name}`,
+  };
 }
-

@@ -1,7 +1,14 @@
 import { CA_CONFIGMAP, CA_SECRET, MANAGED_BY, SYSTEM_NAMESPACE } from '../../api/names.ts';
 import { core, type KubeClient, type KubeObject } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
-import { type Authority, issueServer, keyToPem, makeAuthority, readAuthority, type ServerPem } from '../../lib/pki/certificates.ts';
+import {
+  type Authority,
+  issueServer,
+  keyToPem,
+  makeAuthority,
+  readAuthority,
+  type ServerPem,
+} from '../../lib/pki/certificates.ts';
 
 /**
  * A certificate for this replica from the controller's own authority: kept in a Secret, its certificate published in a
@@ -31,7 +38,11 @@ async function loadAuthority(client: KubeClient): Promise<Authority> {
   const body: KubeObject = {
     apiVersion: 'v1',
     kind: 'Secret',
-    metadata: secret?.metadata ?? { name: CA_SECRET, namespace: SYSTEM_NAMESPACE, labels: { [MANAGED_BY.key]: MANAGED_BY.value } },
+    metadata: secret?.metadata ?? {
+      name: CA_SECRET,
+      namespace: SYSTEM_NAMESPACE,
+      labels: { [MANAGED_BY.key]: MANAGED_BY.value },
+    },
     type: 'kubernetes.io/tls',
     data: { 'tls.crt': base64(made.cert.toString('pem')), 'tls.key': base64(await keyToPem(made.key)) },
   };

@@ -31,9 +31,12 @@ export function assignNamespace(state: Pick<ClusterState, 'namespaces' | 'networ
 }
 
 /** What the isolation label of a namespace says. */
-export function isolation(namespace: Pick<Namespace, 'name' | 'labels'>): { readonly isolated: boolean } | { readonly problem: Problem } {
+export function isolation(
+  namespace: Pick<Namespace, 'name' | 'labels'>,
+): { readonly isolated: boolean } | { readonly problem: Problem } {
   const label = readName(ISOLATED, namespace.labels);
-  if (label.problem !== undefined) return problem('ConflictingNetworks', `namespace ${namespace.name}: ${label.problem}`);
+  if (label.problem !== undefined)
+    return problem('ConflictingNetworks', `namespace ${namespace.name}: ${label.problem}`);
   switch (label.value) {
     case undefined:
     case 'false':
@@ -41,37 +44,59 @@ export function isolation(namespace: Pick<Namespace, 'name' | 'labels'>): { read
     case 'true':
       return { isolated: true };
     default:
-      return problem('InvalidAnnotation', `namespace ${namespace.name}: label ${label.key} is "${label.value}"; write "true" or "false"`);
+      return problem(
+        'InvalidAnnotation',
+        `namespace ${namespace.name}: label ${label.key} is "${label.value}"; write "true" or "false"`,
+      );
   }
 }
 
 type NamedValue = ReturnType<typeof readName>;
 
-function assignNamed(state: Pick<ClusterState, 'namespaces' | 'networks'>, namespace: string, named: NamedValue, owner: string): Assignment {
+function assignNamed(
+  state: Pick<ClusterState, 'namespaces' | 'networks'>,
+  namespace: string,
+  named: NamedValue,
+  owner: string,
+): Assignment {
   if (named.problem !== undefined) return problem('ConflictingNetworks', `${owner}: ${named.problem}`);
   const value = named.value ?? '';
   if (value === FLAT_NETWORK) return flatByName(state, namespace, owner, named.key);
   const parts = value.split('/');
   const valid = parts.length <= 2 && parts.every((p) => /^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/.test(p));
   if (!valid) {
-    return problem('InvalidAnnotation', `${owner}: annotation ${named.key} is "${value}"; write "name" or "namespace/name" of one VirtualNetwork`);
+    return problem(
+      'InvalidAnnotation',
+      `${owner}: annotation ${named.key} is "${value}"; write "name" or "namespace/name" of one VirtualNetwork`,
+    );
   }
   return useNetwork(state, namespace, parts.length === 2 ? value : `${namespace}/${value}`);
 }
 
 /** A pod of an isolated namespace may not step out of isolation by itself: that would need no consent of anybody. */
-function flatByName(state: Pick<ClusterState, 'namespaces'>, namespace: string, owner: string, key: string): Assignment {
+function flatByName(
+  state: Pick<ClusterState, 'namespaces'>,
+  namespace: string,
+  owner: string,
+  key: string,
+): Assignment {
   const found = state.namespaces.get(namespace);
   const isolated = found ? isolation(found) : { isolated: true };
   if ('isolated' in isolated && !isolated.isolated) return { network: FLAT_NETWORK };
-  return problem('NetworkNotShared', `${owner}: annotation ${key} asks for the flat network, but namespace ${namespace} is isolated; remove the annotation or the isolation label`);
+  return problem(
+    'NetworkNotShared',
+    `${owner}: annotation ${key} asks for the flat network, but namespace ${namespace} is isolated; remove the annotation or the isolation label`,
+  );
 }
 
 function useNetwork(state: Pick<ClusterState, 'namespaces' | 'networks'>, user: string, key: NetworkKey): Assignment {
   const network = state.networks.get(key);
   const [owner = '', name = ''] = key.split('/');
   if (!network || network.deleting) {
-    return problem('NetworkNotFound', `VirtualNetwork ${key} ${network ? 'is being deleted' : 'does not exist'}; create it, or change the annotation ${NETWORK.key}`);
+    return problem(
+      'NetworkNotFound',
+      `VirtualNetwork ${key} ${network ? 'is being deleted' : 'does not exist'}; create it, or change the annotation ${NETWORK.key}`,
+    );
   }
   if (owner !== user && !isShared(state, network.spec?.sharedWith, user)) {
     return problem(
@@ -79,15 +104,24 @@ function useNetwork(state: Pick<ClusterState, 'namespaces' | 'networks'>, user: 
       `VirtualNetwork ${key} is not shared with namespace ${user}; its owner must add spec.sharedWith to virtualnetwork/${name} in namespace ${owner}`,
     );
   }
-  if (!network.spec) return problem('NetworkNotReady', `VirtualNetwork ${key} is invalid: ${network.problems.join('; ')}`);
+  if (!network.spec)
+    return problem('NetworkNotReady', `VirtualNetwork ${key} is invalid: ${network.problems.join('; ')}`);
   if ((network.spec.subnets?.length ?? 0) > 0 || network.spec.addressing === 'Private') {
-    return problem('UnsupportedNetwork', `VirtualNetwork ${key} asks for subnets of its own, which this version cannot give; remove spec.subnets and spec.addressing`);
+    return problem(
+      'UnsupportedNetwork',
+      `VirtualNetwork ${key} asks for subnets of its own, which this version cannot give; remove spec.subnets and spec.addressing`,
+    );
   }
-  if (network.vni === undefined) return problem('NetworkNotReady', `VirtualNetwork ${key} has no VNI yet; the controller gives it one`);
+  if (network.vni === undefined)
+    return problem('NetworkNotReady', `VirtualNetwork ${key} has no VNI yet; the controller gives it one`);
   return { network: key };
 }
 
-function isShared(state: Pick<ClusterState, 'namespaces'>, selector: { readonly matchLabels?: Record<string, string> | undefined } | undefined, user: string): boolean {
+function isShared(
+  state: Pick<ClusterState, 'namespaces'>,
+  selector: { readonly matchLabels?: Record<string, string> | undefined } | undefined,
+  user: string,
+): boolean {
   if (!selector) return false;
   const labels = state.namespaces.get(user)?.labels ?? {};
   return Object.entries(selector.matchLabels ?? {}).every(([k, v]) => labels[k] === v);

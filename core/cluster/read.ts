@@ -15,7 +15,13 @@ export type Raw = { readonly [key: string]: unknown };
 
 export function readNamespace(raw: Raw): Namespace {
   const meta = readMeta(raw);
-  return { name: meta.name, uid: meta.uid, labels: meta.labels, annotations: meta.annotations, deleting: meta.deleting };
+  return {
+    name: meta.name,
+    uid: meta.uid,
+    labels: meta.labels,
+    annotations: meta.annotations,
+    deleting: meta.deleting,
+  };
 }
 
 export function readNode(raw: Raw): Node {
@@ -56,8 +62,12 @@ export function readNetwork(raw: Raw): Network {
   const meta = readMeta(raw);
   const parsed = virtualNetworkSpec.safeParse(raw['spec'] ?? {});
   const problems = parsed.success
-    ? parsed.data.subnets?.flatMap((s, i) => (parsePrefix(s) ? [] : [`spec.subnets[${i}]: "${s}" is not a CIDR prefix with zero host bits`])) ?? []
-    : parsed.error.issues.map((i) => `spec${i.path.map((p) => (typeof p === 'number' ? `[${p}]` : `.${String(p)}`)).join('')}: ${i.message}`);
+    ? (parsed.data.subnets?.flatMap((s, i) =>
+        parsePrefix(s) ? [] : [`spec.subnets[${i}]: "${s}" is not a CIDR prefix with zero host bits`],
+      ) ?? [])
+    : parsed.error.issues.map(
+        (i) => `spec${i.path.map((p) => (typeof p === 'number' ? `[${p}]` : `.${String(p)}`)).join('')}: ${i.message}`,
+      );
   const vni = object(raw['status'])['vni'];
   return {
     ...pick(meta, 'namespace', 'name', 'uid', 'deleting'),
@@ -78,7 +88,8 @@ export function readService(raw: Raw): Service {
     ...pick(meta, 'namespace', 'name'),
     type: text(spec['type']) || 'ClusterIP',
     clusterIPs: ips(clusterIPs.length > 0 ? clusterIPs : [text(spec['clusterIP'])]),
-    affinitySeconds: spec['sessionAffinity'] === 'ClientIP' ? (typeof timeout === 'number' ? timeout : 10_800) : undefined,
+    affinitySeconds:
+      spec['sessionAffinity'] === 'ClientIP' ? (typeof timeout === 'number' ? timeout : 10_800) : undefined,
     internalTrafficPolicy: spec['internalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
     ports: list(spec['ports']).map((p) => readPort(p, 'port')),
   };

@@ -20,9 +20,20 @@ export type ClusterState = {
 
 export type Strings = Readonly<Record<string, string>>;
 
-export type Namespace = { readonly name: string; readonly uid: string; readonly labels: Strings; readonly annotations: Strings; readonly deleting: boolean };
+export type Namespace = {
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Strings;
+  readonly annotations: Strings;
+  readonly deleting: boolean;
+};
 
-export type Node = { readonly name: string; readonly uid: string; readonly addresses: readonly string[]; readonly podCIDRs: readonly string[] };
+export type Node = {
+  readonly name: string;
+  readonly uid: string;
+  readonly addresses: readonly string[];
+  readonly podCIDRs: readonly string[];
+};
 
 export type ContainerPort = { readonly name: string; readonly protocol: Protocol; readonly port: number };
 

@@ -33,10 +33,20 @@ export function viewOf(state: ClusterState): View {
     if (assignment && 'network' in assignment) push(servicesByNetwork, assignment.network, service);
   }
   const slicesByService = new Map<string, EndpointSlice[]>();
-  for (const slice of state.slices.values()) push(slicesByService, keyOf({ namespace: slice.namespace, name: slice.service }), slice);
+  for (const slice of state.slices.values())
+    push(slicesByService, keyOf({ namespace: slice.namespace, name: slice.service }), slice);
   const blocksByNetwork = new Map<NetworkKey, BlockItem[]>();
   for (const block of state.blocks.values()) push(blocksByNetwork, block.network, block);
-  return { state, podAssignment, namespaceAssignment, podsByNode, podByIp, servicesByNetwork, slicesByService, blocksByNetwork };
+  return {
+    state,
+    podAssignment,
+    namespaceAssignment,
+    podsByNode,
+    podByIp,
+    servicesByNetwork,
+    slicesByService,
+    blocksByNetwork,
+  };
 }
 
 /** The network of a pod, or undefined while it has none. */

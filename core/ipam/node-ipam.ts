@@ -1,6 +1,17 @@
 import type { NetworkKey } from '../../api/nodeconfig.ts';
 import { type Family, formatIp, mustIp } from '../../lib/ip/address.ts';
-import { contains, firstFree, formatPrefix, hostPrefix, lastOf, mustPrefix, nth, overlaps, type Prefix, sizeOf } from '../../lib/ip/prefix.ts';
+import {
+  contains,
+  firstFree,
+  formatPrefix,
+  hostPrefix,
+  lastOf,
+  mustPrefix,
+  nth,
+  overlaps,
+  type Prefix,
+  sizeOf,
+} from '../../lib/ip/prefix.ts';
 
 /** No address could be given. Nothing was changed. */
 export class IpamError extends Error {
@@ -15,12 +26,18 @@ export class IpamError extends Error {
 /** Something that happened to addresses. Replaying all of them rebuilds the state: the journal holds these. */
 export type IpamEvent =
   | { readonly op: 'block'; readonly cidr: string; readonly network: NetworkKey }
-  | { readonly op: 'unblock'; readonly cidr: string }
+  | { readonly op: 'unblock'; readonly cidr: string; readonly network: NetworkKey }
   | { readonly op: 'take'; readonly ip: string; readonly owner: string }
   /** `at`: milliseconds on the journal's clock (wall time, so that it has a meaning after a restart). */
   | { readonly op: 'release'; readonly ip: string; readonly at: number };
 
-export type BlockUse = { readonly cidr: string; readonly network: NetworkKey; readonly used: number; readonly resting: number; readonly free: number };
+export type BlockUse = {
+  readonly cidr: string;
+  readonly network: NetworkKey;
+  readonly used: number;
+  readonly resting: number;
+  readonly free: number;
+};
 
 type Block = {
   readonly cidr: string;
@@ -67,14 +84,18 @@ export class NodeIpam {
    * All or nothing. Throws {@link IpamError}.
    */
   allocate(network: NetworkKey, owner: string, now: number): { readonly ips: string[]; readonly events: IpamEvent[] } {
-    if (this.#cidrs.length === 0) throw new IpamError('NoPodCIDR', 'this node has no pod CIDR yet (node.spec.podCIDRs); somebody must assign one');
+    if (this.#cidrs.length === 0)
+      throw new IpamError('NoPodCIDR', 'this node has no pod CIDR yet (node.spec.podCIDRs); somebody must assign one');
     const events: IpamEvent[] = [];
     const ips: string[] = [];
     for (const cidr of this.#cidrs) {
       const found = this.#findIn(network, cidr.family, now) ?? this.#carve(network, cidr, now, events);
       if (!found) {
         for (const e of events.reverse()) this.#undo(e);
-        throw new IpamError('Exhausted', `no free address for network ${network} in ${formatPrefix(cidr)} of this node; delete pods, or wait until released addresses have rested`);
+        throw new IpamError(
+          'Exhausted',
+          `no free address for network ${network} in ${formatPrefix(cidr)} of this node; delete pods, or wait until released addresses have rested`,
+        );
       }
       found.block.taken.set(found.value, owner);
       found.block.resting.delete(found.value);
@@ -116,7 +137,7 @@ export class NodeIpam {
       );
       if (wanted.has(block.network) && !another) continue;
       this.#blocks.delete(block.cidr);
-      events.push({ op: 'unblock', cidr: block.cidr });
+      events.push({ op: 'unblock', cidr: block.cidr, network: block.network });
     }
     return events;
   }
@@ -135,7 +156,8 @@ export class NodeIpam {
         const { value } = mustIp(event.ip);
         const owner = block?.taken.get(value);
         if (!block) throw new RangeError(`journal: address ${event.ip} is in no block`);
-        if (owner !== undefined && owner !== event.owner) throw new RangeError(`journal: address ${event.ip} has two owners, ${owner} and ${event.owner}`);
+        if (owner !== undefined && owner !== event.owner)
+          throw new RangeError(`journal: address ${event.ip} has two owners, ${owner} and ${event.owner}`);
         block.taken.set(value, event.owner);
         block.resting.delete(value);
         block.next = value + 1n;
@@ -166,7 +188,13 @@ export class NodeIpam {
     return [...this.#blocks.values()].map((b) => {
       this.#wake(b, now);
       const usable = Number(sizeOf(b.prefix)) - this.#reservedIn(b.prefix);
-      return { cidr: b.cidr, network: b.network, used: b.taken.size, resting: b.resting.size, free: usable - b.taken.size - b.resting.size };
+      return {
+        cidr: b.cidr,
+        network: b.network,
+        used: b.taken.size,
+        resting: b.resting.size,
+        free: usable - b.taken.size - b.resting.size,
+      };
     });
   }
 
@@ -191,13 +219,19 @@ export class NodeIpam {
     const start = block.next > lastOf(block.prefix) ? block.prefix.first : block.next;
     for (let i = 0n; i < size; i++) {
       const value = block.prefix.first + ((start - block.prefix.first + i) % size);
-      if (!block.taken.has(value) && !block.resting.has(value) && !this.#isReserved(block.prefix.family, value)) return value;
+      if (!block.taken.has(value) && !block.resting.has(value) && !this.#isReserved(block.prefix.family, value))
+        return value;
     }
     return undefined;
   }
 
   /** Cuts a new block: /28 (or /120) while there is room, smaller when the node's CIDR runs short. */
-  #carve(network: NetworkKey, cidr: Prefix, now: number, events: IpamEvent[]): { block: Block; value: bigint } | undefined {
+  #carve(
+    network: NetworkKey,
+    cidr: Prefix,
+    now: number,
+    events: IpamEvent[],
+  ): { block: Block; value: bigint } | undefined {
     for (const length of this.#lengthsFor(cidr)) {
       // The block with .0 to .2 may hold nothing usable when it is tiny: then the next one.
       const skipped: Prefix[] = [];
@@ -221,7 +255,7 @@ export class NodeIpam {
     });
     if (!idle) return undefined;
     this.#blocks.delete(idle.cidr);
-    events.push({ op: 'unblock', cidr: idle.cidr });
+    events.push({ op: 'unblock', cidr: idle.cidr, network: idle.network });
     const block = this.#addBlock(idle.cidr, network);
     events.push({ op: 'block', cidr: block.cidr, network });
     const value = this.#freeIn(block);
@@ -254,6 +288,7 @@ export class NodeIpam {
 
   #undo(event: IpamEvent): void {
     if (event.op === 'block') this.#blocks.delete(event.cidr);
+    else if (event.op === 'unblock') this.#addBlock(event.cidr, event.network);
     else if (event.op === 'take') this.#blockOf(event.ip)?.taken.delete(mustIp(event.ip).value);
   }
 
@@ -272,7 +307,10 @@ export class NodeIpam {
 
   #isReserved(family: Family, value: bigint): boolean {
     const cidr = this.#cidrs.find((c) => c.family === family && contains(c, { family, value }));
-    return cidr !== undefined && (value === cidr.first || value === cidr.first + 1n || value === cidr.first + 2n || value === lastOf(cidr));
+    return (
+      cidr !== undefined &&
+      (value === cidr.first || value === cidr.first + 1n || value === cidr.first + 2n || value === lastOf(cidr))
+    );
   }
 
   #reservedIn(block: Prefix): number {

@@ -13,7 +13,9 @@ export function serviceItem(view: View, service: Service, network: string): Serv
     ...(service.affinitySeconds === undefined ? {} : { affinitySeconds: service.affinitySeconds }),
     internalTrafficPolicy: service.internalTrafficPolicy,
     exposed: service.type === 'NodePort' || service.type === 'LoadBalancer',
-    ports: service.ports.map((port): ServicePort => ({ ...port, backends: backendsOf(view, service, network, port.name, port.protocol) })),
+    ports: service.ports.map(
+      (port): ServicePort => ({ ...port, backends: backendsOf(view, service, network, port.name, port.protocol) }),
+    ),
   };
 }
 

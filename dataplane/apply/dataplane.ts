@@ -21,7 +21,12 @@ import { Instance } from './instance.ts';
 /** A pod that must be wired: which network, and its link. `id` is unique on the node. */
 export type WiredPod = { readonly id: string; readonly network: string; readonly vni: number; readonly link: PodLink };
 
-type Held = { readonly instance: Instance; readonly netlink: Netlink; readonly nft: Nft; readonly network: NetworkItem };
+type Held = {
+  readonly instance: Instance;
+  readonly netlink: Netlink;
+  readonly nft: Nft;
+  readonly network: NetworkItem;
+};
 
 /** Everything of this node: the root and one instance per network. Turns config and pods into fragments. */
 export class Dataplane implements Disposable {
@@ -40,7 +45,11 @@ export class Dataplane implements Disposable {
   /** Owners of the fragments that each namespace has now, so that what is no longer planned is withdrawn. */
   readonly #owners = new Map<Instance, Set<string>>();
 
-  constructor({ config, nodeName, netnsDir = '/run/netns' }: { config: NodeConfig; nodeName: string; netnsDir?: string }) {
+  constructor({
+    config,
+    nodeName,
+    netnsDir = '/run/netns',
+  }: { config: NodeConfig; nodeName: string; netnsDir?: string }) {
     this.#config = config;
     this.#nodeName = nodeName;
     this.#netnsDir = netnsDir;
@@ -119,7 +128,10 @@ export class Dataplane implements Disposable {
     writeSysctls(base.sysctls ?? {}, netns);
     const netlink = openNetlink(netns);
     const nft = openNft(netns);
-    if (fresh) nft.run(`add table ${ARP_TABLE}\nadd chain ${ARP_TABLE} input { type filter hook input priority 0; policy drop; }\n`);
+    if (fresh)
+      nft.run(
+        `add table ${ARP_TABLE}\nadd chain ${ARP_TABLE} input { type filter hook input priority 0; policy drop; }\n`,
+      );
     const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
     this.#held.set(key, { instance, netlink, nft, network });
     if (!fresh) instance.resync();
@@ -138,7 +150,11 @@ export class Dataplane implements Disposable {
     const { self } = this;
     const instance = pod.network === FLAT_NETWORK ? this.#root : this.#held.get(pod.network)?.instance;
     if (!self || !instance) return;
-    this.#set(instance, `pod ${pod.id}`, pod.network === FLAT_NETWORK ? planFlatPod(pod.link, self) : planPod(pod.link));
+    this.#set(
+      instance,
+      `pod ${pod.id}`,
+      pod.network === FLAT_NETWORK ? planFlatPod(pod.link, self) : planPod(pod.link),
+    );
   }
 
   /** The pod is no longer wired. The kernel forgets it with the next full `apply`. */
@@ -203,7 +219,8 @@ export class Dataplane implements Disposable {
   neededNetworks(): Set<string> {
     const needed = new Set<string>(this.self ? [FLAT_NETWORK] : []);
     for (const item of [...this.#config.pod.values(), ...this.#config.namespace.values()]) {
-      if ('network' in item.assignment && this.#config.network.has(item.assignment.network)) needed.add(item.assignment.network);
+      if ('network' in item.assignment && this.#config.network.has(item.assignment.network))
+        needed.add(item.assignment.network);
     }
     return needed;
   }
@@ -233,15 +250,19 @@ export class Dataplane implements Disposable {
     const wanted = new Map<string, Fragment>();
     wanted.set('base', planRoot(self, this.#underlayMtu()));
     wanted.set('sets', planRootSets(this.#config.node.values(), this.#podRanges()));
-    for (const node of this.#config.node.values()) if (node.name !== self.name) wanted.set(`node ${node.name}`, planRemoteNode(node));
-    for (const [key, { network }] of this.#held) wanted.set(`uplink ${key}`, planUplink(network.vni, self, this.mtuFor(key)));
+    for (const node of this.#config.node.values())
+      if (node.name !== self.name) wanted.set(`node ${node.name}`, planRemoteNode(node));
+    for (const [key, { network }] of this.#held)
+      wanted.set(`uplink ${key}`, planUplink(network.vni, self, this.mtuFor(key)));
     for (const block of this.#blocks) {
       const held = this.#held.get(block.network);
       if (held) wanted.set(`block ${block.cidr}`, planLocalBlock(block.cidr, held.network, self).root);
     }
-    for (const service of this.#allowed()) wanted.set(`host backends ${service.namespace}/${service.name}`, planHostBackends(service));
+    for (const service of this.#allowed())
+      wanted.set(`host backends ${service.namespace}/${service.name}`, planHostBackends(service));
     this.#replace(this.#root, wanted);
-    for (const pod of this.#pods.values()) if (pod.network === FLAT_NETWORK) this.#set(this.#root, `pod ${pod.id}`, planFlatPod(pod.link, self));
+    for (const pod of this.#pods.values())
+      if (pod.network === FLAT_NETWORK) this.#set(this.#root, `pod ${pod.id}`, planFlatPod(pod.link, self));
   }
 
   #planNetwork(key: string, self: NodeItem): void {
@@ -252,15 +273,26 @@ export class Dataplane implements Disposable {
     const wanted = new Map<string, Fragment>();
     wanted.set('base', planInstance(network, self, this.mtuFor(key)));
     const cluster = this.#config.cluster.get('cluster');
-    wanted.set('gate', planGateSets(self, this.#config.node.values(), [...this.#podRanges(), ...(cluster?.serviceCIDRs ?? []), ...LOCAL], this.#podRanges()));
-    for (const block of this.#blocks) if (block.network === key) wanted.set(`block ${block.cidr}`, planLocalBlock(block.cidr, network, self).instance);
+    wanted.set(
+      'gate',
+      planGateSets(
+        self,
+        this.#config.node.values(),
+        [...this.#podRanges(), ...(cluster?.serviceCIDRs ?? []), ...LOCAL],
+        this.#podRanges(),
+      ),
+    );
+    for (const block of this.#blocks)
+      if (block.network === key) wanted.set(`block ${block.cidr}`, planLocalBlock(block.cidr, network, self).instance);
     for (const block of this.#config.block.values()) {
       const owner = this.#config.node.get(block.node);
-      if (block.network === key && owner && block.node !== self.name) wanted.set(`remote ${block.cidr}`, planRemoteBlock(block, owner));
+      if (block.network === key && owner && block.node !== self.name)
+        wanted.set(`remote ${block.cidr}`, planRemoteBlock(block, owner));
     }
     for (const [serviceKey, service] of this.#config.service) {
       const allowed = network.allow.includes(serviceKey) && service.network === FLAT_NETWORK;
-      if (allowed || service.network === key) wanted.set(`service ${serviceKey}`, planService(service, { node: self.name, allowed }));
+      if (allowed || service.network === key)
+        wanted.set(`service ${serviceKey}`, planService(service, { node: self.name, allowed }));
     }
     for (const pod of this.#pods.values()) if (pod.network === key) wanted.set(`pod ${pod.id}`, planPod(pod.link));
     this.#replace(held.instance, wanted);

@@ -2,7 +2,15 @@ import { isExists, isGone, type NetlinkError } from '../../lib/netlink/error.ts'
 import type { Address, Fdb, Neighbour, Route } from '../../lib/netlink/inet.ts';
 import type { Netlink, NetlinkOp } from '../../lib/netlink/netlink.ts';
 import { type Nft, NftError } from '../../lib/nft/nft.ts';
-import { keyOf, type NftChange, type NftObject, renderChanges, renderFresh, sameObject, type TableName } from '../../lib/nft/program.ts';
+import {
+  keyOf,
+  type NftChange,
+  type NftObject,
+  renderChanges,
+  renderFresh,
+  sameObject,
+  type TableName,
+} from '../../lib/nft/program.ts';
 import { readSysctl, writeSysctls } from '../../lib/netns/sysctl.ts';
 import { DeltaTracker } from '../../lib/reconcile/delta-tracker.ts';
 import type { DesiredLink, Fragment } from '../plan/fragment.ts';
@@ -38,7 +46,9 @@ export class Instance {
   readonly #table: TableName;
   readonly #ours: (dev: string) => boolean;
   readonly #t = {
-    links: new DeltaTracker<DesiredLink | RealLink>((a, b) => a.mac === b.mac && a.mtu === b.mtu && (!('up' in b) || b.up)),
+    links: new DeltaTracker<DesiredLink | RealLink>(
+      (a, b) => a.mac === b.mac && a.mtu === b.mtu && (!('up' in b) || b.up),
+    ),
     addresses: new DeltaTracker<Address>(sameJson),
     routes: new DeltaTracker<Route>(sameRoute),
     neighbours: new DeltaTracker<Neighbour>(sameJson),
@@ -67,11 +77,20 @@ export class Instance {
 
   /** What `owner` wants here from now on; undefined: nothing any more. Changes memory only. */
   setFragment(owner: string, f: Fragment | undefined): void {
-    this.#m.links.set(owner, keyed(f?.links, (l) => l.name));
+    this.#m.links.set(
+      owner,
+      keyed(f?.links, (l) => l.name),
+    );
     this.#m.addresses.set(owner, keyed(f?.addresses, addressKey));
     this.#m.routes.set(owner, keyed(f?.routes, routeKey));
-    this.#m.neighbours.set(owner, keyed(f?.neighbours, (n) => `${n.dev} ${n.ip}`));
-    this.#m.fdb.set(owner, keyed(f?.fdb, (e) => `${e.dev} ${e.mac}`));
+    this.#m.neighbours.set(
+      owner,
+      keyed(f?.neighbours, (n) => `${n.dev} ${n.ip}`),
+    );
+    this.#m.fdb.set(
+      owner,
+      keyed(f?.fdb, (e) => `${e.dev} ${e.mac}`),
+    );
     this.#m.nft.set(owner, keyed(f?.nft, keyOf));
     this.#m.sysctls.set(owner, new Map(Object.entries(f?.sysctls ?? {})));
   }
@@ -79,11 +98,31 @@ export class Instance {
   /** Reads what really is. The nft table is looked at only for being there: it is ours alone, and written whole when it is not. */
   resync(): void {
     const { netlink } = this.#drivers;
-    this.#t.links.replaceReal(netlink.links().filter((l) => this.#ours(l.name) && l.name !== 'lo').map((l) => [l.name, l]));
-    this.#t.addresses.replaceReal(keyed(netlink.addresses().filter((a) => this.#isOurAddress(a)), addressKey));
+    this.#t.links.replaceReal(
+      netlink
+        .links()
+        .filter((l) => this.#ours(l.name) && l.name !== 'lo')
+        .map((l) => [l.name, l]),
+    );
+    this.#t.addresses.replaceReal(
+      keyed(
+        netlink.addresses().filter((a) => this.#isOurAddress(a)),
+        addressKey,
+      ),
+    );
     this.#t.routes.replaceReal(keyed(netlink.routes(), routeKey));
-    this.#t.neighbours.replaceReal(keyed(netlink.neighbours().filter((n) => this.#ours(n.dev)), (n) => `${n.dev} ${n.ip}`));
-    this.#t.fdb.replaceReal(keyed(netlink.fdb().filter((f) => this.#ours(f.dev)), (f) => `${f.dev} ${f.mac}`));
+    this.#t.neighbours.replaceReal(
+      keyed(
+        netlink.neighbours().filter((n) => this.#ours(n.dev)),
+        (n) => `${n.dev} ${n.ip}`,
+      ),
+    );
+    this.#t.fdb.replaceReal(
+      keyed(
+        netlink.fdb().filter((f) => this.#ours(f.dev)),
+        (f) => `${f.dev} ${f.mac}`,
+      ),
+    );
     const { netns } = this.#drivers;
     const sysctls = [...this.#t.sysctls.desiredEntries()].flatMap(([name]): [string, string][] => {
       const value = readSysctl(name, netns);
@@ -136,8 +175,13 @@ export class Instance {
   #applyNft(what: 'additions' | 'all', problems: Error[]): void {
     const tracker = this.#t.nft;
     if (this.#tableStands && tracker.inSync) return;
-    const changes: NftChange[] = [...tracker.pendingUpdates()].map(({ value, real }) => ({ verb: 'set', object: value, before: real }));
-    if (what === 'all') for (const { real } of tracker.pendingDeletions()) changes.push({ verb: 'delete', object: real });
+    const changes: NftChange[] = [...tracker.pendingUpdates()].map(({ value, real }) => ({
+      verb: 'set',
+      object: value,
+      before: real,
+    }));
+    if (what === 'all')
+      for (const { real } of tracker.pendingDeletions()) changes.push({ verb: 'delete', object: real });
     if (this.#tableStands && changes.length === 0) return;
     try {
       if (!this.#tableStands) this.#writeWholeTable();
@@ -161,7 +205,12 @@ export class Instance {
 
   #writeWholeTable(): void {
     const desired = [...this.#t.nft.desiredEntries()];
-    this.#drivers.nft.run(renderFresh(this.#table, desired.map(([, o]) => o)));
+    this.#drivers.nft.run(
+      renderFresh(
+        this.#table,
+        desired.map(([, o]) => o),
+      ),
+    );
     this.#t.nft.replaceReal(desired);
     this.#tableStands = true;
   }
@@ -201,10 +250,14 @@ export class Instance {
     const { make } = link;
     switch (make.kind) {
       case 'vxlan':
-        this.#mustIn(this.#drivers.root, [{ verb: 'create', kind: 'vxlan', value: { ...end, vni: make.vni, local: make.local, port: make.port } }]);
+        this.#mustIn(this.#drivers.root, [
+          { verb: 'create', kind: 'vxlan', value: { ...end, vni: make.vni, local: make.local, port: make.port } },
+        ]);
         return true;
       case 'uplink':
-        this.#mustIn(this.#drivers.root, [{ verb: 'create', kind: 'veth', value: { name: make.rootName, mac: make.rootMac, mtu: link.mtu }, peer: end }]);
+        this.#mustIn(this.#drivers.root, [
+          { verb: 'create', kind: 'veth', value: { name: make.rootName, mac: make.rootMac, mtu: link.mtu }, peer: end },
+        ]);
         return true;
       case 'elsewhere':
         return this.#drivers.netlink.links().some((l) => l.name === link.name);
@@ -222,8 +275,8 @@ export class Instance {
     for (const { key } of this.#t.sysctls.pendingDeletions()) this.#t.sysctls.gone(key);
   }
 
-  #applyKind<K extends 'addresses' | 'routes' | 'neighbours' | 'fdb'>(
-    name: K,
+  #applyKind(
+    name: 'addresses' | 'routes' | 'neighbours' | 'fdb',
     kind: 'address' | 'route' | 'neighbour' | 'fdb',
     what: 'additions' | 'all',
     problems: Error[],
@@ -234,7 +287,9 @@ export class Instance {
     const deletions = what === 'all' ? [...tracker.pendingDeletions()] : [];
     const ops = [
       // A route or address that changes its device is another one to the kernel: the old goes first, in the same batch.
-      ...updates.flatMap(({ real, value }) => (real && mustGoFirst(real, value) ? [{ verb: 'delete', kind, value: real }] : [])),
+      ...updates.flatMap(({ real, value }) =>
+        real && mustGoFirst(real, value) ? [{ verb: 'delete', kind, value: real }] : [],
+      ),
       ...updates.map(({ value }) => ({ verb: 'set', kind, value })),
       ...deletions.map(({ real }) => ({ verb: 'delete', kind, value: real })),
     ] as NetlinkOp[];
@@ -292,7 +347,13 @@ const routeKey = (r: Route): string => `${r.dst} ${r.metric ?? 0}`;
 const sameJson = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 function sameRoute(a: Route, b: Route): boolean {
-  return a.type === b.type && a.dev === b.dev && a.via === b.via && a.src === b.src && (a.onlink ?? false) === (b.onlink ?? false);
+  return (
+    a.type === b.type &&
+    a.dev === b.dev &&
+    a.via === b.via &&
+    a.src === b.src &&
+    (a.onlink ?? false) === (b.onlink ?? false)
+  );
 }
 
 /** The kernel replaces a route's next hop in place, but not its type in IPv6; a forwarding entry's target never. */

@@ -50,7 +50,10 @@ export class Attachments {
   readonly #turn = new Map<string, Promise<unknown>>();
   readonly #doomed: Attachment[] = [];
 
-  constructor(seams: AttachSeams, { podCIDRs, restMs }: { readonly podCIDRs: readonly string[]; readonly restMs: number }) {
+  constructor(
+    seams: AttachSeams,
+    { podCIDRs, restMs }: { readonly podCIDRs: readonly string[]; readonly restMs: number },
+  ) {
     this.#s = seams;
     this.#ipam = new NodeIpam({ podCIDRs, restMs });
   }
@@ -92,7 +95,8 @@ export class Attachments {
   /** Makes sure of a block for each network that pods here need, so that other nodes know it before the first pod. */
   prepare(): void {
     const events: IpamEvent[] = [];
-    for (const network of this.#s.dataplane.neededNetworks()) events.push(...this.#ipam.prepare(network, this.#s.now()));
+    for (const network of this.#s.dataplane.neededNetworks())
+      events.push(...this.#ipam.prepare(network, this.#s.now()));
     if (events.length === 0) return;
     this.#s.journal.append(events);
     this.#blocksChanged();
@@ -114,10 +118,15 @@ export class Attachments {
   check(request: CniRequest): Promise<void> {
     return this.#inTurn(request.containerID, () => {
       const a = this.#byId.get(idOf(request));
-      if (!a) throw new AttachError(CNI_ERRORS.UnknownContainer, `container ${request.containerID} has no interface ${request.ifname} of this network`);
+      if (!a)
+        throw new AttachError(
+          CNI_ERRORS.UnknownContainer,
+          `container ${request.containerID} has no interface ${request.ifname} of this network`,
+        );
       const problems = inspectPod(a);
       if (this.#s.dataplane.hasLink(a.network, a.hostIf) === false) problems.push(`node's end ${a.hostIf} is missing`);
-      if (problems.length > 0) throw new AttachError(CNI_ERRORS.CheckFailed, `pod ${a.namespace}/${a.pod}: ${problems.join('; ')}`);
+      if (problems.length > 0)
+        throw new AttachError(CNI_ERRORS.CheckFailed, `pod ${a.namespace}/${a.pod}: ${problems.join('; ')}`);
       return Promise.resolve();
     });
   }
@@ -128,7 +137,9 @@ export class Attachments {
    */
   collect(valid: readonly { readonly containerID: string; readonly ifname: string }[]): Attachment[] {
     const keep = new Set(valid.map(idOf));
-    const stale = [...this.#byId.values()].filter((a) => !keep.has(a.id) && !(existsSync(a.netns) && inspectPod(a).length === 0));
+    const stale = [...this.#byId.values()].filter(
+      (a) => !keep.has(a.id) && !(existsSync(a.netns) && inspectPod(a).length === 0),
+    );
     for (const a of stale) this.#detach(a);
     return stale;
   }
@@ -138,7 +149,9 @@ export class Attachments {
     const doomed = this.#doomed.splice(0);
     for (const network of new Set(doomed.map((a) => a.network))) {
       // An ADD that took the place of a half-made one owns the link of that name now.
-      const names = doomed.filter((a) => a.network === network && this.#byId.get(a.id)?.hostIf !== a.hostIf).map((a) => a.hostIf);
+      const names = doomed
+        .filter((a) => a.network === network && this.#byId.get(a.id)?.hostIf !== a.hostIf)
+        .map((a) => a.hostIf);
       try {
         removeLinks(this.#s.dataplane.netlinkOf(network), names);
       } catch (error) {
@@ -155,14 +168,20 @@ export class Attachments {
     }
     const snapshot = this.#ipam.snapshot();
     if (this.#s.journal.isLong(snapshot.length + this.#byId.size)) {
-      this.#s.journal.rewrite([...snapshot, ...[...this.#byId.values()].map((attachment): JournalEntry => ({ op: 'attach', attachment }))]);
+      this.#s.journal.rewrite([
+        ...snapshot,
+        ...[...this.#byId.values()].map((attachment): JournalEntry => ({ op: 'attach', attachment })),
+      ]);
     }
   }
 
   async #add(request: CniRequest): Promise<CniResult> {
     const { K8S_POD_NAMESPACE: namespace = '', K8S_POD_NAME: pod = '', K8S_POD_UID: uid = '' } = request.args;
     if (namespace === '' || pod === '') {
-      throw new AttachError(CNI_ERRORS.InvalidEnvironment, 'CNI_ARGS must name the pod: K8S_POD_NAMESPACE=…;K8S_POD_NAME=…');
+      throw new AttachError(
+        CNI_ERRORS.InvalidEnvironment,
+        'CNI_ARGS must name the pod: K8S_POD_NAMESPACE=…;K8S_POD_NAME=…',
+      );
     }
     const known = this.#byId.get(idOf(request));
     if (known && known.netns === request.netns && inspectPod(known).length === 0) return resultOf(known);
@@ -177,7 +196,10 @@ export class Attachments {
     } catch (error) {
       this.#detach(a);
       const cause = error as Error & { code?: string };
-      if (cause.code === 'ENOENT') throw new AttachError(CNI_ERRORS.UnknownContainer, `network namespace ${request.netns} does not exist`, { cause });
+      if (cause.code === 'ENOENT')
+        throw new AttachError(CNI_ERRORS.UnknownContainer, `network namespace ${request.netns} does not exist`, {
+          cause,
+        });
       throw new AttachError(CNI_ERRORS.Kernel, `wiring pod ${namespace}/${pod}: ${cause.message}`, { cause });
     }
     return resultOf(a);
@@ -193,14 +215,19 @@ export class Attachments {
       const assignment = told ?? (waited ? await this.#s.lookUpPod(namespace, pod, uid) : undefined);
       const left = deadline - this.#s.now();
       if (assignment && 'problem' in assignment && (told || left <= 0)) {
-        throw new AttachError(CNI_ERRORS.NetworkRefused, assignment.problem.message, { details: assignment.problem.code });
+        throw new AttachError(CNI_ERRORS.NetworkRefused, assignment.problem.message, {
+          details: assignment.problem.code,
+        });
       }
       if (assignment && 'network' in assignment) {
         const { network } = assignment;
         if (this.#s.dataplane.self && (network === FLAT_NETWORK || this.#s.config.network.has(network))) return network;
       }
       if (left <= 0) {
-        throw new AttachError(CNI_ERRORS.TryAgainLater, `pod ${namespace}/${pod}: the controller has not told this node of ${assignment && 'network' in assignment ? `network ${assignment.network}` : 'the pod'} yet`);
+        throw new AttachError(
+          CNI_ERRORS.TryAgainLater,
+          `pod ${namespace}/${pod}: the controller has not told this node of ${assignment && 'network' in assignment ? `network ${assignment.network}` : 'the pod'} yet`,
+        );
       }
       await this.#s.nextConfig(waited ? Math.min(left, 1000) : 150);
       waited = true;
@@ -214,7 +241,10 @@ export class Attachments {
       given = this.#ipam.allocate(owner.network, id, this.#s.now());
     } catch (error) {
       if (!(error instanceof IpamError)) throw error;
-      throw new AttachError(CNI_ERRORS.Exhausted, `pod ${owner.namespace}/${owner.pod}: ${error.message}`, { details: error.code, cause: error });
+      throw new AttachError(CNI_ERRORS.Exhausted, `pod ${owner.namespace}/${owner.pod}: ${error.message}`, {
+        details: error.code,
+        cause: error,
+      });
     }
     const a: Attachment = {
       id,
@@ -232,7 +262,9 @@ export class Attachments {
       this.#s.journal.append([...given.events, { op: 'attach', attachment: a }]);
     } catch (error) {
       for (const ip of given.ips) this.#ipam.release(ip, 0); // it was never used: no need to rest
-      throw new AttachError(CNI_ERRORS.Io, `the journal cannot be written: ${(error as Error).message}`, { cause: error });
+      throw new AttachError(CNI_ERRORS.Io, `the journal cannot be written: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
     this.#byId.set(id, a);
     if (given.events.some((e) => e.op === 'block' || e.op === 'unblock')) this.#blocksChanged();
@@ -283,7 +315,12 @@ export class Attachments {
 
 const idOf = (o: { readonly containerID: string; readonly ifname: string }): string => `${o.containerID}/${o.ifname}`;
 
-const wiredPod = (a: Attachment) => ({ id: a.id, network: a.network, vni: a.vni, link: { hostIf: a.hostIf, mac: a.mac, ips: a.ips, mtu: a.mtu } });
+const wiredPod = (a: Attachment) => ({
+  id: a.id,
+  network: a.network,
+  vni: a.vni,
+  link: { hostIf: a.hostIf, mac: a.mac, ips: a.ips, mtu: a.mtu },
+});
 
 function resultOf(a: Attachment): CniResult {
   return {
@@ -292,7 +329,9 @@ function resultOf(a: Attachment): CniResult {
       { name: a.ifname, mac: a.mac, mtu: a.mtu, sandbox: a.netns },
     ],
     ips: a.ips.map((ip) => ({ interface: 1, address: hostCidr(ip), gateway: GATEWAY[ip.includes(':') ? 6 : 4] })),
-    routes: a.ips.map((ip) => (ip.includes(':') ? { dst: '::/0', gw: GATEWAY[6] } : { dst: '0.0.0.0/0', gw: GATEWAY[4] })),
+    routes: a.ips.map((ip) =>
+      ip.includes(':') ? { dst: '::/0', gw: GATEWAY[6] } : { dst: '0.0.0.0/0', gw: GATEWAY[4] },
+    ),
     dns: {},
   };
 }

@@ -19,7 +19,10 @@ export type Attachment = {
   readonly ips: readonly string[];
 };
 
-export type JournalEntry = IpamEvent | { readonly op: 'attach'; readonly attachment: Attachment } | { readonly op: 'detach'; readonly id: string };
+export type JournalEntry =
+  | IpamEvent
+  | { readonly op: 'attach'; readonly attachment: Attachment }
+  | { readonly op: 'detach'; readonly id: string };
 
 /** The file. Appends are one write call, so a crash tears at most the last entries of one batch. */
 export class Journal {

@@ -15,7 +15,9 @@ export function hostInterfaceName(id: string): string {
 /** The pod's MAC follows its first address: whoever gets the address again has the same neighbour entry. */
 export function podMac(ips: readonly string[]): string {
   const bytes = ipToBytes(mustIp(ips[0] ?? '0.0.0.0'));
-  return [0x06, bytes.length === 4 ? 0x04 : 0x06, ...bytes.slice(-4)].map((b) => b.toString(16).padStart(2, '0')).join(':');
+  return [0x06, bytes.length === 4 ? 0x04 : 0x06, ...bytes.slice(-4)]
+    .map((b) => b.toString(16).padStart(2, '0'))
+    .join(':');
 }
 
 /** Makes the pair, the node's end in `home` and still down, the other in the pod: addressed, up, with its gateway. */
@@ -29,16 +31,45 @@ export function wirePod(home: Netlink, a: Attachment): void {
     },
   ]);
   using pod = openNetlink(a.netns);
-  writeSysctls({ [`net/ipv6/conf/${a.ifname}/accept_ra`]: '0', [`net/ipv6/conf/${a.ifname}/accept_dad`]: '0' }, a.netns);
+  writeSysctls(
+    { [`net/ipv6/conf/${a.ifname}/accept_ra`]: '0', [`net/ipv6/conf/${a.ifname}/accept_dad`]: '0' },
+    a.netns,
+  );
   const dev = a.ifname;
   const families = [...new Set(a.ips.map((ip): 4 | 6 => (ip.includes(':') ? 6 : 4)))];
   applyAll(pod, [
     { verb: 'set', kind: 'link', name: 'lo', change: { up: true } },
     { verb: 'set', kind: 'link', name: dev, change: { up: true } },
-    ...a.ips.map((ip) => ({ verb: 'set', kind: 'address', value: { dev, cidr: hostCidr(ip), scope: 'global' } }) as const),
-    ...families.map((f) => ({ verb: 'set', kind: 'neighbour', value: { dev, ip: GATEWAY[f], mac: GATEWAY_MAC } }) as const),
-    ...families.filter((f) => f === 4).map((f) => ({ verb: 'set', kind: 'route', value: { dst: `${GATEWAY[f]}/32`, type: 'unicast', dev, scope: 'link' } }) as const),
-    ...families.map((f) => ({ verb: 'set', kind: 'route', value: { dst: f === 4 ? '0.0.0.0/0' : '::/0', type: 'unicast', dev, via: GATEWAY[f], ...(f === 6 ? { onlink: true } : {}) } }) as const),
+    ...a.ips.map(
+      (ip) => ({ verb: 'set', kind: 'address', value: { dev, cidr: hostCidr(ip), scope: 'global' } }) as const,
+    ),
+    ...families.map(
+      (f) => ({ verb: 'set', kind: 'neighbour', value: { dev, ip: GATEWAY[f], mac: GATEWAY_MAC } }) as const,
+    ),
+    ...families
+      .filter((f) => f === 4)
+      .map(
+        (f) =>
+          ({
+            verb: 'set',
+            kind: 'route',
+            value: { dst: `${GATEWAY[f]}/32`, type: 'unicast', dev, scope: 'link' },
+          }) as const,
+      ),
+    ...families.map(
+      (f) =>
+        ({
+          verb: 'set',
+          kind: 'route',
+          value: {
+            dst: f === 4 ? '0.0.0.0/0' : '::/0',
+            type: 'unicast',
+            dev,
+            via: GATEWAY[f],
+            ...(f === 6 ? { onlink: true } : {}),
+          },
+        }) as const,
+    ),
   ]);
 }
 
@@ -47,7 +78,9 @@ const DOOMED_GROUP = 0x6268;
 
 /** Removes links of one namespace in one RCU wait. Links that are gone already are no error. */
 export function removeLinks(home: Netlink, names: readonly string[]): void {
-  const marked = home.apply(names.map((name) => ({ verb: 'set', kind: 'link', name, change: { group: DOOMED_GROUP } })));
+  const marked = home.apply(
+    names.map((name) => ({ verb: 'set', kind: 'link', name, change: { group: DOOMED_GROUP } })),
+  );
   const failed = marked.find((e) => e !== undefined && !isGone(e));
   if (failed) throw failed;
   if (marked.every((e) => e !== undefined)) return;
@@ -69,12 +102,17 @@ export function inspectPod(a: Attachment): string[] {
     if (!link) return [`interface ${a.ifname} is missing`];
     if (!link.up) problems.push(`interface ${a.ifname} is down`);
     if (link.mac !== a.mac) problems.push(`interface ${a.ifname} has MAC ${link.mac} instead of ${a.mac}`);
-    const addresses = pod.addresses().filter((x) => x.dev === a.ifname).map((x) => x.cidr);
-    for (const ip of a.ips) if (!addresses.includes(hostCidr(ip))) problems.push(`address ${ip} is missing on ${a.ifname}`);
+    const addresses = pod
+      .addresses()
+      .filter((x) => x.dev === a.ifname)
+      .map((x) => x.cidr);
+    for (const ip of a.ips)
+      if (!addresses.includes(hostCidr(ip))) problems.push(`address ${ip} is missing on ${a.ifname}`);
     const routes = pod.routes();
     for (const ip of a.ips) {
       const dst = ip.includes(':') ? '::/0' : '0.0.0.0/0';
-      if (!routes.some((r) => r.dst === dst && r.dev === a.ifname)) problems.push(`default route ${dst} by ${a.ifname} is missing`);
+      if (!routes.some((r) => r.dst === dst && r.dev === a.ifname))
+        problems.push(`default route ${dst} by ${a.ifname} is missing`);
     }
   } catch (error) {
     if (!(error instanceof NetlinkError)) throw error;

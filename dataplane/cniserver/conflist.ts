@@ -17,4 +17,3 @@ export function writeConflist(dir: string, socket: string): void {
   writeFileSync(`${path}.tmp`, text);
   renameSync(`${path}.tmp`, path);
 }
-

@@ -22,7 +22,12 @@ export class CniServer implements AsyncDisposable {
   }
 
   /** @param ready what is missing before pods can be attached; undefined when nothing is */
-  static async listen(path: string, attachments: Attachments, ready: () => string | undefined, log: CniLog): Promise<CniServer> {
+  static async listen(
+    path: string,
+    attachments: Attachments,
+    ready: () => string | undefined,
+    log: CniLog,
+  ): Promise<CniServer> {
     const server = new CniServer(attachments, ready, log);
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     rmSync(path, { force: true }); // what an agent that was killed left behind
@@ -54,7 +59,12 @@ export class CniServer implements AsyncDisposable {
     try {
       request = JSON.parse(line) as CniRequest;
     } catch {
-      return { error: { code: CNI_ERRORS.Decoding, msg: 'the request is not JSON: plugin and agent are of different versions' } };
+      return {
+        error: {
+          code: CNI_ERRORS.Decoding,
+          msg: 'the request is not JSON: plugin and agent are of different versions',
+        },
+      };
     }
     const started = performance.now();
     try {
@@ -63,7 +73,14 @@ export class CniServer implements AsyncDisposable {
       return response;
     } catch (error) {
       this.#log(request, performance.now() - started, error);
-      if (error instanceof AttachError) return { error: { code: error.code, msg: error.message, ...(error.details === undefined ? {} : { details: error.details }) } };
+      if (error instanceof AttachError)
+        return {
+          error: {
+            code: error.code,
+            msg: error.message,
+            ...(error.details === undefined ? {} : { details: error.details }),
+          },
+        };
       return { error: { code: CNI_ERRORS.Kernel, msg: error instanceof Error ? error.message : String(error) } };
     }
   }

@@ -72,11 +72,19 @@ export class ControllerLink {
   }
 
   async #follow(onLife: () => void): Promise<void> {
-    const lease = await this.#o.client.get({ group: 'coordination.k8s.io', version: 'v1', plural: 'leases' }, CONTROLLER_LEASE, SYSTEM_NAMESPACE);
+    const lease = await this.#o.client.get(
+      { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' },
+      CONTROLLER_LEASE,
+      SYSTEM_NAMESPACE,
+    );
     const server = lease.metadata.annotations?.[LEADER_URL];
     if (server === undefined) throw new Error(`lease ${CONTROLLER_LEASE} has no annotation ${LEADER_URL}`);
     const ca = await this.#o.client.get(core('configmaps'), CA_CONFIGMAP, SYSTEM_NAMESPACE);
-    const access: KubeAccess = { server, ca: (ca['data'] as Record<string, string> | undefined)?.['ca.crt'] ?? '', token: this.#o.token };
+    const access: KubeAccess = {
+      server,
+      ca: (ca['data'] as Record<string, string> | undefined)?.['ca.crt'] ?? '',
+      token: this.#o.token,
+    };
     this.#peer = new KubeClient(access);
 
     const silence = this.#o.silenceMs ?? 20_000;
@@ -86,12 +94,15 @@ export class ControllerLink {
     let inSnapshot = true;
     let batch: StreamEvent[] = [];
     try {
-      for await (const line of this.#peer.lines('/v1/config', { signal: AbortSignal.any([this.#o.signal, cut.signal]) })) {
+      for await (const line of this.#peer.lines('/v1/config', {
+        signal: AbortSignal.any([this.#o.signal, cut.signal]),
+      })) {
         clearTimeout(watchdog);
         watchdog = setTimeout(() => cut.abort(), silence);
         const event = JSON.parse(line) as StreamEvent;
         if (event.type === 'hello') {
-          if (event.epoch < this.#epoch) throw new Error(`controller of epoch ${event.epoch} is an old leader: epoch ${this.#epoch} was seen`);
+          if (event.epoch < this.#epoch)
+            throw new Error(`controller of epoch ${event.epoch} is an old leader: epoch ${this.#epoch} was seen`);
           this.#epoch = event.epoch;
         } else if (event.type === 'sync') {
           if (inSnapshot) batch = diffConfig(this.#o.config, next);
@@ -113,4 +124,3 @@ export class ControllerLink {
     throw new Error('the controller closed the stream');
   }
 }
-

@@ -23,8 +23,18 @@ import {
 /** The base of a network's instance on this node: everything but pods, remote blocks and Services. */
 export function planInstance(network: NetworkItem, self: NodeItem, mtu: number): Fragment {
   const links: DesiredLink[] = [
-    { name: VXLAN_DEV, mac: vtepMac(self.underlay), mtu, make: { kind: 'vxlan', vni: network.vni, local: self.underlay, port: VXLAN_PORT } },
-    { name: UPLINK_DEV, mac: UPLINK_MAC.instance, mtu, make: { kind: 'uplink', rootName: uplinkName(network.vni), rootMac: UPLINK_MAC.root } },
+    {
+      name: VXLAN_DEV,
+      mac: vtepMac(self.underlay),
+      mtu,
+      make: { kind: 'vxlan', vni: network.vni, local: self.underlay, port: VXLAN_PORT },
+    },
+    {
+      name: UPLINK_DEV,
+      mac: UPLINK_MAC.instance,
+      mtu,
+      make: { kind: 'uplink', rootName: uplinkName(network.vni), rootMac: UPLINK_MAC.root },
+    },
   ];
   const families = FAMILIES.filter((f) => podCidrOf(self, f) !== undefined);
   return {
@@ -32,11 +42,19 @@ export function planInstance(network: NetworkItem, self: NodeItem, mtu: number):
     // Source of this instance's own ICMP errors, and of a pod that talks to itself through its Service.
     addresses: [
       { dev: 'lo', cidr: `${GATEWAY[4]}/32`, scope: 'link' },
-      ...self.podCIDRs.filter((c) => c.includes(':')).map((c) => ({ dev: 'lo', cidr: `${errorSource(c)}/128`, scope: 'global' }) as const),
+      ...self.podCIDRs
+        .filter((c) => c.includes(':'))
+        .map((c) => ({ dev: 'lo', cidr: `${errorSource(c)}/128`, scope: 'global' }) as const),
     ],
-    routes: families.map((f) => ({ dst: f === 4 ? '0.0.0.0/0' : '::/0', type: 'unicast', dev: UPLINK_DEV, via: UPLINK_HOP[f], onlink: true })),
+    routes: families.map((f) => ({
+      dst: f === 4 ? '0.0.0.0/0' : '::/0',
+      type: 'unicast',
+      dev: UPLINK_DEV,
+      via: UPLINK_HOP[f],
+      onlink: true,
+    })),
     neighbours: families.map((f) => ({ dev: UPLINK_DEV, ip: UPLINK_HOP[f], mac: UPLINK_MAC.root })),
-    nft: instanceTable(network.egress),
+    nft: instanceTable(network.egress, self),
     sysctls: INSTANCE_SYSCTLS,
   };
 }
@@ -47,15 +65,27 @@ export function planUplink(vni: number, self: NodeItem, mtu: number): Fragment {
   return {
     links: [{ name, mac: UPLINK_MAC.root, mtu, make: { kind: 'elsewhere' } }],
     // Numbered with the node's own address: masquerade takes the out device's address, or some other global one.
-    addresses: self.podCIDRs.map((c) => ({ dev: name, cidr: `${nodeAddress(c)}/${c.includes(':') ? 128 : 32}`, scope: 'global' })),
+    addresses: self.podCIDRs.map((c) => ({
+      dev: name,
+      cidr: `${nodeAddress(c)}/${c.includes(':') ? 128 : 32}`,
+      scope: 'global',
+    })),
     // Loose: ICMP errors of an instance come from an address that no route leads to. Forgery is stopped at the pod.
     sysctls: { [`net/ipv4/conf/${name}/rp_filter`]: '2' },
-    neighbours: self.podCIDRs.map((c) => ({ dev: name, ip: UPLINK_HOP[c.includes(':') ? 6 : 4], mac: UPLINK_MAC.instance })),
+    neighbours: self.podCIDRs.map((c) => ({
+      dev: name,
+      ip: UPLINK_HOP[c.includes(':') ? 6 : 4],
+      mac: UPLINK_MAC.instance,
+    })),
   };
 }
 
 /** A block of this node that an instance's pods have addresses from: seen from the instance, and from the root. */
-export function planLocalBlock(cidr: string, { vni, egress }: Pick<NetworkItem, 'vni' | 'egress'>, self: NodeItem): { readonly instance: Fragment; readonly root: Fragment } {
+export function planLocalBlock(
+  cidr: string,
+  { vni, egress }: Pick<NetworkItem, 'vni' | 'egress'>,
+  self: NodeItem,
+): { readonly instance: Fragment; readonly root: Fragment } {
   const family = cidr.includes(':') ? 6 : 4;
   const podCIDR = podCidrOf(self, family);
   return {
@@ -79,7 +109,12 @@ export function planLocalBlock(cidr: string, { vni, egress }: Pick<NetworkItem, 
 }
 
 /** Who counts as what in the gates: the node's own processes, nodes that masquerade, everything inside the cluster. */
-export function planGateSets(self: NodeItem, nodes: Iterable<NodeItem>, clusterRanges: readonly string[], podRanges: readonly string[]): Fragment {
+export function planGateSets(
+  self: NodeItem,
+  nodes: Iterable<NodeItem>,
+  clusterRanges: readonly string[],
+  podRanges: readonly string[],
+): Fragment {
   const nft: NftObject[] = [];
   for (const cidr of self.podCIDRs) nft.push(element(`probe${cidr.includes(':') ? 6 : 4}`, probeSource(cidr)));
   for (const node of nodes) {
@@ -114,13 +149,21 @@ const INSTANCE_SYSCTLS = {
   'net/netfilter/nf_conntrack_tcp_loose': '0',
 } as const;
 
-function instanceTable(egress: NetworkItem['egress']): NftObject[] {
-  return [...FAMILIES.flatMap(familySets), ...VERDICT_MAPS, ...chains(egress), ...UPLINK_ELEMENTS];
+function instanceTable(egress: NetworkItem['egress'], self: NodeItem): NftObject[] {
+  const cidr6 = podCidrOf(self, 6);
+  // As who a pod meets itself through its Service. Not the link-local gateway in IPv6: programs would need its zone.
+  const hairpin = { 4: GATEWAY[4], 6: cidr6 === undefined ? GATEWAY[6] : errorSource(cidr6) };
+  return [...FAMILIES.flatMap(familySets), ...VERDICT_MAPS, ...chains(egress, hairpin), ...UPLINK_ELEMENTS];
 }
 
 function familySets(family: 4 | 6): NftObject[] {
   const addr = addrType(family);
-  const set = (name: string, type: string, flags?: readonly string[]): NftObject => ({ kind: 'set', name: `${name}${family}`, type, ...(flags ? { flags } : {}) });
+  const set = (name: string, type: string, flags?: readonly string[]): NftObject => ({
+    kind: 'set',
+    name: `${name}${family}`,
+    type,
+    ...(flags ? { flags } : {}),
+  });
   return [
     set('src', `ifname . ${addr}`),
     set('probe', addr),
@@ -145,7 +188,7 @@ const UPLINK_ELEMENTS: NftObject[] = [
   element('ep_to', `"${VXLAN_DEV}"`, 'accept'),
 ];
 
-function chains(egress: NetworkItem['egress']): NftObject[] {
+function chains(egress: NetworkItem['egress'], hairpin: Readonly<Record<4 | 6, string>>): NftObject[] {
   const both = (rule: (ip: string, family: 4 | 6) => string): string[] => FAMILIES.map((f) => rule(ipWord(f), f));
   const frontend = (ip: string): string => `${ip} daddr . meta l4proto . th dport`;
   return [
@@ -195,7 +238,11 @@ function chains(egress: NetworkItem['egress']): NftObject[] {
       ],
     },
     // Isolation answers at once; a silent drop would look like a slow network.
-    { kind: 'chain', name: 'deny', rules: ['meta l4proto tcp reject with tcp reset', 'reject with icmpx admin-prohibited'] },
+    {
+      kind: 'chain',
+      name: 'deny',
+      rules: ['meta l4proto tcp reject with tcp reset', 'reject with icmpx admin-prohibited'],
+    },
     {
       kind: 'chain',
       name: 'input',
@@ -213,8 +260,7 @@ function chains(egress: NetworkItem['egress']): NftObject[] {
       kind: 'chain',
       name: 'nat_post',
       hook: { type: 'nat', hook: 'postrouting', priority: 'srcnat', policy: 'accept' },
-      rules: both((ip, f) => `${ip} saddr . ${ip} daddr @hairpin${f} snat ${ip} to ${GATEWAY[f]}`),
+      rules: both((ip, f) => `${ip} saddr . ${ip} daddr @hairpin${f} snat ${ip} to ${hairpin[f]}`),
     },
   ];
 }
-

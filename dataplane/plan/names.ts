@@ -39,7 +39,10 @@ export const ALLOWED_MARK = '0x62680001';
 export function vtepMac(underlay: string): string {
   const bytes = ipToBytes(mustIp(underlay));
   // IPv4 fits as it is. Of IPv6 the last four bytes tell hosts of a subnet apart, and all bytes are folded in.
-  const tail = bytes.length === 4 ? [...bytes] : [0, 1, 2, 3].map((i) => [0, 4, 8, 12].reduce((x, o) => x ^ (bytes[o + i] ?? 0), 0));
+  const tail =
+    bytes.length === 4
+      ? [...bytes]
+      : [0, 1, 2, 3].map((i) => [0, 4, 8, 12].reduce((x, o) => x ^ (bytes[o + i] ?? 0), 0));
   return [0x0e, bytes.length === 4 ? 0x04 : 0x06, ...tail].map((b) => b.toString(16).padStart(2, '0')).join(':');
 }
 
@@ -56,7 +59,8 @@ export const probeSource = (podCIDR: string): string => formatIp(nth(mustPrefix(
 export const errorSource = (podCIDR: string): string => formatIp(nth(mustPrefix(podCIDR), 2));
 
 /** The node's pod CIDR of a family, if it has one. */
-export const podCidrOf = (node: Pick<NodeItem, 'podCIDRs'>, family: 4 | 6): string | undefined => node.podCIDRs.find((c) => familyOf(c) === family);
+export const podCidrOf = (node: Pick<NodeItem, 'podCIDRs'>, family: 4 | 6): string | undefined =>
+  node.podCIDRs.find((c) => familyOf(c) === family);
 
 /** "4" or "6" behind the name of each pair of sets. */
 export const FAMILIES = [4, 6] as const;

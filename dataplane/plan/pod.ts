@@ -5,7 +5,12 @@ import { element, type Fragment } from './fragment.ts';
 import { GATEWAY, GATEWAY_MAC, podCidrOf, probeSource } from './names.ts';
 
 /** What of an attachment the plan needs. */
-export type PodLink = { readonly hostIf: string; readonly mac: string; readonly ips: readonly string[]; readonly mtu: number };
+export type PodLink = {
+  readonly hostIf: string;
+  readonly mac: string;
+  readonly ips: readonly string[];
+  readonly mtu: number;
+};
 
 /** A pod on an instance. */
 export function planPod(pod: PodLink): Fragment {
@@ -14,7 +19,11 @@ export function planPod(pod: PodLink): Fragment {
     return [element(`src${family}`, `"${pod.hostIf}" . ${ip}`), element(`hairpin${family}`, `${ip} . ${ip}`)];
   });
   nft.push(element('ep_from', `"${pod.hostIf}"`, 'goto eg_any'), element('ep_to', `"${pod.hostIf}"`, 'goto in_any'));
-  return { ...links(pod), routes: pod.ips.map((ip) => ({ dst: hostCidr(ip), type: 'unicast', dev: pod.hostIf, ...linkScope(ip) })), nft };
+  return {
+    ...links(pod),
+    routes: pod.ips.map((ip) => ({ dst: hostCidr(ip), type: 'unicast', dev: pod.hostIf, ...linkScope(ip) })),
+    nft,
+  };
 }
 
 /** A pod on the flat network, in the root. */
@@ -23,7 +32,13 @@ export function planFlatPod(pod: PodLink, self: NodeItem): Fragment {
     ...links(pod),
     routes: pod.ips.map((ip) => {
       const cidr = podCidrOf(self, ip.includes(':') ? 6 : 4);
-      return { dst: hostCidr(ip), type: 'unicast', dev: pod.hostIf, ...linkScope(ip), ...(cidr === undefined ? {} : { src: probeSource(cidr) }) };
+      return {
+        dst: hostCidr(ip),
+        type: 'unicast',
+        dev: pod.hostIf,
+        ...linkScope(ip),
+        ...(cidr === undefined ? {} : { src: probeSource(cidr) }),
+      };
     }),
     nft: pod.ips.map((ip) => element(`src${ip.includes(':') ? 6 : 4}`, `"${pod.hostIf}" . ${ip}`)),
   };
@@ -33,7 +48,9 @@ function links(pod: PodLink): Pick<Fragment, 'links' | 'addresses' | 'neighbours
   return {
     links: [{ name: pod.hostIf, mac: GATEWAY_MAC, mtu: pod.mtu, make: { kind: 'pod' } }],
     // The kernel needs an address of the link to answer a pod with ICMPv6 errors (packet too big).
-    addresses: pod.ips.some((ip) => ip.includes(':')) ? [{ dev: pod.hostIf, cidr: `${GATEWAY[6]}/64`, scope: 'link' }] : [],
+    addresses: pod.ips.some((ip) => ip.includes(':'))
+      ? [{ dev: pod.hostIf, cidr: `${GATEWAY[6]}/64`, scope: 'link' }]
+      : [],
     neighbours: pod.ips.map((ip) => ({ dev: pod.hostIf, ip, mac: pod.mac })),
   };
 }

@@ -7,18 +7,30 @@ export function planRemoteBlock(block: BlockItem, owner: NodeItem): Fragment {
   const family = block.cidr.includes(':') ? 6 : 4;
   const cidr = podCidrOf(owner, family);
   if (cidr === undefined) return {};
-  return { routes: [{ dst: block.cidr, type: 'unicast', dev: VXLAN_DEV, via: nodeAddress(cidr), onlink: true }], ...vtep(VXLAN_DEV, owner) };
+  return {
+    routes: [{ dst: block.cidr, type: 'unicast', dev: VXLAN_DEV, via: nodeAddress(cidr), onlink: true }],
+    ...vtep(VXLAN_DEV, owner),
+  };
 }
 
 /** Another node, seen from the flat network: its whole pod CIDR. */
 export function planRemoteNode(node: NodeItem): Fragment {
   return {
-    routes: node.podCIDRs.map((c) => ({ dst: c, type: 'unicast', dev: OVERLAY_DEV, via: nodeAddress(c), onlink: true })),
+    routes: node.podCIDRs.map((c) => ({
+      dst: c,
+      type: 'unicast',
+      dev: OVERLAY_DEV,
+      via: nodeAddress(c),
+      onlink: true,
+    })),
     ...vtep(OVERLAY_DEV, node),
   };
 }
 
 function vtep(dev: string, node: NodeItem): Pick<Fragment, 'neighbours' | 'fdb'> {
   const mac = vtepMac(node.underlay);
-  return { neighbours: node.podCIDRs.map((c) => ({ dev, ip: nodeAddress(c), mac })), fdb: [{ dev, mac, dst: node.underlay }] };
+  return {
+    neighbours: node.podCIDRs.map((c) => ({ dev, ip: nodeAddress(c), mac })),
+    fdb: [{ dev, mac, dst: node.underlay }],
+  };
 }

@@ -7,7 +7,14 @@ import { FLAT_VNI } from '../../api/names.ts';
 /** The node's own namespace: the flat network lives here, with kube-proxy and the host's processes. */
 export function planRoot(self: NodeItem, mtu: number): Fragment {
   return {
-    links: [{ name: OVERLAY_DEV, mac: vtepMac(self.underlay), mtu, make: { kind: 'vxlan', vni: FLAT_VNI, local: self.underlay, port: VXLAN_PORT } }],
+    links: [
+      {
+        name: OVERLAY_DEV,
+        mac: vtepMac(self.underlay),
+        mtu,
+        make: { kind: 'vxlan', vni: FLAT_VNI, local: self.underlay, port: VXLAN_PORT },
+      },
+    ],
     addresses: self.podCIDRs.flatMap((c) => [
       { dev: OVERLAY_DEV, cidr: `${nodeAddress(c)}/${c.includes(':') ? 128 : 32}`, scope: 'global' as const },
       // Scope link: nothing chooses it as a source by itself; only the routes to local pods name it.
@@ -27,7 +34,11 @@ export function planRootSets(nodes: Iterable<NodeItem>, podRanges: readonly stri
 }
 
 /** `rp_filter` 2, loose: see planUplink; the kernel takes the larger of this and "all". */
-const ROOT_SYSCTLS = { 'net/ipv4/ip_forward': '1', 'net/ipv6/conf/all/forwarding': '1', [`net/ipv4/conf/${OVERLAY_DEV}/rp_filter`]: '2' } as const;
+const ROOT_SYSCTLS = {
+  'net/ipv4/ip_forward': '1',
+  'net/ipv6/conf/all/forwarding': '1',
+  [`net/ipv4/conf/${OVERLAY_DEV}/rp_filter`]: '2',
+} as const;
 
 function rootTable(self: NodeItem): NftObject[] {
   return [...FAMILIES.flatMap(familySets), ...chains(self)];
@@ -104,7 +115,9 @@ function chains(self: NodeItem): NftObject[] {
       rules: self.podCIDRs.flatMap((c) => {
         const family = c.includes(':') ? 6 : 4;
         const ip = ipWord(family);
-        return [`${ip} saddr ${c} ${ip} daddr != @pods${family} oifname != "bh*" ${ip} saddr != @routed${family} masquerade`];
+        return [
+          `${ip} saddr ${c} ${ip} daddr != @pods${family} oifname != "bh*" ${ip} saddr != @routed${family} masquerade`,
+        ];
       }),
     },
   ];

@@ -9,7 +9,10 @@ import { ALLOWED_MARK } from './names.ts';
  * A Service in an instance's own service map. One of the flat network (allow list) marks its connections, and only these
  * pass the gate: dialling a backend directly does not.
  */
-export function planService(service: ServiceItem, { node, allowed }: { readonly node: string; readonly allowed: boolean }): Fragment {
+export function planService(
+  service: ServiceItem,
+  { node, allowed }: { readonly node: string; readonly allowed: boolean },
+): Fragment {
   const nft: NftObject[] = [];
   for (const port of service.ports) {
     const protocol = port.protocol.toLowerCase() as NatPort['protocol'];
@@ -28,7 +31,10 @@ export function planService(service: ServiceItem, { node, allowed }: { readonly 
       };
       const chains = serviceChains(nat);
       if (chains.length === 0) continue; // the gate rejects the cluster IP itself
-      nft.push(...chains, element(`svc${family}`, frontendKey(clusterIP, protocol, port.port), `goto ${serviceChain(nat)}`));
+      nft.push(
+        ...chains,
+        element(`svc${family}`, frontendKey(clusterIP, protocol, port.port), `goto ${serviceChain(nat)}`),
+      );
     }
     if (service.exposed && !allowed) nft.push(...frontends('exposed', port));
   }
@@ -41,5 +47,7 @@ export function planHostBackends(service: ServiceItem): Fragment {
 }
 
 function frontends(set: string, port: ServiceItem['ports'][number]): NftObject[] {
-  return port.backends.map((b) => element(`${set}${familyOf(b.ip)}`, frontendKey(b.ip, port.protocol.toLowerCase() as NatPort['protocol'], b.port)));
+  return port.backends.map((b) =>
+    element(`${set}${familyOf(b.ip)}`, frontendKey(b.ip, port.protocol.toLowerCase() as NatPort['protocol'], b.port)),
+  );
 }

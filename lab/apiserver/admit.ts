@@ -12,11 +12,21 @@ export type AdmitOptions = { readonly serviceCIDRs: readonly string[]; readonly 
 type Problem = { readonly field: string; readonly message: string };
 
 /** Fills in what an API server fills in, and refuses what it refuses: enough of both for networks, no more. */
-export function admit(type: ResourceType, object: Json, before: Json | undefined, world: { store: Store; resources: Resources } & AdmitOptions): Json {
+export function admit(
+  type: ResourceType,
+  object: Json,
+  before: Json | undefined,
+  world: { store: Store; resources: Resources } & AdmitOptions,
+): Json {
   const problems = checkMeta(type, object);
   const defaulted = withDefaults(type, object, before, world);
   problems.push(...checkKind(type, defaulted, before));
-  if (problems.length > 0) throw invalid(type.group === '' ? type.kind : `${type.kind}.${type.group}`, str(at(object, 'metadata', 'name')), problems);
+  if (problems.length > 0)
+    throw invalid(
+      type.group === '' ? type.kind : `${type.kind}.${type.group}`,
+      str(at(object, 'metadata', 'name')),
+      problems,
+    );
   return defaulted;
 }
 
@@ -32,33 +42,67 @@ function checkMeta(type: ResourceType, object: Json): Problem[] {
   const problems: Problem[] = [];
   const rbac = type.group === 'rbac.authorization.k8s.io';
   if (SHORT_NAMED.has(type.kind)) {
-    if (!LABEL_NAME.test(name)) problems.push({ field: 'metadata.name', message: `"${name}" must be at most 63 lower-case letters, digits and '-', and begin and end with a letter or digit` });
+    if (!LABEL_NAME.test(name))
+      problems.push({
+        field: 'metadata.name',
+        message: `"${name}" must be at most 63 lower-case letters, digits and '-', and begin and end with a letter or digit`,
+      });
   } else if (!rbac && (name.length > 253 || !SUBDOMAIN.test(name))) {
-    problems.push({ field: 'metadata.name', message: `"${name}" must be at most 253 lower-case letters, digits, '-' and '.'` });
+    problems.push({
+      field: 'metadata.name',
+      message: `"${name}" must be at most 253 lower-case letters, digits, '-' and '.'`,
+    });
   }
   for (const field of ['labels', 'annotations']) {
     for (const [key, value] of Object.entries(obj(metadata[field]))) {
       const path = `metadata.${field}[${key}]`;
-      if (typeof value !== 'string') problems.push({ field: path, message: `must be a string, not ${JSON.stringify(value)}: put quotes around it` });
-      else if (field === 'labels' && !/^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/.test(value)) problems.push({ field: path, message: `"${value}" is no label value` });
-      if (!/^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/.test(key)) problems.push({ field: path, message: `"${key}" is no key of at most 63 characters behind an optional prefix` });
+      if (typeof value !== 'string')
+        problems.push({ field: path, message: `must be a string, not ${JSON.stringify(value)}: put quotes around it` });
+      else if (field === 'labels' && !/^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/.test(value))
+        problems.push({ field: path, message: `"${value}" is no label value` });
+      if (!/^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/.test(key))
+        problems.push({
+          field: path,
+          message: `"${key}" is no key of at most 63 characters behind an optional prefix`,
+        });
     }
   }
   return problems;
 }
 
-function withDefaults(type: ResourceType, object: Json, before: Json | undefined, world: { store: Store; resources: Resources } & AdmitOptions): Json {
+function withDefaults(
+  type: ResourceType,
+  object: Json,
+  before: Json | undefined,
+  world: { store: Store; resources: Resources } & AdmitOptions,
+): Json {
   switch (type.kind) {
     case 'Namespace':
       return {
         ...object,
-        metadata: { ...obj(object['metadata']), labels: { ...obj(at(object, 'metadata', 'labels')), 'kubernetes.io/metadata.name': at(object, 'metadata', 'name') } },
+        metadata: {
+          ...obj(object['metadata']),
+          labels: {
+            ...obj(at(object, 'metadata', 'labels')),
+            'kubernetes.io/metadata.name': at(object, 'metadata', 'name'),
+          },
+        },
         status: object['status'] ?? { phase: 'Active' },
       };
     case 'Pod':
-      return { ...object, spec: podDefaults(obj(object['spec'])), status: object['status'] ?? { phase: 'Pending', qosClass: 'BestEffort' } };
+      return {
+        ...object,
+        spec: podDefaults(obj(object['spec'])),
+        status: object['status'] ?? { phase: 'Pending', qosClass: 'BestEffort' },
+      };
     case 'Service':
-      return type.group === '' ? { ...object, spec: serviceDefaults(obj(object['spec']), obj(before?.['spec']), world), status: object['status'] ?? { loadBalancer: {} } } : object;
+      return type.group === ''
+        ? {
+            ...object,
+            spec: serviceDefaults(obj(object['spec']), obj(before?.['spec']), world),
+            status: object['status'] ?? { loadBalancer: {} },
+          }
+        : object;
     case 'Deployment':
     case 'ReplicaSet':
     case 'StatefulSet':
@@ -70,9 +114,26 @@ function withDefaults(type: ResourceType, object: Json, before: Json | undefined
   }
 }
 
+const PROBE_DEFAULTS = { timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 3 };
+
+function containerDefaults(c: Json): Json {
+  const probes = ['startupProbe', 'readinessProbe', 'livenessProbe'].flatMap((p) =>
+    c[p] === undefined ? [] : [[p, { ...PROBE_DEFAULTS, ...obj(c[p]) }]],
+  );
+  const ports = c['ports'] === undefined ? {} : { ports: arr(c['ports']).map((p) => ({ protocol: 'TCP', ...p })) };
+  return { ...c, ...ports, ...Object.fromEntries(probes) };
+}
+
 function podDefaults(spec: Json): Json {
-  const containers = Array.isArray(spec['containers']) ? arr(spec['containers']).map((c) => ({ ...c, ports: c['ports'] === undefined ? undefined : arr(c['ports']).map((p) => ({ protocol: 'TCP', ...p })) })) : spec['containers'];
-  return { restartPolicy: 'Always', dnsPolicy: 'ClusterFirst', serviceAccountName: 'default', terminationGracePeriodSeconds: 30, ...spec, containers };
+  const containers = Array.isArray(spec['containers']) ? arr(spec['containers']).map(containerDefaults) : spec['containers'];
+  return {
+    restartPolicy: 'Always',
+    dnsPolicy: 'ClusterFirst',
+    serviceAccountName: 'default',
+    terminationGracePeriodSeconds: 30,
+    ...spec,
+    containers,
+  };
 }
 
 function serviceDefaults(spec: Json, before: Json, world: { store: Store; resources: Resources } & AdmitOptions): Json {
@@ -85,9 +146,21 @@ function serviceDefaults(spec: Json, before: Json, world: { store: Store; resour
   const order = [...new Set([...wished, ...world.families])].filter((f) => world.families.includes(f));
   const families = policy === 'SingleStack' ? order.slice(0, 1) : order;
   const kept = strs(before['clusterIPs']);
-  const given = strs(spec['clusterIPs']).length > 0 ? strs(spec['clusterIPs']) : spec['clusterIP'] === undefined || spec['clusterIP'] === '' ? kept : [str(spec['clusterIP'])];
+  const given =
+    strs(spec['clusterIPs']).length > 0
+      ? strs(spec['clusterIPs'])
+      : spec['clusterIP'] === undefined || spec['clusterIP'] === ''
+        ? kept
+        : [str(spec['clusterIP'])];
   const used = new Set(services.flatMap((s) => strs(at(s, 'spec', 'clusterIPs'))));
-  const clusterIPs = given[0] === 'None' ? ['None'] : families.map((f) => given.find((ip) => canonicalIp(ip) !== undefined && familyOf(ip) === f) ?? freeClusterIp(f, used, world.serviceCIDRs));
+  const clusterIPs =
+    given[0] === 'None'
+      ? ['None']
+      : families.map(
+          (f) =>
+            given.find((ip) => canonicalIp(ip) !== undefined && familyOf(ip) === f) ??
+            freeClusterIp(f, used, world.serviceCIDRs),
+        );
   const wantsNodePorts = type === 'NodePort' || type === 'LoadBalancer';
   const usedPorts = new Set(services.flatMap((s) => arr(at(s, 'spec', 'ports')).map((p) => p['nodePort'])));
   return {
@@ -100,7 +173,15 @@ function serviceDefaults(spec: Json, before: Json, world: { store: Store; resour
     ipFamilies: families.map((f) => `IPv${f}`),
     clusterIP: clusterIPs[0],
     clusterIPs,
-    ports: wantsNodePorts ? ports.map((p: Json) => ({ ...p, nodePort: p['nodePort'] ?? arr(before['ports']).find((b) => b['port'] === p['port'])?.['nodePort'] ?? freeNodePort(usedPorts) })) : ports,
+    ports: wantsNodePorts
+      ? ports.map((p: Json) => ({
+          ...p,
+          nodePort:
+            p['nodePort'] ??
+            arr(before['ports']).find((b) => b['port'] === p['port'])?.['nodePort'] ??
+            freeNodePort(usedPorts),
+        }))
+      : ports,
   };
 }
 
@@ -130,7 +211,12 @@ function checkKind(type: ResourceType, object: Json, before: Json | undefined): 
   const spec = obj(object['spec']);
   switch (type.kind) {
     case 'Pod':
-      return [...checkPodSpec(spec, 'spec'), ...(before && str(at(before, 'spec', 'nodeName')) !== '' && at(before, 'spec', 'nodeName') !== spec['nodeName'] ? [{ field: 'spec.nodeName', message: 'a pod never changes its node' }] : [])];
+      return [
+        ...checkPodSpec(spec, 'spec'),
+        ...(before && str(at(before, 'spec', 'nodeName')) !== '' && at(before, 'spec', 'nodeName') !== spec['nodeName']
+          ? [{ field: 'spec.nodeName', message: 'a pod never changes its node' }]
+          : []),
+      ];
     case 'Service':
       return type.group === '' ? checkService(spec) : [];
     case 'Deployment':
@@ -140,7 +226,8 @@ function checkKind(type: ResourceType, object: Json, before: Json | undefined): 
       const labels = obj(at(spec, 'template', 'metadata', 'labels')) as Record<string, string>;
       const problems = checkPodSpec(obj(at(spec, 'template', 'spec')), 'spec.template.spec');
       if (!isObject(spec['selector'])) problems.push({ field: 'spec.selector', message: 'a selector is required' });
-      else if (!matchesSelector(spec['selector'], labels)) problems.push({ field: 'spec.template.metadata.labels', message: 'the selector does not match these labels' });
+      else if (!matchesSelector(spec['selector'], labels))
+        problems.push({ field: 'spec.template.metadata.labels', message: 'the selector does not match these labels' });
       return problems;
     }
     case 'Job':
@@ -157,7 +244,11 @@ function checkPodSpec(spec: Json, path: string): Problem[] {
     const problems: Problem[] = [];
     if (str(c['name']) === '') problems.push({ field: `${path}.containers[${i}].name`, message: 'a name is required' });
     for (const [j, p] of arr(c['ports']).entries()) {
-      if (!isPort(p['containerPort'])) problems.push({ field: `${path}.containers[${i}].ports[${j}].containerPort`, message: `${JSON.stringify(p['containerPort'])} is no port from 1 to 65535` });
+      if (!isPort(p['containerPort']))
+        problems.push({
+          field: `${path}.containers[${i}].ports[${j}].containerPort`,
+          message: `${JSON.stringify(p['containerPort'])} is no port from 1 to 65535`,
+        });
       problems.push(...checkProtocol(p, `${path}.containers[${i}].ports[${j}].protocol`));
     }
     return problems;
@@ -166,14 +257,21 @@ function checkPodSpec(spec: Json, path: string): Problem[] {
 
 function checkService(spec: Json): Problem[] {
   const ports = arr(spec['ports']);
-  if (ports.length === 0 && spec['clusterIP'] !== 'None' && spec['type'] !== 'ExternalName') return [{ field: 'spec.ports', message: 'at least one port is required' }];
+  if (ports.length === 0 && spec['clusterIP'] !== 'None' && spec['type'] !== 'ExternalName')
+    return [{ field: 'spec.ports', message: 'at least one port is required' }];
   return ports.flatMap((p, i) => [
-    ...(isPort(p['port']) ? [] : [{ field: `spec.ports[${i}].port`, message: `${JSON.stringify(p['port'])} is no port from 1 to 65535` }]),
-    ...(ports.length > 1 && str(p['name']) === '' ? [{ field: `spec.ports[${i}].name`, message: 'a name is required when there are several ports' }] : []),
+    ...(isPort(p['port'])
+      ? []
+      : [{ field: `spec.ports[${i}].port`, message: `${JSON.stringify(p['port'])} is no port from 1 to 65535` }]),
+    ...(ports.length > 1 && str(p['name']) === ''
+      ? [{ field: `spec.ports[${i}].name`, message: 'a name is required when there are several ports' }]
+      : []),
     ...checkProtocol(p, `spec.ports[${i}].protocol`),
   ]);
 }
 
 const isPort = (v: unknown): boolean => Number.isInteger(v) && num(v) >= 1 && num(v) <= 65_535;
-const checkProtocol = (p: Json, field: string): Problem[] => (p['protocol'] === undefined || ['TCP', 'UDP', 'SCTP'].includes(str(p['protocol'])) ? [] : [{ field, message: `${JSON.stringify(p['protocol'])} is not TCP, UDP or SCTP` }]);
-
+const checkProtocol = (p: Json, field: string): Problem[] =>
+  p['protocol'] === undefined || ['TCP', 'UDP', 'SCTP'].includes(str(p['protocol']))
+    ? []
+    : [{ field, message: `${JSON.stringify(p['protocol'])} is not TCP, UDP or SCTP` }];

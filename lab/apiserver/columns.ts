@@ -13,16 +13,27 @@ export function columnsOf(type: ResourceType): readonly Column[] {
 }
 
 const BUILT_IN: Readonly<Record<string, readonly Column[]>> = {
-  Namespace: [{ name: 'Status', value: (o) => (at(o, 'metadata', 'deletionTimestamp') === undefined ? 'Active' : 'Terminating') }, AGE],
+  Namespace: [
+    { name: 'Status', value: (o) => (at(o, 'metadata', 'deletionTimestamp') === undefined ? 'Active' : 'Terminating') },
+    AGE,
+  ],
   Node: [
     { name: 'Status', value: (o) => (condition(o, 'Ready') === 'True' ? 'Ready' : 'NotReady') },
     { name: 'Roles', value: () => '<none>' },
     AGE,
     { name: 'Version', value: (o) => at(o, 'status', 'nodeInfo', 'kubeletVersion') },
-    { name: 'Internal-IP', wide: true, value: (o) => str(arr(at(o, 'status', 'addresses')).find((a) => a['type'] === 'InternalIP')?.['address']) },
+    {
+      name: 'Internal-IP',
+      wide: true,
+      value: (o) => str(arr(at(o, 'status', 'addresses')).find((a) => a['type'] === 'InternalIP')?.['address']),
+    },
   ],
   Pod: [
-    { name: 'Ready', value: (o) => `${containers(o).filter((c) => c['ready'] === true).length}/${arr(at(o, 'spec', 'containers')).length}` },
+    {
+      name: 'Ready',
+      value: (o) =>
+        `${containers(o).filter((c) => c['ready'] === true).length}/${arr(at(o, 'spec', 'containers')).length}`,
+    },
     { name: 'Status', value: podStatus },
     { name: 'Restarts', value: (o) => String(containers(o).reduce((n, c) => n + num(c['restartCount']), 0)) },
     AGE,
@@ -32,10 +43,32 @@ const BUILT_IN: Readonly<Record<string, readonly Column[]>> = {
   Service: [
     { name: 'Type', value: (o) => at(o, 'spec', 'type') },
     { name: 'Cluster-IP', value: (o) => str(at(o, 'spec', 'clusterIP')) || '<none>' },
-    { name: 'External-IP', value: (o) => arr(at(o, 'status', 'loadBalancer', 'ingress')).map((i) => str(i['ip'])).join(',') || '<none>' },
-    { name: 'Port(s)', value: (o) => arr(at(o, 'spec', 'ports')).map((p) => `${num(p['port'])}${p['nodePort'] === undefined ? '' : `:${num(p['nodePort'])}`}/${str(p['protocol'])}`).join(',') || '<none>' },
+    {
+      name: 'External-IP',
+      value: (o) =>
+        arr(at(o, 'status', 'loadBalancer', 'ingress'))
+          .map((i) => str(i['ip']))
+          .join(',') || '<none>',
+    },
+    {
+      name: 'Port(s)',
+      value: (o) =>
+        arr(at(o, 'spec', 'ports'))
+          .map(
+            (p) =>
+              `${num(p['port'])}${p['nodePort'] === undefined ? '' : `:${num(p['nodePort'])}`}/${str(p['protocol'])}`,
+          )
+          .join(',') || '<none>',
+    },
     AGE,
-    { name: 'Selector', wide: true, value: (o) => Object.entries(obj(at(o, 'spec', 'selector'))).map(([k, v]) => `${k}=${str(v)}`).join(',') || '<none>' },
+    {
+      name: 'Selector',
+      wide: true,
+      value: (o) =>
+        Object.entries(obj(at(o, 'spec', 'selector')))
+          .map(([k, v]) => `${k}=${str(v)}`)
+          .join(',') || '<none>',
+    },
   ],
   Deployment: [
     { name: 'Ready', value: (o) => `${num(at(o, 'status', 'readyReplicas'))}/${num(at(o, 'spec', 'replicas'))}` },
@@ -49,28 +82,56 @@ const BUILT_IN: Readonly<Record<string, readonly Column[]>> = {
     { name: 'Ready', value: (o) => num(at(o, 'status', 'readyReplicas')) },
     AGE,
   ],
-  StatefulSet: [{ name: 'Ready', value: (o) => `${num(at(o, 'status', 'readyReplicas'))}/${num(at(o, 'spec', 'replicas'))}` }, AGE],
+  StatefulSet: [
+    { name: 'Ready', value: (o) => `${num(at(o, 'status', 'readyReplicas'))}/${num(at(o, 'spec', 'replicas'))}` },
+    AGE,
+  ],
   DaemonSet: [
     { name: 'Desired', value: (o) => num(at(o, 'status', 'desiredNumberScheduled')) },
     { name: 'Current', value: (o) => num(at(o, 'status', 'currentNumberScheduled')) },
     { name: 'Ready', value: (o) => num(at(o, 'status', 'numberReady')) },
     AGE,
   ],
-  Job: [{ name: 'Completions', value: (o) => `${num(at(o, 'status', 'succeeded'))}/${num(at(o, 'spec', 'completions')) || 1}` }, AGE],
+  Job: [
+    {
+      name: 'Completions',
+      value: (o) => `${num(at(o, 'status', 'succeeded'))}/${num(at(o, 'spec', 'completions')) || 1}`,
+    },
+    AGE,
+  ],
   EndpointSlice: [
     { name: 'AddressType', value: (o) => o['addressType'] },
-    { name: 'Ports', value: (o) => arr(o['ports']).map((p) => num(p['port'])).join(',') || '<unset>' },
-    { name: 'Endpoints', value: (o) => arr(o['endpoints']).flatMap((e) => strs(e['addresses'])).join(',') || '<unset>' },
+    {
+      name: 'Ports',
+      value: (o) =>
+        arr(o['ports'])
+          .map((p) => num(p['port']))
+          .join(',') || '<unset>',
+    },
+    {
+      name: 'Endpoints',
+      value: (o) =>
+        arr(o['endpoints'])
+          .flatMap((e) => strs(e['addresses']))
+          .join(',') || '<unset>',
+    },
     AGE,
   ],
   ConfigMap: [{ name: 'Data', value: (o) => Object.keys(obj(o['data'])).length }, AGE],
-  Secret: [{ name: 'Type', value: (o) => o['type'] ?? 'Opaque' }, { name: 'Data', value: (o) => Object.keys(obj(o['data'])).length }, AGE],
+  Secret: [
+    { name: 'Type', value: (o) => o['type'] ?? 'Opaque' },
+    { name: 'Data', value: (o) => Object.keys(obj(o['data'])).length },
+    AGE,
+  ],
   Lease: [{ name: 'Holder', value: (o) => at(o, 'spec', 'holderIdentity') }, AGE],
   Event: [
     { name: 'Last Seen', value: (o) => age(str(o['lastTimestamp'])) },
     { name: 'Type', value: (o) => o['type'] },
     { name: 'Reason', value: (o) => o['reason'] },
-    { name: 'Object', value: (o) => `${str(at(o, 'involvedObject', 'kind')).toLowerCase()}/${str(at(o, 'involvedObject', 'name'))}` },
+    {
+      name: 'Object',
+      value: (o) => `${str(at(o, 'involvedObject', 'kind')).toLowerCase()}/${str(at(o, 'involvedObject', 'name'))}`,
+    },
     { name: 'Message', value: (o) => o['message'] },
   ],
   CustomResourceDefinition: [{ name: 'Created At', value: (o) => at(o, 'metadata', 'creationTimestamp') }],
@@ -90,7 +151,9 @@ export function age(time: string, now = Date.now()): string {
 
 /** A column of a CRD, by its simple JSON path: ".a.b", with one filter "[?(@.type=='X')]" or an index. */
 export function crdColumn(c: Json): Column {
-  const steps = [...str(c['jsonPath']).matchAll(/\.([A-Za-z0-9_-]+)|\[\?\(@\.([A-Za-z0-9_-]+)=='([^']*)'\)\]|\[(\d+)\]/g)];
+  const steps = [
+    ...str(c['jsonPath']).matchAll(/\.([A-Za-z0-9_-]+)|\[\?\(@\.([A-Za-z0-9_-]+)=='([^']*)'\)\]|\[(\d+)\]/g),
+  ];
   const read = (o: Json): unknown => {
     let found: unknown = o;
     for (const [, field, key, value, index] of steps) {
@@ -115,4 +178,5 @@ function podStatus(o: Json): string {
 }
 
 const containers = (o: Json): readonly Json[] => arr(at(o, 'status', 'containerStatuses'));
-const condition = (o: Json, type: string): string => str(arr(at(o, 'status', 'conditions')).find((c) => c['type'] === type)?.['status']);
+const condition = (o: Json, type: string): string =>
+  str(arr(at(o, 'status', 'conditions')).find((c) => c['type'] === type)?.['status']);

@@ -39,9 +39,18 @@ export function checkCustom(type: ResourceType, object: Json): Json {
   const { metadata, apiVersion, kind, ...rest } = structuredClone(object) as Record<string, unknown>;
   if (!validate(rest)) {
     const problems = (validate.errors ?? []).map((e) => {
-      const field = e.instancePath.slice(1).replaceAll(/\/(\d+)/g, '[$1]').replaceAll('/', '.');
-      const extra = e.keyword === 'additionalProperties' ? `unknown field "${String((e.params as { additionalProperty?: string }).additionalProperty)}"` : undefined;
-      const allowed = e.keyword === 'enum' ? `must be one of ${((e.params as { allowedValues?: unknown[] }).allowedValues ?? []).map((v) => JSON.stringify(v)).join(', ')}` : undefined;
+      const field = e.instancePath
+        .slice(1)
+        .replaceAll(/\/(\d+)/g, '[$1]')
+        .replaceAll('/', '.');
+      const extra =
+        e.keyword === 'additionalProperties'
+          ? `unknown field "${String((e.params as { additionalProperty?: string }).additionalProperty)}"`
+          : undefined;
+      const allowed =
+        e.keyword === 'enum'
+          ? `must be one of ${((e.params as { allowedValues?: unknown[] }).allowedValues ?? []).map((v) => JSON.stringify(v)).join(', ')}`
+          : undefined;
       return { field: field === '' ? 'spec' : field, message: extra ?? allowed ?? e.message ?? 'is invalid' };
     });
     throw invalid(`${type.kind}.${type.group}`, str(at(object, 'metadata', 'name')), problems);

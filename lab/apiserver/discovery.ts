@@ -8,24 +8,34 @@ export function apiVersions(): object {
 
 export function apiGroupList(resources: Resources): object {
   const versions = new Map<string, Set<string>>();
-  for (const t of resources) if (t.group !== '') versions.set(t.group, (versions.get(t.group) ?? new Set()).add(t.version));
+  for (const t of resources)
+    if (t.group !== '') versions.set(t.group, (versions.get(t.group) ?? new Set()).add(t.version));
   return { kind: 'APIGroupList', apiVersion: 'v1', groups: [...versions].map(([name, vs]) => group(name, [...vs])) };
 }
 
 export function apiGroup(resources: Resources, name: string): object | undefined {
   const versions = [...resources].filter((t) => t.group === name).map((t) => t.version);
-  return versions.length === 0 ? undefined : { kind: 'APIGroup', apiVersion: 'v1', ...group(name, [...new Set(versions)]) };
+  return versions.length === 0
+    ? undefined
+    : { kind: 'APIGroup', apiVersion: 'v1', ...group(name, [...new Set(versions)]) };
 }
 
 export function apiResourceList(resources: Resources, groupName: string, version: string): object | undefined {
   const types = [...resources].filter((t) => t.group === groupName && t.version === version);
   if (types.length === 0) return undefined;
-  return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: groupName === '' ? version : `${groupName}/${version}`, resources: types.flatMap(entries) };
+  return {
+    kind: 'APIResourceList',
+    apiVersion: 'v1',
+    groupVersion: groupName === '' ? version : `${groupName}/${version}`,
+    resources: types.flatMap(entries),
+  };
 }
 
 /** OpenAPI v3, only as far as kubectl reads it before it applies: which kinds take which patches, and that fields are validated. */
 export function openApiIndex(resources: Resources): object {
-  const paths = new Set([...resources].map((t) => (t.group === '' ? `api/${t.version}` : `apis/${t.group}/${t.version}`)));
+  const paths = new Set(
+    [...resources].map((t) => (t.group === '' ? `api/${t.version}` : `apis/${t.group}/${t.version}`)),
+  );
   return { paths: Object.fromEntries([...paths].map((p) => [p, { serverRelativeURL: `/openapi/v3/${p}?hash=lab` }])) };
 }
 
@@ -38,7 +48,10 @@ export function openApiDocument(resources: Resources, groupName: string, version
       patch: {
         'x-kubernetes-action': 'patch',
         'x-kubernetes-group-version-kind': { group: t.group, version: t.version, kind: t.kind },
-        parameters: [{ name: 'fieldValidation', in: 'query', schema: { type: 'string', uniqueItems: true } }, { name: 'dryRun', in: 'query', schema: { type: 'string', uniqueItems: true } }],
+        parameters: [
+          { name: 'fieldValidation', in: 'query', schema: { type: 'string', uniqueItems: true } },
+          { name: 'dryRun', in: 'query', schema: { type: 'string', uniqueItems: true } },
+        ],
         responses: {},
       },
     };
@@ -49,11 +62,41 @@ export function openApiDocument(resources: Resources, groupName: string, version
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 
 function entries(t: ResourceType): object[] {
-  const base = { name: t.plural, singularName: t.singular, namespaced: t.namespaced, kind: t.kind, verbs: VERBS, shortNames: t.shortNames, categories: t.categories ?? [] };
+  const base = {
+    name: t.plural,
+    singularName: t.singular,
+    namespaced: t.namespaced,
+    kind: t.kind,
+    verbs: VERBS,
+    shortNames: t.shortNames,
+    categories: t.categories ?? [],
+  };
   return [
     base,
-    ...(t.status ? [{ name: `${t.plural}/status`, singularName: '', namespaced: t.namespaced, kind: t.kind, verbs: ['get', 'patch', 'update'] }] : []),
-    ...(t.scalable ? [{ name: `${t.plural}/scale`, singularName: '', namespaced: t.namespaced, group: 'autoscaling', version: 'v1', kind: 'Scale', verbs: ['get', 'patch', 'update'] }] : []),
+    ...(t.status
+      ? [
+          {
+            name: `${t.plural}/status`,
+            singularName: '',
+            namespaced: t.namespaced,
+            kind: t.kind,
+            verbs: ['get', 'patch', 'update'],
+          },
+        ]
+      : []),
+    ...(t.scalable
+      ? [
+          {
+            name: `${t.plural}/scale`,
+            singularName: '',
+            namespaced: t.namespaced,
+            group: 'autoscaling',
+            version: 'v1',
+            kind: 'Scale',
+            verbs: ['get', 'patch', 'update'],
+          },
+        ]
+      : []),
   ];
 }
 

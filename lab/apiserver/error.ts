@@ -4,7 +4,12 @@ export class ApiError extends Error {
   readonly status: number;
   readonly code: string;
   readonly causes: readonly { readonly field: string; readonly message: string }[];
-  constructor(status: number, code: string, message: string, causes: readonly { field: string; message: string }[] = []) {
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    causes: readonly { field: string; message: string }[] = [],
+  ) {
     super(message);
     this.status = status;
     this.code = code;
@@ -22,14 +27,27 @@ export function statusOf(error: ApiError): object {
     message: error.message,
     reason: error.code,
     code: error.status,
-    ...(error.causes.length > 0 ? { details: { causes: error.causes.map((c) => ({ reason: 'FieldValueInvalid', ...c })) } } : {}),
+    ...(error.causes.length > 0
+      ? { details: { causes: error.causes.map((c) => ({ reason: 'FieldValueInvalid', ...c })) } }
+      : {}),
   };
 }
 
-export const notFound = (what: string, name: string): ApiError => new ApiError(404, 'NotFound', `${what} "${name}" not found`);
+export const notFound = (what: string, name: string): ApiError =>
+  new ApiError(404, 'NotFound', `${what} "${name}" not found`);
 export const conflict = (what: string, name: string): ApiError =>
-  new ApiError(409, 'Conflict', `Operation cannot be fulfilled on ${what} "${name}": the object has been modified; please apply your changes to the latest version and try again`);
+  new ApiError(
+    409,
+    'Conflict',
+    `Operation cannot be fulfilled on ${what} "${name}": the object has been modified; please apply your changes to the latest version and try again`,
+  );
 export const invalid = (kind: string, name: string, causes: readonly { field: string; message: string }[]): ApiError =>
-  new ApiError(422, 'Invalid', `${kind} "${name}" is invalid: ${causes.map((c) => `${c.field}: ${c.message}`).join(', ')}`, causes);
+  new ApiError(
+    422,
+    'Invalid',
+    `${kind} "${name}" is invalid: ${causes.map((c) => `${c.field}: ${c.message}`).join(', ')}`,
+    causes,
+  );
 export const badRequest = (message: string): ApiError => new ApiError(400, 'BadRequest', message);
-export const notServed = (message: string): ApiError => new ApiError(501, 'NotImplemented', `the lab's API server does not do this: ${message}`);
+export const notServed = (message: string): ApiError =>
+  new ApiError(501, 'NotImplemented', `the lab's API server does not do this: ${message}`);

@@ -10,7 +10,11 @@ import { type Meta, resourceName, Store, type StoredObject, timestamp } from './
 /** Where an operation is aimed. */
 export type Ref = { readonly type: ResourceType; readonly namespace?: string; readonly name: string };
 
-export type DeleteOptions = { readonly gracePeriodSeconds?: number; readonly propagationPolicy?: string; readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string } };
+export type DeleteOptions = {
+  readonly gracePeriodSeconds?: number;
+  readonly propagationPolicy?: string;
+  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
+};
 
 /** What the API does, apart from HTTP. Controllers of the lab use it directly. */
 export class Operations {
@@ -25,22 +29,41 @@ export class Operations {
   create(type: ResourceType, namespace: string | undefined, body: Json, { dryRun = false } = {}): StoredObject {
     const object = this.#inPlace(type, namespace, body);
     if (type.namespaced) this.#mustHaveNamespace(type, str(at(object, 'metadata', 'namespace')));
-    const { resourceVersion: _r, uid: _u, creationTimestamp: _c, deletionTimestamp: _d, managedFields: _m, ...metadata } = obj(object['metadata']);
+    const {
+      resourceVersion: _r,
+      uid: _u,
+      creationTimestamp: _c,
+      deletionTimestamp: _d,
+      managedFields: _m,
+      ...metadata
+    } = obj(object['metadata']);
     const { status: _s, ...withoutStatus } = object;
     const admitted = this.#admit(type, { ...(type.status ? withoutStatus : object), metadata }, undefined);
     const name = str(metadata['name']);
-    if (name !== '' && this.store.get(type, type.namespaced ? str(metadata['namespace']) : undefined, name)) throw new ApiError(409, 'AlreadyExists', `${resourceName(type)} "${name}" already exists`);
-    if (dryRun) return { ...admitted, metadata: { uid: '', resourceVersion: '', creationTimestamp: timestamp(), ...metadata } } as unknown as StoredObject;
+    if (name !== '' && this.store.get(type, type.namespaced ? str(metadata['namespace']) : undefined, name))
+      throw new ApiError(409, 'AlreadyExists', `${resourceName(type)} "${name}" already exists`);
+    if (dryRun)
+      return {
+        ...admitted,
+        metadata: { uid: '', resourceVersion: '', creationTimestamp: timestamp(), ...metadata },
+      } as unknown as StoredObject;
     const created = this.store.create(type, admitted as Json & { metadata: object });
     this.#afterWrite(type, created);
     return created;
   }
 
-  update(ref: Ref, body: Json, { subresource = '', dryRun = false }: { subresource?: string; dryRun?: boolean } = {}): StoredObject {
+  update(
+    ref: Ref,
+    body: Json,
+    { subresource = '', dryRun = false }: { subresource?: string; dryRun?: boolean } = {},
+  ): StoredObject {
     const before = this.store.must(ref.type, ref.namespace, ref.name);
     if (subresource === 'scale') return this.#scaled(ref, before, body, dryRun);
     const sent = this.#inPlace(ref.type, ref.namespace, body);
-    if (str(at(sent, 'metadata', 'name')) !== ref.name) throw badRequest(`the name of the object (${str(at(sent, 'metadata', 'name'))}) does not match the name on the URL (${ref.name})`);
+    if (str(at(sent, 'metadata', 'name')) !== ref.name)
+      throw badRequest(
+        `the name of the object (${str(at(sent, 'metadata', 'name'))}) does not match the name on the URL (${ref.name})`,
+      );
     const version = str(at(sent, 'metadata', 'resourceVersion'));
     if (version !== '' && version !== before.metadata.resourceVersion) throw conflict(resourceName(ref.type), ref.name);
     const next = merge(ref.type, before, sent, subresource);
@@ -51,7 +74,12 @@ export class Operations {
     return updated;
   }
 
-  patch(ref: Ref, contentType: string, patch: unknown, options: { subresource?: string; dryRun?: boolean } = {}): { readonly object: StoredObject; readonly created: boolean } {
+  patch(
+    ref: Ref,
+    contentType: string,
+    patch: unknown,
+    options: { subresource?: string; dryRun?: boolean } = {},
+  ): { readonly object: StoredObject; readonly created: boolean } {
     const before = this.store.get(ref.type, ref.namespace, ref.name);
     if (!before && contentType.startsWith('application/apply-patch') && isObject(patch)) {
       return { object: this.create(ref.type, ref.namespace, patch, options), created: true };
@@ -67,10 +95,18 @@ export class Operations {
     const { type } = ref;
     const before = this.store.must(type, ref.namespace, ref.name);
     const { uid, resourceVersion } = options.preconditions ?? {};
-    if ((uid !== undefined && uid !== before.metadata.uid) || (resourceVersion !== undefined && resourceVersion !== before.metadata.resourceVersion)) throw conflict(resourceName(type), ref.name);
+    if (
+      (uid !== undefined && uid !== before.metadata.uid) ||
+      (resourceVersion !== undefined && resourceVersion !== before.metadata.resourceVersion)
+    )
+      throw conflict(resourceName(type), ref.name);
     if (dryRun) return before;
-    const running = type.kind === 'Pod' && str(at(before, 'spec', 'nodeName')) !== '' && !['Succeeded', 'Failed'].includes(str(at(before, 'status', 'phase')));
-    const grace = options.gracePeriodSeconds ?? (running ? Number(at(before, 'spec', 'terminationGracePeriodSeconds') ?? 30) : 0);
+    const running =
+      type.kind === 'Pod' &&
+      str(at(before, 'spec', 'nodeName')) !== '' &&
+      !['Succeeded', 'Failed'].includes(str(at(before, 'status', 'phase')));
+    const grace =
+      options.gracePeriodSeconds ?? (running ? Number(at(before, 'spec', 'terminationGracePeriodSeconds') ?? 30) : 0);
     const waits = (before.metadata.finalizers ?? []).length > 0 || (running && grace > 0) || type.kind === 'Namespace';
     if (options.propagationPolicy === 'Orphan') this.#orphan(before);
     if (!waits) {
@@ -82,12 +118,27 @@ export class Operations {
       ...before.metadata,
       deletionTimestamp: before.metadata.deletionTimestamp ?? timestamp(Date.now() + grace * 1000),
       deletionGracePeriodSeconds: grace,
-      ...(type.kind === 'Namespace' ? { finalizers: before.metadata.deletionTimestamp === undefined ? [...(before.metadata.finalizers ?? []), 'kubernetes'] : (before.metadata.finalizers ?? []) } : {}),
+      ...(type.kind === 'Namespace'
+        ? {
+            finalizers:
+              before.metadata.deletionTimestamp === undefined
+                ? [...(before.metadata.finalizers ?? []), 'kubernetes']
+                : (before.metadata.finalizers ?? []),
+          }
+        : {}),
     };
-    return this.store.update(type, { ...before, metadata, ...(type.kind === 'Namespace' ? { status: { phase: 'Terminating' } } : {}) });
+    return this.store.update(type, {
+      ...before,
+      metadata,
+      ...(type.kind === 'Namespace' ? { status: { phase: 'Terminating' } } : {}),
+    });
   }
 
-  list(type: ResourceType, namespace: string | undefined, query: Readonly<Record<string, string | undefined>>): StoredObject[] {
+  list(
+    type: ResourceType,
+    namespace: string | undefined,
+    query: Readonly<Record<string, string | undefined>>,
+  ): StoredObject[] {
     const labels = labelSelector(query['labelSelector']);
     const fields = fieldSelector(query['fieldSelector']);
     return this.store.list(type, namespace).filter((o) => labels(o.metadata.labels ?? {}) && fields(o));
@@ -100,24 +151,33 @@ export class Operations {
 
   #inPlace(type: ResourceType, namespace: string | undefined, body: Json): Json {
     if (!isObject(body)) throw badRequest('the body is not an object');
-    if (body['kind'] !== undefined && body['kind'] !== type.kind) throw badRequest(`the object is a ${str(body['kind'])}, and this path is for ${type.kind}`);
+    if (body['kind'] !== undefined && body['kind'] !== type.kind)
+      throw badRequest(`the object is a ${str(body['kind'])}, and this path is for ${type.kind}`);
     const metadata = obj(body['metadata']);
     const own = metadata['namespace'];
     if (!type.namespaced) return { ...body, metadata: { ...metadata, namespace: undefined } };
-    if (namespace !== undefined && own !== undefined && own !== namespace) throw badRequest(`the namespace of the object (${str(own)}) does not match the namespace on the request (${namespace})`);
+    if (namespace !== undefined && own !== undefined && own !== namespace)
+      throw badRequest(
+        `the namespace of the object (${str(own)}) does not match the namespace on the request (${namespace})`,
+      );
     return { ...body, metadata: { ...metadata, namespace: namespace ?? own ?? 'default' } };
   }
 
   #mustHaveNamespace(type: ResourceType, namespace: string): void {
     const found = this.store.must(this.resources.kind('Namespace', ''), undefined, namespace);
     if (found.metadata.deletionTimestamp !== undefined && type.kind !== 'Event') {
-      throw new ApiError(403, 'Forbidden', `unable to create new content in namespace ${namespace} because it is being terminated`);
+      throw new ApiError(
+        403,
+        'Forbidden',
+        `unable to create new content in namespace ${namespace} because it is being terminated`,
+      );
     }
   }
 
   #scaled(ref: Ref, before: StoredObject, body: Json, dryRun: boolean): StoredObject {
     const replicas = at(body, 'spec', 'replicas');
-    if (!Number.isInteger(replicas) || Number(replicas) < 0) throw badRequest(`spec.replicas: ${JSON.stringify(replicas)} is no number of replicas`);
+    if (!Number.isInteger(replicas) || Number(replicas) < 0)
+      throw badRequest(`spec.replicas: ${JSON.stringify(replicas)} is no number of replicas`);
     const next = { ...before, spec: { ...obj(before['spec']), replicas } };
     return scaleOf(dryRun ? next : this.store.update(ref.type, next));
   }
@@ -126,7 +186,8 @@ export class Operations {
     for (const type of this.resources) {
       for (const o of [...this.store.all(type)]) {
         const rest = o.metadata.ownerReferences?.filter((r) => r.uid !== owner.metadata.uid);
-        if (rest && rest.length !== o.metadata.ownerReferences?.length) this.store.update(type, { ...o, metadata: { ...o.metadata, ownerReferences: rest } });
+        if (rest && rest.length !== o.metadata.ownerReferences?.length)
+          this.store.update(type, { ...o, metadata: { ...o.metadata, ownerReferences: rest } });
       }
     }
   }
@@ -136,8 +197,17 @@ export class Operations {
     for (const t of typesOf(object)) this.resources.add(t);
     const established = arr(at(object, 'status', 'conditions')).some((c) => c['type'] === 'Established');
     if (established) return;
-    const conditions = ['NamesAccepted', 'Established'].map((c) => ({ type: c, status: 'True', reason: 'InitialNamesAccepted', message: '', lastTransitionTime: timestamp() }));
-    this.store.update(type, { ...object, status: { conditions, acceptedNames: at(object, 'spec', 'names'), storedVersions: [] } });
+    const conditions = ['NamesAccepted', 'Established'].map((c) => ({
+      type: c,
+      status: 'True',
+      reason: 'InitialNamesAccepted',
+      message: '',
+      lastTransitionTime: timestamp(),
+    }));
+    this.store.update(type, {
+      ...object,
+      status: { conditions, acceptedNames: at(object, 'spec', 'names'), storedVersions: [] },
+    });
   }
 
   #afterRemove(type: ResourceType, object: StoredObject): void {
@@ -167,7 +237,12 @@ function merge(type: ResourceType, before: StoredObject, sent: Json, subresource
   if (subresource === 'status') return { ...before, status: sent['status'] ?? {} };
   const { uid, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds, generation } = before.metadata;
   const { managedFields: _m, ...sentMeta } = obj(sent['metadata']);
-  const kept = { uid, creationTimestamp, generation, ...(deletionTimestamp === undefined ? {} : { deletionTimestamp, deletionGracePeriodSeconds }) };
+  const kept = {
+    uid,
+    creationTimestamp,
+    generation,
+    ...(deletionTimestamp === undefined ? {} : { deletionTimestamp, deletionGracePeriodSeconds }),
+  };
   const { deletionTimestamp: _d, deletionGracePeriodSeconds: _g, ...rest } = sentMeta;
   return { ...sent, metadata: { ...rest, ...kept }, ...(type.status ? { status: before['status'] } : {}) };
 }

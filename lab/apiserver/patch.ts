@@ -15,7 +15,11 @@ export function applyPatch(contentType: string, object: object, patch: unknown):
     case 'application/apply-patch+yaml':
       return strategicMerge(object as Json, asObject(patch));
     default:
-      throw new ApiError(415, 'UnsupportedMediaType', `patch type ${type} is not served; use JSON, merge, strategic merge or apply`);
+      throw new ApiError(
+        415,
+        'UnsupportedMediaType',
+        `patch type ${type} is not served; use JSON, merge, strategic merge or apply`,
+      );
   }
 }
 
@@ -66,7 +70,9 @@ const MERGED_SCALARS = new Set(['finalizers']);
 function strategicMerge(target: Json, patch: Json): Json {
   if (patch['$patch'] === 'replace') return without(patch, '$patch');
   const retain = Array.isArray(patch['$retainKeys']) ? new Set(patch['$retainKeys'] as string[]) : undefined;
-  const result: Json = retain ? Object.fromEntries(Object.entries(target).filter(([k]) => retain.has(k))) : { ...target };
+  const result: Json = retain
+    ? Object.fromEntries(Object.entries(target).filter(([k]) => retain.has(k)))
+    : { ...target };
   for (const [key, value] of Object.entries(patch)) {
     if (key.startsWith('$setElementOrder/') || key === '$retainKeys') continue;
     if (key.startsWith('$deleteFromPrimitiveList/')) {
@@ -75,7 +81,7 @@ function strategicMerge(target: Json, patch: Json): Json {
       result[field] = ((result[field] as unknown[] | undefined) ?? []).filter((v) => !gone.has(v));
     } else if (value === null) delete result[key];
     else if (Array.isArray(value)) result[key] = mergeList(key, result[key], value);
-    else if (isObject(value)) result[key] = strategicMerge(isObject(result[key]) ? (result[key] as Json) : {}, value);
+    else if (isObject(value)) result[key] = strategicMerge(isObject(result[key]) ? result[key] : {}, value);
     else result[key] = value;
   }
   return result;
@@ -85,11 +91,13 @@ function mergeList(field: string, target: unknown, patch: readonly unknown[]): u
   if (MERGED_SCALARS.has(field)) return [...new Set([...((target as unknown[] | undefined) ?? []), ...patch])];
   const key = MERGE_KEYS[field]?.find((k) => patch.every((p) => isObject(p) && (k in p || '$patch' in p)));
   if (key === undefined) return [...patch];
-  if (patch.some((p) => isObject(p) && p['$patch'] === 'replace')) return patch.filter((p) => !(isObject(p) && '$patch' in p));
+  if (patch.some((p) => isObject(p) && p['$patch'] === 'replace'))
+    return patch.filter((p) => !(isObject(p) && '$patch' in p));
   const result: unknown[] = [...((target as unknown[] | undefined) ?? [])];
   for (const item of patch as Json[]) {
     // Ports may share a number and differ in protocol: then both must agree.
-    const same = (o: unknown): boolean => isObject(o) && o[key] === item[key] && (!('protocol' in item) || (o['protocol'] ?? 'TCP') === item['protocol']);
+    const same = (o: unknown): boolean =>
+      isObject(o) && o[key] === item[key] && (!('protocol' in item) || (o['protocol'] ?? 'TCP') === item['protocol']);
     const at = result.findIndex(same);
     if (item['$patch'] === 'delete') {
       if (at >= 0) result.splice(at, 1);

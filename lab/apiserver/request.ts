@@ -2,21 +2,37 @@ import { ApiError, notFound, notServed } from './error.ts';
 import type { Resources, ResourceType } from './resources.ts';
 
 /** What a path asks for. */
-export type Target = { readonly type: ResourceType; readonly namespace?: string; readonly name?: string; readonly subresource?: string };
+export type Target = {
+  readonly type: ResourceType;
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly subresource?: string;
+};
 
 /** Reads "/apis/apps/v1/namespaces/x/deployments/y/scale". Throws 404 or 501. */
 export function parseTarget(path: string, resources: Resources): Target {
-  const parts = path.split('/').filter((p) => p !== '').map(decodeURIComponent);
+  const parts = path
+    .split('/')
+    .filter((p) => p !== '')
+    .map(decodeURIComponent);
   const [root, ...rest] = parts;
   const [group, version, ...tail] = root === 'api' ? ['', ...rest] : rest;
   if ((root !== 'api' && root !== 'apis') || group === undefined || version === undefined || tail.length === 0) {
     throw new ApiError(404, 'NotFound', `the server could not find the requested resource (${path})`);
   }
   if (tail[0] === 'watch') throw notServed('paths below /watch; add ?watch=true');
-  const scoped = tail[0] === 'namespaces' && tail.length > 2 && !(tail.length === 3 && ['status', 'finalize'].includes(tail[2] ?? ''));
+  const scoped =
+    tail[0] === 'namespaces' &&
+    tail.length > 2 &&
+    !(tail.length === 3 && ['status', 'finalize'].includes(tail[2] ?? ''));
   const [plural = '', name, subresource] = scoped ? tail.slice(2) : tail;
   const type = resources.find(group, version, plural);
-  if (!type) throw new ApiError(404, 'NotFound', `the server could not find the requested resource: ${plural}.${version}.${group === '' ? 'core' : group}`);
+  if (!type)
+    throw new ApiError(
+      404,
+      'NotFound',
+      `the server could not find the requested resource: ${plural}.${version}.${group === '' ? 'core' : group}`,
+    );
   if (scoped && !type.namespaced) throw notFound('the requested resource', path);
   if (subresource !== undefined) refuseUnserved(type, subresource);
   return {
@@ -37,7 +53,9 @@ function refuseUnserved(type: ResourceType, subresource: string): void {
     case 'attach':
     case 'portforward':
     case 'proxy':
-      throw notServed(`${type.plural}/${subresource}: no container runs here. To run a program in a pod's network: bulkhead lab exec NAMESPACE/POD -- COMMAND`);
+      throw notServed(
+        `${type.plural}/${subresource}: no container runs here. To run a program in a pod's network: bulkhead lab exec NAMESPACE/POD -- COMMAND`,
+      );
     default:
       throw notServed(`subresource ${type.plural}/${subresource}`);
   }

@@ -1,5 +1,10 @@
 /** A column of `kubectl get`, worked out from an object. `wide`: only with -o wide. */
-export type Column = { readonly name: string; readonly type?: string; readonly wide?: boolean; readonly value: (o: Obj) => unknown };
+export type Column = {
+  readonly name: string;
+  readonly type?: string;
+  readonly wide?: boolean;
+  readonly value: (o: Obj) => unknown;
+};
 
 /** An object of any kind, loosely. Only for reading. */
 // biome-ignore lint: the lab reads manifests of every kind
@@ -47,9 +52,7 @@ const BUILT_IN: Readonly<Record<string, readonly Row[]>> = {
     ['StatefulSet', 'statefulsets', 'sts', 'sxa'],
     ['DaemonSet', 'daemonsets', 'ds', 'sa'],
   ],
-  'batch/v1': [
-    ['Job', 'jobs', '', 'sa'],
-  ],
+  'batch/v1': [['Job', 'jobs', '', 'sa']],
   'discovery.k8s.io/v1': [['EndpointSlice', 'endpointslices', '', '']],
   'coordination.k8s.io/v1': [['Lease', 'leases', '', '']],
   'networking.k8s.io/v1': [
@@ -91,7 +94,8 @@ export class Resources {
   readonly #byPath = new Map<string, ResourceType>();
 
   constructor() {
-    for (const [groupVersion, rows] of Object.entries(BUILT_IN)) for (const row of rows) this.add(builtIn(groupVersion, row));
+    for (const [groupVersion, rows] of Object.entries(BUILT_IN))
+      for (const row of rows) this.add(builtIn(groupVersion, row));
   }
 
   add(type: ResourceType): void {

@@ -16,7 +16,10 @@ export function labelSelector(text: string | undefined): (labels: Labels) => boo
 /** A selector as in a manifest: matchLabels and matchExpressions. An absent one selects nothing. */
 export function matchesSelector(selector: unknown, labels: Labels): boolean {
   if (typeof selector !== 'object' || selector === null) return false;
-  const { matchLabels = {}, matchExpressions = [] } = selector as { matchLabels?: Labels; matchExpressions?: { key: string; operator: string; values?: string[] }[] };
+  const { matchLabels = {}, matchExpressions = [] } = selector as {
+    matchLabels?: Labels;
+    matchExpressions?: { key: string; operator: string; values?: string[] }[];
+  };
   return (
     Object.entries(matchLabels).every(([k, v]) => labels[k] === v) &&
     matchExpressions.every(({ key, operator, values = [] }) => {
@@ -42,7 +45,8 @@ export function fieldSelector(text: string | undefined): Selector {
   if (text === undefined || text === '') return () => true;
   const tests = text.split(',').map((part): Selector => {
     const [, path, op, value] = /^([^=!]+)(==|=|!=)(.*)$/.exec(part) ?? [];
-    if (path === undefined || value === undefined) throw badRequest(`field selector "${part}" is not understood; write path=value or path!=value`);
+    if (path === undefined || value === undefined)
+      throw badRequest(`field selector "${part}" is not understood; write path=value or path!=value`);
     return (o) => (scalarAt(o, path) === value) === (op !== '!=');
   });
   return (o) => tests.every((t) => t(o));
@@ -67,6 +71,7 @@ function labelTest(part: string): (labels: Labels) => boolean {
 
 function scalarAt(object: unknown, path: string): string {
   let at: unknown = object;
-  for (const step of path.split('.')) at = typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[step] : undefined;
-  return at === undefined || at === null ? '' : String(at as string | number | boolean);
+  for (const step of path.split('.'))
+    at = typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[step] : undefined;
+  return at === undefined || at === null ? '' : String(at);
 }

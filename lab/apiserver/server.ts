@@ -12,7 +12,12 @@ import { fieldSelector, labelSelector } from './select.ts';
 import { apiVersion, type StoredObject, type StoreEvent } from './store.ts';
 
 /** Who a bearer token is. */
-export type User = { readonly username: string; readonly groups: readonly string[]; readonly extra?: Readonly<Record<string, readonly string[]>>; readonly audiences?: readonly string[] };
+export type User = {
+  readonly username: string;
+  readonly groups: readonly string[];
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
+  readonly audiences?: readonly string[];
+};
 
 type Query = Readonly<Record<string, string | undefined>>;
 
@@ -24,11 +29,14 @@ export function apiServer(ops: Operations, users: ReadonlyMap<string, User>): Fa
     try {
       done(null, readBody(request.headers['content-type'] ?? '', body as string));
     } catch (error) {
-      done(badRequest(`the body cannot be read: ${(error as Error).message}`) as unknown as Error);
+      done(badRequest(`the body cannot be read: ${(error as Error).message}`));
     }
   });
   server.setErrorHandler((error, _request, reply) => {
-    const known = error instanceof ApiError ? error : new ApiError((error as { statusCode?: number }).statusCode ?? 500, 'InternalError', (error as Error).message);
+    const known =
+      error instanceof ApiError
+        ? error
+        : new ApiError((error as { statusCode?: number }).statusCode ?? 500, 'InternalError', (error as Error).message);
     void reply.code(known.status).send(statusOf(known));
   });
 
@@ -38,12 +46,23 @@ export function apiServer(ops: Operations, users: ReadonlyMap<string, User>): Fa
     const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? [];
     if (token === undefined || !users.has(token)) throw new ApiError(401, 'Unauthorized', 'Unauthorized');
   });
-  server.get('/version', () => ({ major: '1', minor: '34', gitVersion: 'v1.34.0-bulkhead-lab', platform: 'linux/amd64' }));
+  server.get('/version', () => ({
+    major: '1',
+    minor: '34',
+    gitVersion: 'v1.34.0-bulkhead-lab',
+    platform: 'linux/amd64',
+  }));
   server.get('/api', () => apiVersions());
   server.get('/apis', () => apiGroupList(ops.resources));
   server.get('/api/v1', () => apiResourceList(ops.resources, '', 'v1'));
-  server.get<{ Params: { group: string } }>('/apis/:group', (r) => apiGroup(ops.resources, r.params.group) ?? missing(r.url));
-  server.get<{ Params: { group: string; version: string } }>('/apis/:group/:version', (r) => apiResourceList(ops.resources, r.params.group, r.params.version) ?? missing(r.url));
+  server.get<{ Params: { group: string } }>(
+    '/apis/:group',
+    (r) => apiGroup(ops.resources, r.params.group) ?? missing(r.url),
+  );
+  server.get<{ Params: { group: string; version: string } }>(
+    '/apis/:group/:version',
+    (r) => apiResourceList(ops.resources, r.params.group, r.params.version) ?? missing(r.url),
+  );
   server.get('/openapi/v3', () => openApiIndex(ops.resources));
   server.get<{ Params: { '*': string } }>('/openapi/v3/*', (r) => {
     const parts = r.params['*'].split('/');
@@ -53,8 +72,14 @@ export function apiServer(ops: Operations, users: ReadonlyMap<string, User>): Fa
     throw new ApiError(404, 'NotFound', 'OpenAPI v2 is not served; v3 is');
   });
   server.post('/apis/authentication.k8s.io/v1/tokenreviews', (r) => reviewToken(users, r.body as Json));
-  server.post('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', (r, reply) => reply.code(201).send({ ...(r.body as Json), status: { allowed: true, reason: 'the lab does not enforce RBAC' } }));
-  server.route({ method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'], url: '/*', handler: (request, reply) => serveResource(ops, request, reply) });
+  server.post('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', (r, reply) =>
+    reply.code(201).send({ ...(r.body as Json), status: { allowed: true, reason: 'the lab does not enforce RBAC' } }),
+  );
+  server.route({
+    method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    url: '/*',
+    handler: (request, reply) => serveResource(ops, request, reply),
+  });
   return server;
 }
 
@@ -86,46 +111,73 @@ async function serveResource(ops: Operations, request: FastifyRequest, reply: Fa
       return await reply.code(created ? 201 : 200).send(show(object));
     }
     default:
-      return remove(ops, target, query, (request.body ?? {}) as DeleteOptions, dryRun);
+      return remove(ops, target, query, request.body ?? {}, dryRun);
   }
 }
 
-function remove(ops: Operations, { type, namespace, name }: Target, query: Query, body: DeleteOptions, dryRun: boolean): object {
+function remove(
+  ops: Operations,
+  { type, namespace, name }: Target,
+  query: Query,
+  body: DeleteOptions,
+  dryRun: boolean,
+): object {
   const grace = query['gracePeriodSeconds'];
   const options: DeleteOptions = {
     ...(grace === undefined ? {} : { gracePeriodSeconds: Number(grace) }),
     ...(query['propagationPolicy'] === undefined ? {} : { propagationPolicy: query['propagationPolicy'] }),
     ...(isObject(body) ? body : {}),
   };
-  const inNamespace = (o: StoredObject) => (o.metadata.namespace === undefined ? {} : { namespace: o.metadata.namespace });
-  if (name !== undefined) return ops.delete({ type, name, ...(namespace === undefined ? {} : { namespace }) }, options, { dryRun });
-  const items = ops.list(type, namespace, query).map((o) => ops.delete({ type, name: o.metadata.name, ...inNamespace(o) }, options, { dryRun }));
+  const inNamespace = (o: StoredObject) =>
+    o.metadata.namespace === undefined ? {} : { namespace: o.metadata.namespace };
+  if (name !== undefined)
+    return ops.delete({ type, name, ...(namespace === undefined ? {} : { namespace }) }, options, { dryRun });
+  const items = ops
+    .list(type, namespace, query)
+    .map((o) => ops.delete({ type, name: o.metadata.name, ...inNamespace(o) }, options, { dryRun }));
   return { kind: `${type.kind}List`, apiVersion: apiVersion(type), metadata: {}, items };
 }
 
 function list(ops: Operations, { type, namespace }: Target, query: Query, asTable: boolean): object {
   const all = ops.list(type, namespace, query);
   const limit = Number(query['limit'] ?? 0);
-  const after = query['continue'] === undefined || query['continue'] === '' ? undefined : decodeContinue(query['continue']);
+  const after =
+    query['continue'] === undefined || query['continue'] === '' ? undefined : decodeContinue(query['continue']);
   const rest = after ? all.filter((o) => pageKey(o) > after.key) : all;
   const page = limit > 0 ? rest.slice(0, limit) : rest;
   const last = page.at(-1);
   const resourceVersion = after?.version ?? String(ops.store.version);
-  const more = limit > 0 && rest.length > page.length && last ? { continue: encodeContinue(pageKey(last), resourceVersion), remainingItemCount: rest.length - page.length } : {};
+  const more =
+    limit > 0 && rest.length > page.length && last
+      ? { continue: encodeContinue(pageKey(last), resourceVersion), remainingItemCount: rest.length - page.length }
+      : {};
   if (asTable) return table(type, page, resourceVersion, more);
-  return { kind: `${type.kind}List`, apiVersion: apiVersion(type), metadata: { resourceVersion, ...more }, items: page };
+  return {
+    kind: `${type.kind}List`,
+    apiVersion: apiVersion(type),
+    metadata: { resourceVersion, ...more },
+    items: page,
+  };
 }
 
 /** Streams changes as lines of JSON until the client goes or its time is over. */
-async function watch(ops: Operations, { type, namespace }: Target, query: Query, asTable: boolean, reply: FastifyReply): Promise<FastifyReply> {
+async function watch(
+  ops: Operations,
+  { type, namespace }: Target,
+  query: Query,
+  asTable: boolean,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   const labels = labelSelector(query['labelSelector']);
   const fields = fieldSelector(query['fieldSelector']);
-  const selected = (o: StoredObject): boolean => (namespace === undefined || o.metadata.namespace === namespace) && labels(o.metadata.labels ?? {}) && fields(o);
+  const selected = (o: StoredObject): boolean =>
+    (namespace === undefined || o.metadata.namespace === namespace) && labels(o.metadata.labels ?? {}) && fields(o);
   reply.hijack();
   const { raw } = reply;
   let columnsSent = false;
   const send = (kind: string, object: StoredObject): void => {
-    const shown = asTable && kind !== 'BOOKMARK' ? table(type, [object], object.metadata.resourceVersion, {}, columnsSent) : object;
+    const shown =
+      asTable && kind !== 'BOOKMARK' ? table(type, [object], object.metadata.resourceVersion, {}, columnsSent) : object;
     if (asTable && kind !== 'BOOKMARK') columnsSent = true;
     raw.write(`${JSON.stringify({ type: kind, object: shown })}\n`);
   };
@@ -142,9 +194,16 @@ async function watch(ops: Operations, { type, namespace }: Target, query: Query,
   const fromNow = since === undefined || since === '' || since === '0';
   raw.writeHead(200, { 'content-type': 'application/json', 'transfer-encoding': 'chunked' });
   raw.flushHeaders();
-  if (fromNow) for (const o of ops.list(type, namespace, query)) (send('ADDED', o), shown.add(o.metadata.uid));
+  if (fromNow) {
+    for (const o of ops.list(type, namespace, query)) {
+      send('ADDED', o);
+      shown.add(o.metadata.uid);
+    }
+  }
   // A watch from a version follows a list by the same client: what was there then is known to it.
-  else for (const o of ops.store.all(type)) if (Number(o.metadata.resourceVersion) <= Number(since) && selected(o)) shown.add(o.metadata.uid);
+  else
+    for (const o of ops.store.all(type))
+      if (Number(o.metadata.resourceVersion) <= Number(since) && selected(o)) shown.add(o.metadata.uid);
   let stop: () => void;
   try {
     stop = ops.store.watch(type, fromNow ? ops.store.version : Number(since), onEvent);
@@ -152,7 +211,12 @@ async function watch(ops: Operations, { type, namespace }: Target, query: Query,
     raw.end(`${JSON.stringify({ type: 'ERROR', object: statusOf(error as ApiError) })}\n`);
     return reply;
   }
-  const bookmark = (): void => send('BOOKMARK', { kind: type.kind, apiVersion: apiVersion(type), metadata: { resourceVersion: String(ops.store.version), creationTimestamp: null } } as unknown as StoredObject);
+  const bookmark = (): void =>
+    send('BOOKMARK', {
+      kind: type.kind,
+      apiVersion: apiVersion(type),
+      metadata: { resourceVersion: String(ops.store.version), creationTimestamp: null },
+    } as unknown as StoredObject);
   const bookmarks = query['allowWatchBookmarks'] === 'true' ? setInterval(bookmark, 15_000) : undefined;
   const seconds = Number(query['timeoutSeconds'] ?? 1800);
   const end = setTimeout(() => raw.end(), seconds * 1000);
@@ -165,13 +229,27 @@ async function watch(ops: Operations, { type, namespace }: Target, query: Query,
 
 const closed = (raw: ServerResponse): Promise<void> => new Promise((resolve) => raw.on('close', () => resolve()));
 
-function table(type: ResourceType, objects: readonly StoredObject[], resourceVersion: string, more: object = {}, withoutColumns = false): object {
+function table(
+  type: ResourceType,
+  objects: readonly StoredObject[],
+  resourceVersion: string,
+  more: object = {},
+  withoutColumns = false,
+): object {
   const columns = columnsOf(type);
   return {
     kind: 'Table',
     apiVersion: 'meta.k8s.io/v1',
     metadata: { resourceVersion, ...more },
-    columnDefinitions: withoutColumns ? null : columns.map((c) => ({ name: c.name, type: c.type ?? 'string', format: c.name === 'Name' ? 'name' : '', description: '', priority: c.wide ? 1 : 0 })),
+    columnDefinitions: withoutColumns
+      ? null
+      : columns.map((c) => ({
+          name: c.name,
+          type: c.type ?? 'string',
+          format: c.name === 'Name' ? 'name' : '',
+          description: '',
+          priority: c.wide ? 1 : 0,
+        })),
     rows: objects.map((o) => ({
       cells: columns.map((c) => c.value(o) ?? ''),
       object: { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata: o.metadata },
@@ -194,7 +272,8 @@ function readBody(contentType: string, body: string): unknown {
 }
 
 const pageKey = (o: StoredObject): string => `${o.metadata.namespace ?? ''}/${o.metadata.name}`;
-const encodeContinue = (key: string, version: string): string => Buffer.from(JSON.stringify({ key, version })).toString('base64url');
+const encodeContinue = (key: string, version: string): string =>
+  Buffer.from(JSON.stringify({ key, version })).toString('base64url');
 function decodeContinue(text: string): { key: string; version: string } {
   try {
     return JSON.parse(Buffer.from(text, 'base64url').toString()) as { key: string; version: string };

@@ -23,11 +23,26 @@ export type Meta = {
   readonly deletionTimestamp?: string;
   readonly [field: string]: unknown;
 };
-export type OwnerReference = { readonly apiVersion: string; readonly kind: string; readonly name: string; readonly uid: string; readonly controller?: boolean };
+export type OwnerReference = {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly controller?: boolean;
+};
 
-export type StoreEvent = { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: StoredObject; readonly version: number };
+export type StoreEvent = {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
+  readonly object: StoredObject;
+  readonly version: number;
+};
 
-type Shelf = { readonly objects: Map<string, StoredObject>; readonly history: StoreEvent[]; compactedTo: number; readonly watchers: Set<(e: StoreEvent) => void> };
+type Shelf = {
+  readonly objects: Map<string, StoredObject>;
+  readonly history: StoreEvent[];
+  compactedTo: number;
+  readonly watchers: Set<(e: StoreEvent) => void>;
+};
 
 /** Events kept per resource for watches that come back; older ones are answered with 410. */
 const HISTORY = 5_000;
@@ -66,7 +81,8 @@ export class Store {
     const given = object.metadata as Partial<Meta> & { generateName?: string };
     const name = given.name ?? `${given.generateName ?? ''}${randomSuffix()}`;
     const key = keyOf(given.namespace, name);
-    if (this.#shelf(type).objects.has(key)) throw new ApiError(409, 'AlreadyExists', `${resourceName(type)} "${name}" already exists`);
+    if (this.#shelf(type).objects.has(key))
+      throw new ApiError(409, 'AlreadyExists', `${resourceName(type)} "${name}" already exists`);
     const metadata: Meta = {
       ...given,
       name,
@@ -82,7 +98,8 @@ export class Store {
   update(type: ResourceType, object: StoredObject): StoredObject {
     const { name, namespace, resourceVersion, uid } = object.metadata;
     const before = this.must(type, namespace, name);
-    if (resourceVersion !== undefined && resourceVersion !== '' && resourceVersion !== before.metadata.resourceVersion) throw conflict(resourceName(type), name);
+    if (resourceVersion !== undefined && resourceVersion !== '' && resourceVersion !== before.metadata.resourceVersion)
+      throw conflict(resourceName(type), name);
     if (uid !== undefined && uid !== '' && uid !== before.metadata.uid) throw conflict(resourceName(type), name);
     const { uid: keptUid, creationTimestamp, resourceVersion: version } = before.metadata;
     const specChanged = JSON.stringify(before['spec']) !== JSON.stringify(object['spec']);
@@ -96,7 +113,12 @@ export class Store {
     if (JSON.stringify(next) === JSON.stringify(before)) return before;
     const key = keyOf(namespace, name);
     // The last finalizer is gone from an object that waits for its end.
-    if (next.metadata.deletionTimestamp !== undefined && (next.metadata.finalizers ?? []).length === 0 && !isGraceful(type, next)) return this.#remove(type, key, next);
+    if (
+      next.metadata.deletionTimestamp !== undefined &&
+      (next.metadata.finalizers ?? []).length === 0 &&
+      !isGraceful(type, next)
+    )
+      return this.#remove(type, key, next);
     return this.#write(type, key, 'MODIFIED', next);
   }
 
@@ -108,7 +130,8 @@ export class Store {
   /** Events after `since`, and then all that come. Throws 410 when the history does not reach back so far. */
   watch(type: ResourceType, since: number, onEvent: (e: StoreEvent) => void): () => void {
     const shelf = this.#shelf(type);
-    if (since < shelf.compactedTo) throw new ApiError(410, 'Expired', `too old resource version: ${since} (${shelf.compactedTo})`);
+    if (since < shelf.compactedTo)
+      throw new ApiError(410, 'Expired', `too old resource version: ${since} (${shelf.compactedTo})`);
     for (const event of shelf.history) if (event.version > since) onEvent(event);
     shelf.watchers.add(onEvent);
     return () => shelf.watchers.delete(onEvent);
@@ -169,7 +192,8 @@ export const apiVersion = (t: ResourceType): string => (t.group === '' ? t.versi
 /** RFC 3339, whole seconds, as Kubernetes writes times. */
 export const timestamp = (at = Date.now()): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
 
-const keyOf = (namespace: string | undefined, name: string): string => (namespace === undefined ? name : `${namespace}/${name}`);
+const keyOf = (namespace: string | undefined, name: string): string =>
+  namespace === undefined ? name : `${namespace}/${name}`;
 
 /** A pod on a node ends when its kubelet says so. */
 function isGraceful(type: ResourceType, object: StoredObject): boolean {

@@ -14,7 +14,8 @@ export function runEndpoints(ops: Operations, onError: (key: string, error: unkn
     const { namespace, name } = splitKey(key);
     const service = ops.store.get(services, namespace, name);
     if (service) reconcile(ops, service);
-    else for (const slice of slicesOf(ops, namespace, name)) ops.store.remove(ops.resources.kind('EndpointSlice'), slice);
+    else
+      for (const slice of slicesOf(ops, namespace, name)) ops.store.remove(ops.resources.kind('EndpointSlice'), slice);
   }, onError);
   follow(ops, 'Service', '', (s) => queue.add(keyOf(s)));
   follow(ops, 'Pod', '', (pod) => {
@@ -29,16 +30,25 @@ function reconcile(ops: Operations, service: StoredObject): void {
   const type = ops.resources.kind('EndpointSlice');
   const { namespace = '', name } = service.metadata;
   const pods = [...ops.store.all(ops.resources.kind('Pod', ''))]
-    .filter((p) => p.metadata.namespace === namespace && !isFinished(p) && selector.every(([k, v]) => p.metadata.labels?.[k] === v))
+    .filter(
+      (p) =>
+        p.metadata.namespace === namespace &&
+        !isFinished(p) &&
+        selector.every(([k, v]) => p.metadata.labels?.[k] === v),
+    )
     .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   const existing = new Map(slicesOf(ops, namespace, name).map((s) => [s.metadata.name, s]));
   for (const family of strs(spec['ipFamilies'])) {
     // A named target port may be another number on each pod: then there is a slice for each set of numbers.
     const groups = new Map<string, { ports: Json[]; endpoints: Json[] }>();
     for (const pod of pods) {
-      const ip = arr(at(pod, 'status', 'podIPs')).map((p) => str(p['ip'])).find((a) => a.includes(':') === (family === 'IPv6'));
+      const ip = arr(at(pod, 'status', 'podIPs'))
+        .map((p) => str(p['ip']))
+        .find((a) => a.includes(':') === (family === 'IPv6'));
       if (ip === undefined || ip === '') continue;
-      const ports = arr(spec['ports']).map((p) => ({ name: str(p['name']), protocol: p['protocol'], port: targetPort(p, pod) })).filter((p) => p.port !== 0);
+      const ports = arr(spec['ports'])
+        .map((p) => ({ name: str(p['name']), protocol: p['protocol'], port: targetPort(p, pod) }))
+        .filter((p) => p.port !== 0);
       const group: { ports: Json[]; endpoints: Json[] } = groups.get(JSON.stringify(ports)) ?? { ports, endpoints: [] };
       groups.set(JSON.stringify(ports), group);
       group.endpoints.push(endpoint(service, pod, ip));
@@ -72,7 +82,8 @@ function reconcile(ops: Operations, service: StoredObject): void {
 
 function endpoint(service: StoredObject, pod: StoredObject, ip: string): Json {
   const ready = isReady(pod);
-  const serving = ready || arr(at(pod, 'status', 'conditions')).some((c) => c['type'] === 'Ready' && c['status'] === 'True');
+  const serving =
+    ready || arr(at(pod, 'status', 'conditions')).some((c) => c['type'] === 'Ready' && c['status'] === 'True');
   const publish = at(service, 'spec', 'publishNotReadyAddresses') === true;
   const subdomain = str(at(pod, 'spec', 'subdomain'));
   const hostname = str(at(pod, 'spec', 'hostname'));
@@ -89,10 +100,17 @@ function endpoint(service: StoredObject, pod: StoredObject, ip: string): Json {
 function targetPort(port: Json, pod: StoredObject): number {
   const target = port['targetPort'];
   if (typeof target === 'number') return target;
-  const named = arr(at(pod, 'spec', 'containers')).flatMap((c) => arr(c['ports'])).find((p) => p['name'] === target && p['protocol'] === port['protocol']);
+  const named = arr(at(pod, 'spec', 'containers'))
+    .flatMap((c) => arr(c['ports']))
+    .find((p) => p['name'] === target && p['protocol'] === port['protocol']);
   return num(named?.['containerPort']);
 }
 
 function slicesOf(ops: Operations, namespace: string, service: string): StoredObject[] {
-  return [...ops.store.all(ops.resources.kind('EndpointSlice'))].filter((s) => s.metadata.namespace === namespace && s.metadata.labels?.['kubernetes.io/service-name'] === service && s.metadata.labels[LABEL] === OWNER);
+  return [...ops.store.all(ops.resources.kind('EndpointSlice'))].filter(
+    (s) =>
+      s.metadata.namespace === namespace &&
+      s.metadata.labels?.['kubernetes.io/service-name'] === service &&
+      s.metadata.labels[LABEL] === OWNER,
+  );
 }

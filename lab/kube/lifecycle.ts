@@ -19,7 +19,12 @@ function runNamespaces(ops: Operations, onError: OnError): void {
     const ns = ops.store.get(type, undefined, name);
     if (!ns) return;
     if (!isDeleting(ns)) {
-      if (!ops.store.get(accounts, name, 'default')) ops.create(accounts, name, { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default', namespace: name } });
+      if (!ops.store.get(accounts, name, 'default'))
+        ops.create(accounts, name, {
+          apiVersion: 'v1',
+          kind: 'ServiceAccount',
+          metadata: { name: 'default', namespace: name },
+        });
       return;
     }
     let left = 0;
@@ -33,7 +38,11 @@ function runNamespaces(ops: Operations, onError: OnError): void {
     }
     const now = ops.store.get(type, undefined, name);
     if (left > 0 || !now) queue.addLater(key, 50);
-    else ops.store.update(type, { ...now, metadata: { ...now.metadata, finalizers: (now.metadata.finalizers ?? []).filter((f) => f !== 'kubernetes') } });
+    else
+      ops.store.update(type, {
+        ...now,
+        metadata: { ...now.metadata, finalizers: (now.metadata.finalizers ?? []).filter((f) => f !== 'kubernetes') },
+      });
   }, onError);
   follow(ops, 'Namespace', '', (ns) => queue.add(keyOf(ns)));
 }
@@ -45,7 +54,11 @@ function runGarbageCollector(ops: Operations, onError: OnError): void {
       for (const o of [...ops.store.all(type)]) {
         if (!o.metadata.ownerReferences?.some((r) => r.uid === uid) || isDeleting(o)) continue;
         if (o.metadata.ownerReferences.every((r) => r.uid === uid || !exists(ops, o, r.kind, r.name, r.uid))) {
-          ops.delete({ type, name: o.metadata.name, ...(o.metadata.namespace === undefined ? {} : { namespace: o.metadata.namespace }) });
+          ops.delete({
+            type,
+            name: o.metadata.name,
+            ...(o.metadata.namespace === undefined ? {} : { namespace: o.metadata.namespace }),
+          });
         }
       }
     }

@@ -9,7 +9,21 @@ import { Operations } from '../apiserver/operations.ts';
 import { at, obj, strs } from '../apiserver/path.ts';
 import { apiServer, type User } from '../apiserver/server.ts';
 import { startEcho } from '../node/echo.ts';
-import { API, API_PORT, fabricAddress, families, KUBERNETES_IP, type LabSpec, labDir, netPath, NODE_CIDR_LENGTH, OUTSIDE_PORT, OUTSIDE_UDP_PORT, POD_CIDR, SERVICE_CIDR } from '../world/plan.ts';
+import {
+  API,
+  API_PORT,
+  fabricAddress,
+  families,
+  KUBERNETES_IP,
+  type LabSpec,
+  labDir,
+  netPath,
+  NODE_CIDR_LENGTH,
+  OUTSIDE_PORT,
+  OUTSIDE_UDP_PORT,
+  POD_CIDR,
+  SERVICE_CIDR,
+} from '../world/plan.ts';
 import { runEndpoints } from './endpoints.ts';
 import { runLifecycle } from './lifecycle.ts';
 import { follow } from './queue.ts';
@@ -29,18 +43,27 @@ export async function runKube(lab: LabSpec, log: (message: string, fields?: obje
   runScheduler(ops, onError);
 
   const authority = await makeAuthority('bulkhead-lab');
-  const hosts = ['127.0.0.1', 'localhost', 'kubernetes', 'kubernetes.default.svc', ...fs.flatMap((f) => [fabricAddress(f, API), KUBERNETES_IP[f]])];
+  const hosts = [
+    '127.0.0.1',
+    'localhost',
+    'kubernetes',
+    'kubernetes.default.svc',
+    ...fs.flatMap((f) => [fabricAddress(f, API), KUBERNETES_IP[f]]),
+  ];
   const tls = await issueServer(authority, 'kube-apiserver', hosts);
   const api = apiServer(ops, usersOf(lab));
   await api.ready();
   const servers: Server[] = [];
   const serve = (listen: (s: Server) => void): void => {
-    const server = createHttpsServer({ cert: tls.cert, key: tls.key }, (request, response) => api.routing(request, response));
+    const server = createHttpsServer({ cert: tls.cert, key: tls.key }, (request, response) =>
+      api.routing(request, response),
+    );
     server.keepAliveTimeout = 60_000;
     servers.push(server);
     listen(server);
   };
-  for (const f of fs) serve((s) => s.listen({ fd: listenIn(netPath(lab.name, 'fabric'), 'tcp', fabricAddress(f, API), API_PORT) }));
+  for (const f of fs)
+    serve((s) => s.listen({ fd: listenIn(netPath(lab.name, 'fabric'), 'tcp', fabricAddress(f, API), API_PORT) }));
   serve((s) => s.listen(lab.port, '127.0.0.1'));
   mkdirSync(labDir(lab.name), { recursive: true });
   writeFileSync(`${labDir(lab.name)}/ca.crt`, tls.ca);
@@ -55,19 +78,31 @@ export async function runKube(lab: LabSpec, log: (message: string, fields?: obje
 /** What every cluster has from its first moment. */
 function bootstrap(ops: Operations, fs: readonly (4 | 6)[]): void {
   for (const name of ['default', 'kube-system', 'kube-public', 'kube-node-lease']) {
-    ops.create(ops.resources.kind('Namespace', ''), undefined, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+    ops.create(ops.resources.kind('Namespace', ''), undefined, {
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name },
+    });
   }
   ops.create(ops.resources.kind('Service', ''), 'default', {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: { name: 'kubernetes', namespace: 'default' },
-    spec: { clusterIPs: fs.map((f) => KUBERNETES_IP[f]), ipFamilyPolicy: fs.length > 1 ? 'PreferDualStack' : 'SingleStack', ports: [{ name: 'https', port: 443, targetPort: API_PORT }] },
+    spec: {
+      clusterIPs: fs.map((f) => KUBERNETES_IP[f]),
+      ipFamilyPolicy: fs.length > 1 ? 'PreferDualStack' : 'SingleStack',
+      ports: [{ name: 'https', port: 443, targetPort: API_PORT }],
+    },
   });
   for (const f of fs) {
     ops.create(ops.resources.kind('EndpointSlice'), 'default', {
       apiVersion: 'discovery.k8s.io/v1',
       kind: 'EndpointSlice',
-      metadata: { name: `kubernetes-ipv${f}`, namespace: 'default', labels: { 'kubernetes.io/service-name': 'kubernetes' } },
+      metadata: {
+        name: `kubernetes-ipv${f}`,
+        namespace: 'default',
+        labels: { 'kubernetes.io/service-name': 'kubernetes' },
+      },
       addressType: `IPv${f}`,
       ports: [{ name: 'https', protocol: 'TCP', port: API_PORT }],
       endpoints: [{ addresses: [fabricAddress(f, API)], conditions: { ready: true } }],

@@ -9,11 +9,19 @@ export const podsOf = (ops: Operations, owner: StoredObject): StoredObject[] =>
 
 export const controllerOf = (o: StoredObject) => o.metadata.ownerReferences?.find((r) => r.controller);
 
-export const ownerReference = (owner: StoredObject) => ({ apiVersion: owner.apiVersion, kind: owner.kind, name: owner.metadata.name, uid: owner.metadata.uid, controller: true, blockOwnerDeletion: true });
+export const ownerReference = (owner: StoredObject) => ({
+  apiVersion: owner.apiVersion,
+  kind: owner.kind,
+  name: owner.metadata.name,
+  uid: owner.metadata.uid,
+  controller: true,
+  blockOwnerDeletion: true,
+});
 
 export const isDeleting = (o: StoredObject): boolean => o.metadata.deletionTimestamp !== undefined;
 export const isFinished = (p: StoredObject): boolean => ['Succeeded', 'Failed'].includes(str(at(p, 'status', 'phase')));
-export const isReady = (p: StoredObject): boolean => !isDeleting(p) && arr(at(p, 'status', 'conditions')).some((c) => c['type'] === 'Ready' && c['status'] === 'True');
+export const isReady = (p: StoredObject): boolean =>
+  !isDeleting(p) && arr(at(p, 'status', 'conditions')).some((c) => c['type'] === 'Ready' && c['status'] === 'True');
 
 /** Makes a pod from the template of a workload. */
 export function createPod(ops: Operations, owner: StoredObject, metadata: object, spec: object = {}): void {
@@ -34,7 +42,11 @@ export function createPod(ops: Operations, owner: StoredObject, metadata: object
 }
 
 export function deletePod(ops: Operations, pod: StoredObject): void {
-  ops.delete({ type: ops.resources.kind('Pod', ''), name: pod.metadata.name, ...(pod.metadata.namespace === undefined ? {} : { namespace: pod.metadata.namespace }) });
+  ops.delete({
+    type: ops.resources.kind('Pod', ''),
+    name: pod.metadata.name,
+    ...(pod.metadata.namespace === undefined ? {} : { namespace: pod.metadata.namespace }),
+  });
 }
 
 /** Writes a status when it differs. */

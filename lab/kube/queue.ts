@@ -44,7 +44,12 @@ export class Queue {
 }
 
 /** Calls `onEvent` for each object of a kind: those there are, and each that changes. */
-export function follow(ops: Operations, kind: string, group: string, onEvent: (object: StoredObject, gone: boolean) => void): void {
+export function follow(
+  ops: Operations,
+  kind: string,
+  group: string,
+  onEvent: (object: StoredObject, gone: boolean) => void,
+): void {
   const type = ops.resources.kind(kind, group);
   for (const o of ops.store.all(type)) onEvent(o, false);
   ops.store.subscribe(type, (e) => onEvent(e.object, e.type === 'DELETED'));

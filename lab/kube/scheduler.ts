@@ -37,7 +37,8 @@ function choose(ops: Operations, pod: StoredObject): string | undefined {
   for (const node of ops.store.all(ops.resources.kind('Node', ''))) {
     const ready = arr(at(node, 'status', 'conditions')).some((c) => c['type'] === 'Ready' && c['status'] === 'True');
     const fits = selector.every(([k, v]) => node.metadata.labels?.[k] === v);
-    if (ready && fits && at(node, 'spec', 'unschedulable') !== true) load.set(node.metadata.name, { siblings: 0, pods: 0 });
+    if (ready && fits && at(node, 'spec', 'unschedulable') !== true)
+      load.set(node.metadata.name, { siblings: 0, pods: 0 });
   }
   for (const other of ops.store.all(ops.resources.kind('Pod', ''))) {
     const l = load.get(str(at(other, 'spec', 'nodeName')));
@@ -49,11 +50,23 @@ function choose(ops: Operations, pod: StoredObject): string | undefined {
   return best?.[0];
 }
 
-function condition(ops: Operations, pod: StoredObject, status: 'True' | 'False', reason: string, message: string): void {
+function condition(
+  ops: Operations,
+  pod: StoredObject,
+  status: 'True' | 'False',
+  reason: string,
+  message: string,
+): void {
   const conditions = arr(at(pod, 'status', 'conditions')).filter((c) => c['type'] !== 'PodScheduled');
   const lastTransitionTime = timestamp();
   ops.store.update(ops.resources.kind('Pod', ''), {
     ...pod,
-    status: { ...obj(pod['status']), conditions: [...conditions, { type: 'PodScheduled', status, lastTransitionTime, ...(status === 'True' ? {} : { reason, message }) }] },
+    status: {
+      ...obj(pod['status']),
+      conditions: [
+        ...conditions,
+        { type: 'PodScheduled', status, lastTransitionTime, ...(status === 'True' ? {} : { reason, message }) },
+      ],
+    },
   });
 }

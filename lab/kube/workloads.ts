@@ -2,7 +2,17 @@ import { createHash } from 'node:crypto';
 import type { Operations } from '../apiserver/operations.ts';
 import { at, num, obj, str } from '../apiserver/path.ts';
 import { type StoredObject, timestamp } from '../apiserver/store.ts';
-import { controllerOf, createPod, deletePod, isDeleting, isFinished, isReady, ownerReference, podsOf, setStatus } from './pods.ts';
+import {
+  controllerOf,
+  createPod,
+  deletePod,
+  isDeleting,
+  isFinished,
+  isReady,
+  ownerReference,
+  podsOf,
+  setStatus,
+} from './pods.ts';
 import { follow, keyOf, Queue, splitKey } from './queue.ts';
 
 type OnError = (key: string, error: unknown) => void;
@@ -16,7 +26,14 @@ export function runWorkloads(ops: Operations, onError: OnError): void {
   run(ops, 'Job', 'batch', ['Pod'], reconcileJob, onError);
 }
 
-function run(ops: Operations, kind: string, group: string, owns: readonly string[], reconcile: (ops: Operations, o: StoredObject) => void, onError: OnError): void {
+function run(
+  ops: Operations,
+  kind: string,
+  group: string,
+  owns: readonly string[],
+  reconcile: (ops: Operations, o: StoredObject) => void,
+  onError: OnError,
+): void {
   const type = ops.resources.kind(kind, group);
   const queue = new Queue((key) => {
     const { namespace, name } = splitKey(key);
@@ -74,7 +91,12 @@ function reconcileDeployment(ops: Operations, d: StoredObject): void {
     availableReplicas: available,
     unavailableReplicas: Math.max(0, replicas - available),
     conditions: [
-      condition(d, 'Available', available >= replicas, available >= replicas ? 'MinimumReplicasAvailable' : 'MinimumReplicasUnavailable'),
+      condition(
+        d,
+        'Available',
+        available >= replicas,
+        available >= replicas ? 'MinimumReplicasAvailable' : 'MinimumReplicasUnavailable',
+      ),
       condition(d, 'Progressing', true, ready >= replicas ? 'NewReplicaSetAvailable' : 'ReplicaSetUpdated'),
     ],
   });
@@ -85,11 +107,19 @@ function reconcileReplicaSet(ops: Operations, r: StoredObject): void {
   const wanted = num(at(r, 'spec', 'replicas'));
   for (let i = pods.length; i < wanted; i++) createPod(ops, r, { generateName: `${r.metadata.name}-` });
   // Those that are not ready go first.
-  const surplus = [...pods].sort((a, b) => Number(isReady(a)) - Number(isReady(b))).slice(0, Math.max(0, pods.length - wanted));
+  const surplus = [...pods]
+    .sort((a, b) => Number(isReady(a)) - Number(isReady(b)))
+    .slice(0, Math.max(0, pods.length - wanted));
   for (const pod of surplus) deletePod(ops, pod);
   const kept = pods.filter((p) => !surplus.includes(p));
   const ready = kept.filter(isReady).length;
-  setStatus(ops, r, { replicas: kept.length, fullyLabeledReplicas: kept.length, readyReplicas: ready, availableReplicas: ready, observedGeneration: r.metadata.generation });
+  setStatus(ops, r, {
+    replicas: kept.length,
+    fullyLabeledReplicas: kept.length,
+    readyReplicas: ready,
+    availableReplicas: ready,
+    observedGeneration: r.metadata.generation,
+  });
 }
 
 function reconcileStatefulSet(ops: Operations, s: StoredObject): void {
@@ -101,10 +131,17 @@ function reconcileStatefulSet(ops: Operations, s: StoredObject): void {
     const name = `${s.metadata.name}-${i}`;
     const pod = pods.get(name);
     if (!pod) {
-      const labels = { 'statefulset.kubernetes.io/pod-name': name, 'apps.kubernetes.io/pod-index': String(i), 'controller-revision-hash': revision };
+      const labels = {
+        'statefulset.kubernetes.io/pod-name': name,
+        'apps.kubernetes.io/pod-index': String(i),
+        'controller-revision-hash': revision,
+      };
       createPod(ops, s, { name, labels }, { hostname: name, subdomain: str(at(s, 'spec', 'serviceName')) });
       if (!parallel) break;
-    } else if (isFinished(pod) || (!isDeleting(pod) && pod.metadata.labels?.['controller-revision-hash'] !== revision && isReady(pod))) {
+    } else if (
+      isFinished(pod) ||
+      (!isDeleting(pod) && pod.metadata.labels?.['controller-revision-hash'] !== revision && isReady(pod))
+    ) {
       deletePod(ops, pod);
       break;
     } else if (!parallel && !isReady(pod)) break;
@@ -115,7 +152,16 @@ function reconcileStatefulSet(ops: Operations, s: StoredObject): void {
   }
   const alive = [...pods.values()].filter((p) => !isDeleting(p));
   const ready = alive.filter(isReady).length;
-  setStatus(ops, s, { replicas: alive.length, readyReplicas: ready, availableReplicas: ready, currentReplicas: alive.length, updatedReplicas: alive.length, observedGeneration: s.metadata.generation, currentRevision: revision, updateRevision: revision });
+  setStatus(ops, s, {
+    replicas: alive.length,
+    readyReplicas: ready,
+    availableReplicas: ready,
+    currentReplicas: alive.length,
+    updatedReplicas: alive.length,
+    observedGeneration: s.metadata.generation,
+    currentRevision: revision,
+    updateRevision: revision,
+  });
 }
 
 function reconcileDaemonSet(ops: Operations, d: StoredObject): void {
@@ -129,12 +175,28 @@ function reconcileDaemonSet(ops: Operations, d: StoredObject): void {
   });
   for (const node of eligible) {
     const here = pods.filter((p) => at(p, 'spec', 'nodeName') === node);
-    if (here.length === 0) createPod(ops, d, { generateName: `${d.metadata.name}-`, labels: { 'controller-revision-hash': revision } }, { nodeName: node });
-    for (const p of here) if (!isDeleting(p) && (isFinished(p) || p.metadata.labels?.['controller-revision-hash'] !== revision)) deletePod(ops, p);
+    if (here.length === 0)
+      createPod(
+        ops,
+        d,
+        { generateName: `${d.metadata.name}-`, labels: { 'controller-revision-hash': revision } },
+        { nodeName: node },
+      );
+    for (const p of here)
+      if (!isDeleting(p) && (isFinished(p) || p.metadata.labels?.['controller-revision-hash'] !== revision))
+        deletePod(ops, p);
   }
   for (const p of pods) if (!isDeleting(p) && !eligible.includes(str(at(p, 'spec', 'nodeName')))) deletePod(ops, p);
   const ready = pods.filter(isReady).length;
-  setStatus(ops, d, { desiredNumberScheduled: eligible.length, currentNumberScheduled: pods.length, numberReady: ready, numberAvailable: ready, updatedNumberScheduled: pods.length, numberMisscheduled: 0, observedGeneration: d.metadata.generation });
+  setStatus(ops, d, {
+    desiredNumberScheduled: eligible.length,
+    currentNumberScheduled: pods.length,
+    numberReady: ready,
+    numberAvailable: ready,
+    updatedNumberScheduled: pods.length,
+    numberMisscheduled: 0,
+    observedGeneration: d.metadata.generation,
+  });
 }
 
 /** A Job's containers have no program in the lab: its pods run until their start is done, and count as succeeded. */
@@ -145,17 +207,33 @@ function reconcileJob(ops: Operations, j: StoredObject): void {
   const succeeded = pods.filter((p) => at(p, 'status', 'phase') === 'Succeeded').length;
   const active = pods.filter((p) => !isFinished(p)).length;
   for (let i = active; i < Math.min(parallelism, completions - succeeded); i++) {
-    createPod(ops, j, { generateName: `${j.metadata.name}-`, labels: { 'batch.kubernetes.io/job-name': j.metadata.name, 'job-name': j.metadata.name } });
+    createPod(ops, j, {
+      generateName: `${j.metadata.name}-`,
+      labels: { 'batch.kubernetes.io/job-name': j.metadata.name, 'job-name': j.metadata.name },
+    });
   }
   const done = succeeded >= completions;
-  setStatus(ops, j, { succeeded, active, startTime: j.metadata.creationTimestamp, ...(done ? { conditions: [condition(j, 'Complete', true, 'CompletionsReached')], completionTime: str(at(j, 'status', 'completionTime')) || timestamp() } : {}) });
+  setStatus(ops, j, {
+    succeeded,
+    active,
+    startTime: j.metadata.creationTimestamp,
+    ...(done
+      ? {
+          conditions: [condition(j, 'Complete', true, 'CompletionsReached')],
+          completionTime: str(at(j, 'status', 'completionTime')) || timestamp(),
+        }
+      : {}),
+  });
 }
 
 function condition(o: StoredObject, type: string, is: boolean, reason: string): object {
   const status = is ? 'True' : 'False';
-  const before = (at(o, 'status', 'conditions') as { type: string; status: string; lastTransitionTime: string }[] | undefined)?.find((c) => c.type === type);
+  const before = (
+    at(o, 'status', 'conditions') as { type: string; status: string; lastTransitionTime: string }[] | undefined
+  )?.find((c) => c.type === type);
   const lastTransitionTime = before?.status === status ? before.lastTransitionTime : timestamp();
   return { type, status, reason, message: '', lastTransitionTime, lastUpdateTime: lastTransitionTime };
 }
 
-const hashOf = (template: object): string => createHash('sha256').update(JSON.stringify(template)).digest('hex').slice(0, 10);
+const hashOf = (template: object): string =>
+  createHash('sha256').update(JSON.stringify(template)).digest('hex').slice(0, 10);

@@ -13,12 +13,21 @@ export class CniCallError extends Error {
 }
 
 /** Which sandbox a verb is about. */
-export type Sandbox = { readonly containerID: string; readonly netns: string; readonly ifname: string; readonly args: Readonly<Record<string, string>> };
+export type Sandbox = {
+  readonly containerID: string;
+  readonly netns: string;
+  readonly ifname: string;
+  readonly args: Readonly<Record<string, string>>;
+};
 
 /** What ADD gave: as far as a kubelet reads it. */
 export type CniAddResult = { readonly ips: readonly { readonly address: string }[]; readonly [field: string]: unknown };
 
-type Conflist = { readonly cniVersion: string; readonly name: string; readonly plugins: readonly (Readonly<Record<string, unknown>> & { readonly type: string })[] };
+type Conflist = {
+  readonly cniVersion: string;
+  readonly name: string;
+  readonly plugins: readonly (Readonly<Record<string, unknown>> & { readonly type: string })[];
+};
 
 /** Calls plugins as libcni does: the first configuration of the folder, each plugin of its list in turn. */
 export class Cni {
@@ -46,7 +55,8 @@ export class Cni {
   async add(sandbox: Sandbox): Promise<CniAddResult> {
     const list = this.#must();
     let result: unknown;
-    for (const plugin of list.plugins) result = await this.#call('ADD', list, plugin, sandbox, result === undefined ? {} : { prevResult: result });
+    for (const plugin of list.plugins)
+      result = await this.#call('ADD', list, plugin, sandbox, result === undefined ? {} : { prevResult: result });
     this.#results.set(sandbox.containerID, result as CniAddResult);
     return result as CniAddResult;
   }
@@ -54,7 +64,8 @@ export class Cni {
   async delete(sandbox: Sandbox): Promise<void> {
     const list = this.#must();
     const prevResult = this.#results.get(sandbox.containerID);
-    for (const plugin of [...list.plugins].reverse()) await this.#call('DEL', list, plugin, sandbox, prevResult ? { prevResult } : {});
+    for (const plugin of [...list.plugins].reverse())
+      await this.#call('DEL', list, plugin, sandbox, prevResult ? { prevResult } : {});
     this.#results.delete(sandbox.containerID);
   }
 
@@ -65,7 +76,11 @@ export class Cni {
 
   async collect(valid: readonly { readonly containerID: string; readonly ifname: string }[]): Promise<void> {
     const list = this.#must();
-    for (const plugin of list.plugins) await this.#call('GC', list, plugin, undefined, { 'cni.dev/valid-attachments': valid, 'cni.dev/attachments': valid });
+    for (const plugin of list.plugins)
+      await this.#call('GC', list, plugin, undefined, {
+        'cni.dev/valid-attachments': valid,
+        'cni.dev/attachments': valid,
+      });
   }
 
   #must(): Conflist {
@@ -74,7 +89,13 @@ export class Cni {
     return list;
   }
 
-  async #call(command: string, list: Conflist, plugin: Conflist['plugins'][number], sandbox: Sandbox | undefined, extra: object): Promise<unknown> {
+  async #call(
+    command: string,
+    list: Conflist,
+    plugin: Conflist['plugins'][number],
+    sandbox: Sandbox | undefined,
+    extra: object,
+  ): Promise<unknown> {
     const input = JSON.stringify({ ...plugin, ...extra, name: list.name, cniVersion: list.cniVersion });
     const env = {
       CNI_COMMAND: command,
@@ -85,7 +106,9 @@ export class Cni {
             CNI_CONTAINERID: sandbox.containerID,
             CNI_NETNS: sandbox.netns,
             CNI_IFNAME: sandbox.ifname,
-            CNI_ARGS: Object.entries(sandbox.args).map(([k, v]) => `${k}=${v}`).join(';'),
+            CNI_ARGS: Object.entries(sandbox.args)
+              .map(([k, v]) => `${k}=${v}`)
+              .join(';'),
           }
         : {}),
     };
@@ -100,7 +123,10 @@ export class Cni {
       } catch {
         throw error;
       }
-      throw new CniCallError(body.code ?? 999, `plugin type="${plugin.type}" failed (${command.toLowerCase()}): ${body.msg ?? ''}`);
+      throw new CniCallError(
+        body.code ?? 999,
+        `plugin type="${plugin.type}" failed (${command.toLowerCase()}): ${body.msg ?? ''}`,
+      );
     }
   }
 }

@@ -6,7 +6,11 @@ import { arr, at, num, str, strs } from '../apiserver/path.ts';
 import type { KubeObject } from '../../lib/kube/client.ts';
 
 /** What names are made from: live copies, by "namespace/name". */
-export type DnsData = { readonly services: ReadonlyMap<string, KubeObject>; readonly slices: ReadonlyMap<string, KubeObject>; readonly pods: ReadonlyMap<string, KubeObject> };
+export type DnsData = {
+  readonly services: ReadonlyMap<string, KubeObject>;
+  readonly slices: ReadonlyMap<string, KubeObject>;
+  readonly pods: ReadonlyMap<string, KubeObject>;
+};
 
 const ZONE = 'cluster.local';
 const TTL = 5;
@@ -63,10 +67,16 @@ function respond(query: Buffer, data: DnsData): Buffer | undefined {
 const RCODE = { ok: 0, nameError: 3, refused: 5 } as const;
 
 /** The records of a name (kubernetes/dns specification 1.1.0): Services, headless Services and their pods, pods by address, SRV. */
-export function resolveName(question: Pick<Question, 'name' | 'type'>, data: DnsData): { readonly answers: Answer[]; readonly rcode: number } {
+export function resolveName(
+  question: Pick<Question, 'name' | 'type'>,
+  data: DnsData,
+): { readonly answers: Answer[]; readonly rcode: number } {
   const name = question.name.toLowerCase().replace(/\.$/, '');
   if (name !== ZONE && !name.endsWith(`.${ZONE}`)) return { answers: [], rcode: RCODE.refused };
-  const labels = name.slice(0, -ZONE.length - 1).split('.').reverse();
+  const labels = name
+    .slice(0, -ZONE.length - 1)
+    .split('.')
+    .reverse();
   const [kind, namespace = '', ...rest] = labels;
   const address = (ip: string): Answer[] => {
     const type = ip.includes(':') ? 'AAAA' : 'A';
@@ -82,7 +92,8 @@ export function resolveName(question: Pick<Question, 'name' | 'type'>, data: Dns
   const service = data.services.get(`${namespace}/${serviceName}`);
   if (!service) return { answers: [], rcode: RCODE.nameError };
   const external = str(at(service, 'spec', 'externalName'));
-  if (external !== '' && inner.length === 0) return { answers: [{ type: 'CNAME', name: question.name, ttl: TTL, data: external }], rcode: RCODE.ok };
+  if (external !== '' && inner.length === 0)
+    return { answers: [{ type: 'CNAME', name: question.name, ttl: TTL, data: external }], rcode: RCODE.ok };
   const endpoints = endpointsOf(service, data);
   const headless = at(service, 'spec', 'clusterIP') === 'None';
   if (inner.length === 0) {
@@ -95,25 +106,45 @@ export function resolveName(question: Pick<Question, 'name' | 'type'>, data: Dns
   }
   const [protocol = '', port = ''] = inner;
   if (inner.length === 2 && protocol.startsWith('_') && port.startsWith('_')) {
-    const found = arr(at(service, 'spec', 'ports')).find((p) => `_${str(p['name'])}` === port && `_${str(p['protocol']).toLowerCase()}` === protocol);
+    const found = arr(at(service, 'spec', 'ports')).find(
+      (p) => `_${str(p['name'])}` === port && `_${str(p['protocol']).toLowerCase()}` === protocol,
+    );
     if (!found) return { answers: [], rcode: RCODE.nameError };
     const base = `${serviceName}.${namespace}.svc.${ZONE}`;
     const targets = headless ? endpoints.map((e) => `${e.hostname}.${base}`) : [base];
-    return { answers: question.type === 'SRV' ? targets.map((target): Answer => ({ type: 'SRV', name: question.name, ttl: TTL, data: { port: num(found['port']), target, priority: 0, weight: 100 } })) : [], rcode: RCODE.ok };
+    return {
+      answers:
+        question.type === 'SRV'
+          ? targets.map(
+              (target): Answer => ({
+                type: 'SRV',
+                name: question.name,
+                ttl: TTL,
+                data: { port: num(found['port']), target, priority: 0, weight: 100 },
+              }),
+            )
+          : [],
+      rcode: RCODE.ok,
+    };
   }
   return { answers: [], rcode: RCODE.nameError };
 }
 
 function endpointsOf(service: KubeObject, data: DnsData): { readonly ip: string; readonly hostname: string }[] {
   const { namespace, name } = service.metadata;
-  const slices = [...data.slices.values()].filter((s) => s.metadata.namespace === namespace && s.metadata.labels?.['kubernetes.io/service-name'] === name);
+  const slices = [...data.slices.values()].filter(
+    (s) => s.metadata.namespace === namespace && s.metadata.labels?.['kubernetes.io/service-name'] === name,
+  );
   return slices.flatMap((s) =>
     arr(s['endpoints'])
       .filter((e) => at(e, 'conditions', 'ready') !== false)
-      .flatMap((e) => strs(e['addresses']).map((ip) => ({ ip, hostname: str(e['hostname']) || ip.replaceAll(/[.:]/g, '-') }))),
+      .flatMap((e) =>
+        strs(e['addresses']).map((ip) => ({ ip, hostname: str(e['hostname']) || ip.replaceAll(/[.:]/g, '-') })),
+      ),
   );
 }
 
 const podIps = (p: KubeObject): string[] => arr(at(p, 'status', 'podIPs')).map((x) => str(x['ip']));
 /** "10-244-1-5" is an address of either family, with its dots or colons as dashes. */
-const dashed = (label: string): string => (/^\d+-\d+-\d+-\d+$/.test(label) ? label.replaceAll('-', '.') : label.replaceAll('-', ':'));
+const dashed = (label: string): string =>
+  /^\d+-\d+-\d+-\d+$/.test(label) ? label.replaceAll('-', '.') : label.replaceAll('-', ':');

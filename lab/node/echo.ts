@@ -19,14 +19,26 @@ export const WHO_ARE_YOU = 'who are you\n';
  * Answers on a port in a namespace. One TCP port speaks HTTP/1 (200 and who answers), TLS with the same inside, HTTP/2 with
  * gRPC's health service, and gives everything else back as it came: the first bytes tell.
  */
-export function startEcho(netns: string, { protocol, port }: EchoPort, who: Identity, tls: { readonly cert: string; readonly key: string }): EchoServer {
+export function startEcho(
+  netns: string,
+  { protocol, port }: EchoPort,
+  who: Identity,
+  tls: { readonly cert: string; readonly key: string },
+): EchoServer {
   return protocol === 'UDP' ? udpEcho(netns, port, who) : tcpEcho(netns, port, who, tls);
 }
 
-function tcpEcho(netns: string, port: number, who: Identity, tls: { readonly cert: string; readonly key: string }): EchoServer {
+function tcpEcho(
+  netns: string,
+  port: number,
+  who: Identity,
+  tls: { readonly cert: string; readonly key: string },
+): EchoServer {
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
     response.setHeader('content-type', 'application/json');
-    response.end(`${JSON.stringify({ ...who, port, client: bare(request.socket.remoteAddress), path: request.url })}\n`);
+    response.end(
+      `${JSON.stringify({ ...who, port, client: bare(request.socket.remoteAddress), path: request.url })}\n`,
+    );
   };
   const http = createHttpServer(answer);
   const https = createHttpsServer(tls, answer);
@@ -74,7 +86,10 @@ function udpEcho(netns: string, port: number, who: Identity): EchoServer {
   const socket = createSocket('udp6');
   socket.on('error', () => undefined);
   socket.on('message', (data, from) => {
-    const reply = data.toString() === WHO_ARE_YOU ? Buffer.from(JSON.stringify({ ...who, port, client: bare(from.address) })) : data;
+    const reply =
+      data.toString() === WHO_ARE_YOU
+        ? Buffer.from(JSON.stringify({ ...who, port, client: bare(from.address) }))
+        : data;
     socket.send(reply, from.port, from.address);
   });
   socket.bind({ fd: listenIn(netns, 'udp', '::', port) });

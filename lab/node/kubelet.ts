@@ -30,7 +30,10 @@ export async function runKubelet(o: KubeletOptions, signal: AbortSignal): Promis
   const cni = new Cni(o.cniConfDir, o.cniBinDir);
   const authority = await makeAuthority('bulkhead-lab-pods');
   const told = new Set<string>();
-  const sandboxes = new Map<string, { readonly containerID: string; readonly ifname: string; readonly netns: string }>();
+  const sandboxes = new Map<
+    string,
+    { readonly containerID: string; readonly ifname: string; readonly netns: string }
+  >();
   const context: NodeContext = {
     node,
     nodeIps: o.nodeIps,
@@ -61,7 +64,8 @@ export async function runKubelet(o: KubeletOptions, signal: AbortSignal): Promis
       const ending = worker ?? new PodWorker({ ...context, cni: idle }, pod);
       void ending.end().finally(() => workers.delete(uid));
     } else if (worker) worker.update(pod);
-    else if (!['Succeeded', 'Failed'].includes(String(at(pod, 'status', 'phase')))) workers.set(uid, new PodWorker(context, pod));
+    else if (!['Succeeded', 'Failed'].includes(String(at(pod, 'status', 'phase'))))
+      workers.set(uid, new PodWorker(context, pod));
   };
   const forget = (uid: string): void => {
     const worker = workers.get(uid);
@@ -105,7 +109,14 @@ async function register(client: KubeClient, node: string, ips: readonly string[]
       await client.create(core('nodes'), {
         apiVersion: 'v1',
         kind: 'Node',
-        metadata: { name: node, labels: { 'kubernetes.io/hostname': node, 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': process.arch === 'arm64' ? 'arm64' : 'amd64' } },
+        metadata: {
+          name: node,
+          labels: {
+            'kubernetes.io/hostname': node,
+            'kubernetes.io/os': 'linux',
+            'kubernetes.io/arch': process.arch === 'arm64' ? 'arm64' : 'amd64',
+          },
+        },
         spec: {},
       });
     } catch (error) {
@@ -120,7 +131,11 @@ async function register(client: KubeClient, node: string, ips: readonly string[]
 }
 
 /** A node is ready when a network is configured and its plugin says so. */
-async function keepReady(o: Pick<KubeletOptions, 'client' | 'node' | 'nodeIps' | 'log'>, cni: Cni, signal: AbortSignal): Promise<void> {
+async function keepReady(
+  o: Pick<KubeletOptions, 'client' | 'node' | 'nodeIps' | 'log'>,
+  cni: Cni,
+  signal: AbortSignal,
+): Promise<void> {
   let told: string | undefined;
   let collected = false;
   while (!signal.aborted) {
@@ -145,11 +160,31 @@ async function keepReady(o: Pick<KubeletOptions, 'client' | 'node' | 'nodeIps' |
 function nodeStatus(ips: readonly string[], ready: boolean, message: string): object {
   return {
     status: {
-      addresses: [...ips.map((address) => ({ type: 'InternalIP', address }))],
-      nodeInfo: { kubeletVersion: 'v1.34.0-bulkhead-lab', operatingSystem: 'linux', architecture: process.arch, containerRuntimeVersion: 'lab://1', kernelVersion: '', osImage: 'bulkhead lab', kubeProxyVersion: '', machineID: '', systemUUID: '', bootID: '' },
+      addresses: ips.map((address) => ({ type: 'InternalIP', address })),
+      nodeInfo: {
+        kubeletVersion: 'v1.34.0-bulkhead-lab',
+        operatingSystem: 'linux',
+        architecture: process.arch,
+        containerRuntimeVersion: 'lab://1',
+        kernelVersion: '',
+        osImage: 'bulkhead lab',
+        kubeProxyVersion: '',
+        machineID: '',
+        systemUUID: '',
+        bootID: '',
+      },
       capacity: { cpu: '4', memory: '8Gi', pods: '250' },
       allocatable: { cpu: '4', memory: '8Gi', pods: '250' },
-      conditions: [{ type: 'Ready', status: ready ? 'True' : 'False', reason: ready ? 'KubeletReady' : 'KubeletNotReady', message, lastTransitionTime: new Date().toISOString().replace(/\.\d+Z$/, 'Z'), lastHeartbeatTime: new Date().toISOString().replace(/\.\d+Z$/, 'Z') }],
+      conditions: [
+        {
+          type: 'Ready',
+          status: ready ? 'True' : 'False',
+          reason: ready ? 'KubeletReady' : 'KubeletNotReady',
+          message,
+          lastTransitionTime: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+          lastHeartbeatTime: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+        },
+      ],
     },
   };
 }

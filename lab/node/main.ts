@@ -21,11 +21,14 @@ export async function runNode(o: NodeOptions, signal: AbortSignal): Promise<void
   const slices = new Map<string, KubeObject>();
   const pods = new Map<string, KubeObject>();
   using proxy = new Proxy();
-  await using runner = new Runner(() => proxy.apply({ node: o.node, podCIDRs: o.podCIDRs, services: services.values(), slices: slices.values() }), {
-    minIntervalMs: 30,
-    retryMs: 300,
-    onError: (error) => log('kube-proxy', { err: String(error) }),
-  }).start();
+  await using runner = new Runner(
+    () => proxy.apply({ node: o.node, podCIDRs: o.podCIDRs, services: services.values(), slices: slices.values() }),
+    {
+      minIntervalMs: 30,
+      retryMs: 300,
+      onError: (error) => log('kube-proxy', { err: String(error) }),
+    },
+  ).start();
   const reflect = (resource: Resource, into: Map<string, KubeObject>, onChange: () => void): Reflector<KubeObject> =>
     new Reflector<KubeObject>({
       client,

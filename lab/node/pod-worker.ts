@@ -63,7 +63,13 @@ export class PodWorker {
     const host = at(this.#pod, 'spec', 'hostNetwork') === true;
     if (!host) await this.#attach();
     if (this.#stop.signal.aborted) return;
-    this.#containers = arr(at(this.#pod, 'spec', 'containers')).map((spec) => ({ spec, started: false, ready: false, restarts: 0, startedAt: new Date().toISOString().replace(/\.\d+Z$/, 'Z') }));
+    this.#containers = arr(at(this.#pod, 'spec', 'containers')).map((spec) => ({
+      spec,
+      started: false,
+      ready: false,
+      restarts: 0,
+      startedAt: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+    }));
     this.#serve(host);
     this.#phase = 'Running';
     const finishes = str(at(this.#pod, 'spec', 'restartPolicy')) !== 'Always';
@@ -90,7 +96,12 @@ export class PodWorker {
         return;
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
-        void this.#c.events.record(this.#regarding, 'Warning', 'FailedCreatePodSandBox', `Failed to create pod sandbox: ${message}`);
+        void this.#c.events.record(
+          this.#regarding,
+          'Warning',
+          'FailedCreatePodSandBox',
+          `Failed to create pod sandbox: ${message}`,
+        );
         // The agent waits for what it knows to be coming; a second is enough between two questions.
         const pause = error instanceof CniCallError ? Math.min(500 * 1.5 ** failures, 3_000) : 2_000;
         await systemClock.sleep(pause, this.#stop.signal);
@@ -108,14 +119,29 @@ export class PodWorker {
       const protocol = str(p['protocol']);
       const port = num(p['containerPort']);
       if (protocol === 'TCP' || protocol === 'UDP') ports.set(`${protocol}/${port}`, { protocol, port });
-      else this.#c.once(`protocol ${protocol}`, () => void this.#c.events.record(this.#regarding, 'Warning', 'PortNotServed', `the lab answers on TCP and UDP ports; ${protocol} port ${port} stays silent`));
+      else
+        this.#c.once(
+          `protocol ${protocol}`,
+          () =>
+            void this.#c.events.record(
+              this.#regarding,
+              'Warning',
+              'PortNotServed',
+              `the lab answers on TCP and UDP ports; ${protocol} port ${port} stays silent`,
+            ),
+        );
     }
     for (const p of ports.values()) {
       if (isDns && p.port === 53) continue;
       try {
         this.#servers.push(startEcho(netns, p, { namespace, name, node: this.#c.node }, this.#c.tls));
       } catch (error) {
-        void this.#c.events.record(this.#regarding, 'Warning', 'PortNotServed', `${p.protocol} port ${p.port}: ${(error as Error).message}`);
+        void this.#c.events.record(
+          this.#regarding,
+          'Warning',
+          'PortNotServed',
+          `${p.protocol} port ${p.port}: ${(error as Error).message}`,
+        );
       }
     }
   }
@@ -125,7 +151,16 @@ export class PodWorker {
     const { startupProbe, readinessProbe, livenessProbe } = c.spec;
     for (const p of [startupProbe, readinessProbe, livenessProbe]) {
       if (p !== undefined && isAssumed(obj(p))) {
-        this.#c.once('exec', () => void this.#c.events.record(this.#regarding, 'Normal', 'ExecProbeAssumed', 'the lab runs no containers: exec probes and hooks count as passed'));
+        this.#c.once(
+          'exec',
+          () =>
+            void this.#c.events.record(
+              this.#regarding,
+              'Normal',
+              'ExecProbeAssumed',
+              'the lab runs no containers: exec probes and hooks count as passed',
+            ),
+        );
       }
     }
     if (startupProbe !== undefined) await this.#untilPassed(obj(startupProbe), c);
@@ -155,7 +190,12 @@ export class PodWorker {
     }
   }
 
-  async #keepProbing(probe: Json, c: ContainerState, kind: string, onTurn: (passed: boolean) => Promise<void>): Promise<void> {
+  async #keepProbing(
+    probe: Json,
+    c: ContainerState,
+    kind: string,
+    onTurn: (passed: boolean) => Promise<void>,
+  ): Promise<void> {
     const period = (num(probe['periodSeconds']) || 10) * 1000;
     const failureThreshold = num(probe['failureThreshold']) || 3;
     const successThreshold = num(probe['successThreshold']) || 1;
@@ -210,7 +250,12 @@ export class PodWorker {
       podIP: this.#ip,
       podIPs: this.#ips.map((ip) => ({ ip })),
       startTime: this.#containers[0]?.startedAt ?? now,
-      conditions: [...scheduled, condition('Initialized', true), condition('ContainersReady', ready), condition('Ready', ready)],
+      conditions: [
+        ...scheduled,
+        condition('Initialized', true),
+        condition('ContainersReady', ready),
+        condition('Ready', ready),
+      ],
       containerStatuses: this.#containers.map((c) => ({
         name: c.spec['name'],
         image: c.spec['image'],

@@ -11,8 +11,14 @@ export type ProbeResult = string | undefined;
 export async function runProbe(probe: Json, container: Json, podIp: string): Promise<ProbeResult> {
   const timeout = (num(probe['timeoutSeconds']) || 1) * 1000;
   if (probe['httpGet'] !== undefined) return await httpProbe(obj(probe['httpGet']), container, podIp, timeout);
-  if (probe['tcpSocket'] !== undefined) return await tcpProbe(str(at(probe, 'tcpSocket', 'host')) || podIp, portOf(at(probe, 'tcpSocket', 'port'), container), timeout);
-  if (probe['grpc'] !== undefined) return await grpcProbe(podIp, num(at(probe, 'grpc', 'port')), str(at(probe, 'grpc', 'service')), timeout);
+  if (probe['tcpSocket'] !== undefined)
+    return await tcpProbe(
+      str(at(probe, 'tcpSocket', 'host')) || podIp,
+      portOf(at(probe, 'tcpSocket', 'port'), container),
+      timeout,
+    );
+  if (probe['grpc'] !== undefined)
+    return await grpcProbe(podIp, num(at(probe, 'grpc', 'port')), str(at(probe, 'grpc', 'service')), timeout);
   return undefined; // exec: no container runs here
 }
 
@@ -69,14 +75,21 @@ function grpcProbe(host: string, port: number, service: string, timeout: number)
     const name = Buffer.from(service);
     const message = name.length === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([0x0a, name.length]), name]);
     const frame = Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
-    const stream = session.request({ ':method': 'POST', ':path': '/grpc.health.v1.Health/Check', 'content-type': 'application/grpc', te: 'trailers' });
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/grpc.health.v1.Health/Check',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
     const chunks: Buffer[] = [];
     let status: unknown;
     stream.on('data', (d: Buffer) => chunks.push(d));
     stream.on('trailers', (t) => (status = t['grpc-status']));
     stream.on('error', (e: Error) => done(`gRPC probe failed: ${e.message}`));
     stream.on('end', () => {
-      const serving = Buffer.concat(chunks).subarray(5).equals(Buffer.from([8, 1]));
+      const serving = Buffer.concat(chunks)
+        .subarray(5)
+        .equals(Buffer.from([8, 1]));
       done(serving && Number(status) === 0 ? undefined : `gRPC probe failed: status ${String(status)}, not serving`);
     });
     stream.end(frame);

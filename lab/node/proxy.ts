@@ -1,6 +1,13 @@
 import { familyOf } from '../../lib/ip/address.ts';
 import { type Nft, NftError, openNft } from '../../lib/nft/nft.ts';
-import { keyOf, type NftChange, type NftObject, renderChanges, renderFresh, sameObject } from '../../lib/nft/program.ts';
+import {
+  keyOf,
+  type NftChange,
+  type NftObject,
+  renderChanges,
+  renderFresh,
+  sameObject,
+} from '../../lib/nft/program.ts';
 import { DeltaTracker } from '../../lib/reconcile/delta-tracker.ts';
 import { frontendKey, type NatPort, serviceChain, serviceChains } from '../../lib/servicenat/service-chains.ts';
 import type { KubeObject } from '../../lib/kube/client.ts';
@@ -28,7 +35,9 @@ export class Proxy implements Disposable {
     for (const [key, o] of desired) this.#tracker.desire(key, o);
     for (const [key] of [...this.#tracker.desiredEntries()]) if (!desired.has(key)) this.#tracker.release(key);
     const changes: NftChange[] = [
-      ...[...this.#tracker.pendingUpdates()].map(({ value, real }): NftChange => ({ verb: 'set', object: value, before: real })),
+      ...[...this.#tracker.pendingUpdates()].map(
+        ({ value, real }): NftChange => ({ verb: 'set', object: value, before: real }),
+      ),
       ...[...this.#tracker.pendingDeletions()].map(({ real }): NftChange => ({ verb: 'delete', object: real })),
     ];
     try {
@@ -58,18 +67,28 @@ export function proxyProgram({ node, podCIDRs, services, slices }: ProxyInput): 
     const key = `${service.metadata.namespace}/${service.metadata.name}`;
     for (const ip of strs(at(service, 'spec', 'clusterIPs'))) {
       if (ip === 'None') continue;
-      for (const port of arr(at(service, 'spec', 'ports'))) program.push(...portObjects(node, service, byService.get(key) ?? [], ip, port));
+      for (const port of arr(at(service, 'spec', 'ports')))
+        program.push(...portObjects(node, service, byService.get(key) ?? [], ip, port));
     }
   }
   return [...new Map(program.map((o) => [keyOf(o), o])).values()];
 }
 
-function portObjects(node: string, service: KubeObject, slices: readonly KubeObject[], ip: string, port: Json): NftObject[] {
+function portObjects(
+  node: string,
+  service: KubeObject,
+  slices: readonly KubeObject[],
+  ip: string,
+  port: Json,
+): NftObject[] {
   const family = familyOf(ip);
   const protocol = str(port['protocol']).toLowerCase() as NatPort['protocol'];
   const backends = backendsOf(slices, port, family);
   const local = backends.filter((b) => b.node === node);
-  const affinity = at(service, 'spec', 'sessionAffinity') === 'ClientIP' ? { affinitySeconds: num(at(service, 'spec', 'sessionAffinityConfig', 'clientIP', 'timeoutSeconds')) || 10_800 } : {};
+  const affinity =
+    at(service, 'spec', 'sessionAffinity') === 'ClientIP'
+      ? { affinitySeconds: num(at(service, 'spec', 'sessionAffinityConfig', 'clientIP', 'timeoutSeconds')) || 10_800 }
+      : {};
   const base = `${service.metadata.namespace}/${service.metadata.name}/${protocol}/${num(port['port'])}`;
   const inside = at(service, 'spec', 'internalTrafficPolicy') === 'Local' ? local : backends;
   const objects: NftObject[] = [];
@@ -80,32 +99,59 @@ function portObjects(node: string, service: KubeObject, slices: readonly KubeObj
     else objects.push({ kind: 'element', set: map.replace('svc', 'none').replace('np', 'npnone'), key });
   };
   const notPods = `${family === 4 ? 'ip' : 'ip6'} saddr != @pods${family} meta mark set meta mark or ${MASQUERADE}`;
-  add({ id: base, family, protocol, backends: inside, ...affinity, before: [notPods] }, `svc${family}`, frontendKey(ip, protocol, num(port['port'])));
+  add(
+    { id: base, family, protocol, backends: inside, ...affinity, before: [notPods] },
+    `svc${family}`,
+    frontendKey(ip, protocol, num(port['port'])),
+  );
   const nodePort = num(port['nodePort']);
   if (nodePort !== 0) {
     const keepsClient = at(service, 'spec', 'externalTrafficPolicy') === 'Local';
     const before = keepsClient ? [] : [`meta mark set meta mark or ${MASQUERADE}`];
-    add({ id: `${base}/nodeport`, family, protocol, backends: keepsClient ? local : backends, ...affinity, before }, `np${family}`, `${protocol} . ${nodePort}`);
+    add(
+      { id: `${base}/nodeport`, family, protocol, backends: keepsClient ? local : backends, ...affinity, before },
+      `np${family}`,
+      `${protocol} . ${nodePort}`,
+    );
   }
   // A pod that reaches itself must see another source, or its answer never comes back through here.
   for (const b of local) objects.push({ kind: 'element', set: `hairpin${family}`, key: `${b.ip} . ${b.ip}` });
   return objects;
 }
 
-function backendsOf(slices: readonly KubeObject[], port: Json, family: 4 | 6): { ip: string; port: number; node: string }[] {
+function backendsOf(
+  slices: readonly KubeObject[],
+  port: Json,
+  family: 4 | 6,
+): { ip: string; port: number; node: string }[] {
   const all = slices
     .filter((s) => s['addressType'] === `IPv${family}`)
     .flatMap((s) => {
-      const number = num(arr(s['ports']).find((p) => str(p['name']) === str(port['name']) && p['protocol'] === port['protocol'])?.['port']);
-      return number === 0 ? [] : arr(s['endpoints']).map((e) => ({ ip: strs(e['addresses'])[0] ?? '', port: number, node: str(e['nodeName']), conditions: e['conditions'] }));
+      const number = num(
+        arr(s['ports']).find((p) => str(p['name']) === str(port['name']) && p['protocol'] === port['protocol'])?.[
+          'port'
+        ],
+      );
+      return number === 0
+        ? []
+        : arr(s['endpoints']).map((e) => ({
+            ip: strs(e['addresses'])[0] ?? '',
+            port: number,
+            node: str(e['nodeName']),
+            conditions: e['conditions'],
+          }));
     });
   const ready = all.filter((b) => at(b.conditions, 'ready') !== false);
-  const chosen = ready.length > 0 ? ready : all.filter((b) => at(b.conditions, 'serving') === true && at(b.conditions, 'terminating') === true);
+  const chosen =
+    ready.length > 0
+      ? ready
+      : all.filter((b) => at(b.conditions, 'serving') === true && at(b.conditions, 'terminating') === true);
   return chosen.map(({ ip, port, node }) => ({ ip, port, node })).sort((a, b) => (a.ip < b.ip ? -1 : 1));
 }
 
 function base(podCIDRs: readonly string[]): NftObject[] {
-  const both = (rule: (ip: string, f: 4 | 6) => string): string[] => ([4, 6] as const).map((f) => rule(f === 4 ? 'ip' : 'ip6', f));
+  const both = (rule: (ip: string, f: 4 | 6) => string): string[] =>
+    ([4, 6] as const).map((f) => rule(f === 4 ? 'ip' : 'ip6', f));
   const sets = ([4, 6] as const).flatMap((f): NftObject[] => {
     const addr = f === 4 ? 'ipv4_addr' : 'ipv6_addr';
     return [
@@ -125,7 +171,12 @@ function base(podCIDRs: readonly string[]): NftObject[] {
     ...both((ip, f) => `${ip} daddr . meta l4proto . th dport @none${f} goto refuse`),
     ...both((_ip, f) => `meta nfproto ipv${f} fib daddr type local meta l4proto . th dport @npnone${f} goto refuse`),
   ];
-  const chain = (name: string, type: 'nat' | 'filter', hook: string, priority: string, rules: string[]): NftObject => ({ kind: 'chain', name, hook: { type, hook, priority, policy: 'accept' }, rules });
+  const chain = (name: string, type: 'nat' | 'filter', hook: string, priority: string, rules: string[]): NftObject => ({
+    kind: 'chain',
+    name,
+    hook: { type, hook, priority, policy: 'accept' },
+    rules,
+  });
   return [
     ...sets,
     ...podCIDRs.map((c): NftObject => ({ kind: 'element', set: `pods${familyOf(c)}`, key: c })),
@@ -135,6 +186,9 @@ function base(podCIDRs: readonly string[]): NftObject[] {
     chain('input', 'filter', 'input', 'filter', refuse),
     chain('forward', 'filter', 'forward', 'filter', refuse),
     chain('output', 'filter', 'output', 'filter', refuse),
-    chain('nat_post', 'nat', 'postrouting', 'srcnat', [`meta mark and ${MASQUERADE} != 0 masquerade`, ...both((ip, f) => `ct status dnat ${ip} saddr . ${ip} daddr @hairpin${f} masquerade`)]),
+    chain('nat_post', 'nat', 'postrouting', 'srcnat', [
+      `meta mark and ${MASQUERADE} != 0 masquerade`,
+      ...both((ip, f) => `ct status dnat ${ip} saddr . ${ip} daddr @hairpin${f} masquerade`),
+    ]),
   ];
 }

@@ -1,7 +1,9 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 
 /** Which namespace each pod of this node has, for `bulkhead lab exec` and the like: uid → sandbox. */
-export type SandboxList = Readonly<Record<string, { readonly containerID: string; readonly ifname: string; readonly netns: string }>>;
+export type SandboxList = Readonly<
+  Record<string, { readonly containerID: string; readonly ifname: string; readonly netns: string }>
+>;
 
 /** In the node's own /run. */
 export const SANDBOX_FILE = '/run/bulkhead-lab/sandboxes.json';

@@ -35,7 +35,10 @@ export async function createSandbox(cni: Cni, pod: KubeObject): Promise<PodSandb
 }
 
 /** As container runtimes set them: ping and low ports without privileges. */
-const POD_SYSCTLS = { 'net/ipv4/ping_group_range': '0 2147483647', 'net/ipv4/ip_unprivileged_port_start': '0' } as const;
+const POD_SYSCTLS = {
+  'net/ipv4/ping_group_range': '0 2147483647',
+  'net/ipv4/ip_unprivileged_port_start': '0',
+} as const;
 
 /** Detaches and removes. Throws when the plugin does, and is then called again: the namespace stays until DEL is done. */
 export async function removeSandbox(cni: Cni, { sandbox }: PodSandbox): Promise<void> {

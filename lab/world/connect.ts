@@ -6,7 +6,14 @@ import packet from 'dns-packet';
 import { WHO_ARE_YOU } from '../node/echo.ts';
 
 /** One connection to try, from inside a namespace. */
-export type Attempt = { readonly netns: string; readonly address: string; readonly port: number; readonly protocol: 'TCP' | 'UDP' | 'SCTP' | 'ICMP'; readonly timeoutMs: number; /** Ask who answers, and wait for it. */ readonly identify: boolean };
+export type Attempt = {
+  readonly netns: string;
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP' | 'ICMP';
+  readonly timeoutMs: number /** Ask who answers, and wait for it. */;
+  readonly identify: boolean;
+};
 
 export type Outcome = {
   readonly verdict: 'open' | 'closed' | 'rejected';
@@ -17,7 +24,15 @@ export type Outcome = {
   readonly error: string | undefined;
 };
 
-type Live = { readonly attempt: Attempt; readonly index: number; readonly fd: number; readonly started: number; state: 'connecting' | 'waiting'; text: string; resent: boolean };
+type Live = {
+  readonly attempt: Attempt;
+  readonly index: number;
+  readonly fd: number;
+  readonly started: number;
+  state: 'connecting' | 'waiting';
+  text: string;
+  resent: boolean;
+};
 
 const AF = { 4: 2, 6: 10 } as const;
 const POLLIN = 1;
@@ -28,7 +43,10 @@ const POLLHUP = 16;
 const WINDOW = 400;
 
 /** Tries all, many at once, with real sockets. Results in the order of the attempts. */
-export async function connectAll(attempts: readonly Attempt[], onProgress: (done: number) => void = () => undefined): Promise<Outcome[]> {
+export async function connectAll(
+  attempts: readonly Attempt[],
+  onProgress: (done: number) => void = () => undefined,
+): Promise<Outcome[]> {
   const outcomes: Outcome[] = Array.from({ length: attempts.length });
   const live = new Set<Live>();
   let next = 0;
@@ -94,8 +112,14 @@ function step(live: readonly Live[], finish: (l: Live, verdict: Outcome['verdict
   for (const [i, l] of live.entries()) {
     const revents = fds.readInt16LE(8 * i + 6);
     if (revents !== 0) ready(l, revents, finish);
-    else if (now - l.started > l.attempt.timeoutMs) finish(l, l.state === 'waiting' && l.attempt.protocol === 'TCP' ? 'open' : 'closed', 'ETIMEDOUT');
-    else if (!l.resent && l.state === 'waiting' && now - l.started > l.attempt.timeoutMs / 2 && l.attempt.protocol !== 'TCP') {
+    else if (now - l.started > l.attempt.timeoutMs)
+      finish(l, l.state === 'waiting' && l.attempt.protocol === 'TCP' ? 'open' : 'closed', 'ETIMEDOUT');
+    else if (
+      !l.resent &&
+      l.state === 'waiting' &&
+      now - l.started > l.attempt.timeoutMs / 2 &&
+      l.attempt.protocol !== 'TCP'
+    ) {
       l.resent = true; // a datagram may be lost on a busy machine; two are not
       sendDatagram(l);
     }
@@ -124,10 +148,26 @@ function ready(l: Live, revents: number, finish: (l: Live, verdict: Outcome['ver
   if (n === 0 || l.attempt.protocol !== 'TCP' || l.text.includes('"name"')) finish(l, 'open');
 }
 
-const REJECTIONS = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EACCES', 'EPERM', 'ENETDOWN', 'EHOSTDOWN', 'ECONNRESET', 'EPROTO', 'EOPNOTSUPP']);
+const REJECTIONS = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EACCES',
+  'EPERM',
+  'ENETDOWN',
+  'EHOSTDOWN',
+  'ECONNRESET',
+  'EPROTO',
+  'EOPNOTSUPP',
+]);
 
 function sendDatagram({ fd, attempt }: Live): void {
-  const data = attempt.protocol === 'ICMP' ? echoRequest(attempt.address) : attempt.port === 53 ? DNS_QUERY : Buffer.from(WHO_ARE_YOU);
+  const data =
+    attempt.protocol === 'ICMP'
+      ? echoRequest(attempt.address)
+      : attempt.port === 53
+        ? DNS_QUERY
+        : Buffer.from(WHO_ARE_YOU);
   libc.send(fd, data, data.length, 0x4000);
 }
 
@@ -139,7 +179,12 @@ function echoRequest(address: string): Buffer {
   return b;
 }
 
-const DNS_QUERY = packet.encode({ id: 1, type: 'query', flags: 0x100, questions: [{ type: 'A', name: 'kubernetes.default.svc.cluster.local' }] });
+const DNS_QUERY = packet.encode({
+  id: 1,
+  type: 'query',
+  flags: 0x100,
+  questions: [{ type: 'A', name: 'kubernetes.default.svc.cluster.local' }],
+});
 
 function socketError(fd: number): string | undefined {
   const value = Buffer.alloc(4);

@@ -8,7 +8,24 @@ import { loadAccess } from '../../lib/kube/kubeconfig.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
 import { applyManifests, readManifests } from './manifests.ts';
 import { buildWorld, inside, removeWorld, writeInNode } from './namespaces.ts';
-import { API, API_PORT, CONTROLLER, CONTROLLER_PORT, DNS_IP, fabricAddress, families, isLabName, LABS_DIR, labDir, type LabFamily, type LabSpec, nodeHost, nodeNames, POD_CIDR, SERVICE_CIDR } from './plan.ts';
+import {
+  API,
+  API_PORT,
+  CONTROLLER,
+  CONTROLLER_PORT,
+  DNS_IP,
+  fabricAddress,
+  families,
+  isLabName,
+  LABS_DIR,
+  labDir,
+  type LabFamily,
+  type LabSpec,
+  nodeHost,
+  nodeNames,
+  POD_CIDR,
+  SERVICE_CIDR,
+} from './plan.ts';
 import { endProcesses, isAlive, listProcesses, logPath, startProcess } from './processes.ts';
 
 /** A lab cannot be made or used. The message says what to do. */
@@ -21,22 +38,40 @@ export class LabError extends Error {
   }
 }
 
-export type UpOptions = { readonly name: string; readonly nodes: number; readonly family: LabFamily; readonly manifests: readonly string[]; readonly checkout: string; readonly progress: (text: string) => void; readonly timeoutMs?: number };
+export type UpOptions = {
+  readonly name: string;
+  readonly nodes: number;
+  readonly family: LabFamily;
+  readonly manifests: readonly string[];
+  readonly checkout: string;
+  readonly progress: (text: string) => void;
+  readonly timeoutMs?: number;
+};
 
 /** Makes a lab from nothing and waits until all its pods are ready. Cleans up a half-dead one of the same name first. */
 export async function labUp(o: UpOptions): Promise<LabSpec> {
-  if (!isLabName(o.name)) throw new LabError('Invalid', `"${o.name}" is no name for a lab: lower-case letters, digits and '-', at most 31`);
+  if (!isLabName(o.name))
+    throw new LabError('Invalid', `"${o.name}" is no name for a lab: lower-case letters, digits and '-', at most 31`);
   if (process.getuid?.() !== 0) throw new LabError('Invalid', 'a lab makes network namespaces: run it as root');
   const objects = o.manifests.flatMap((path) => readManifests(path)); // refused before anything is made
   if (existsSync(labDir(o.name))) {
     const processes = listProcesses(o.name);
-    if (processes.length > 0 && processes.every(isAlive)) throw new LabError('AlreadyUp', `lab ${o.name} is up; take it down first: bulkhead lab down --name ${o.name}`);
+    if (processes.length > 0 && processes.every(isAlive))
+      throw new LabError('AlreadyUp', `lab ${o.name} is up; take it down first: bulkhead lab down --name ${o.name}`);
     o.progress('removing what is left of an earlier lab');
     await labDown(o.name);
   }
   const tokens: Record<string, string> = { admin: token(), controller: token() };
-  for (const node of nodeNames(o.nodes)) Object.assign(tokens, { [`node:${node}`]: token(), [`agent:${node}`]: token(), [`agentapi:${node}`]: token() });
-  const lab: LabSpec = { name: o.name, nodes: o.nodes, family: o.family, port: await freePort(), tokens, checkout: o.checkout };
+  for (const node of nodeNames(o.nodes))
+    Object.assign(tokens, { [`node:${node}`]: token(), [`agent:${node}`]: token(), [`agentapi:${node}`]: token() });
+  const lab: LabSpec = {
+    name: o.name,
+    nodes: o.nodes,
+    family: o.family,
+    port: await freePort(),
+    tokens,
+    checkout: o.checkout,
+  };
   mkdirSync(labDir(o.name), { recursive: true, mode: 0o700 });
   writeFileSync(`${labDir(o.name)}/lab.json`, JSON.stringify(lab), { mode: 0o600 });
   const deadline = systemClock.now() + (o.timeoutMs ?? 120_000);
@@ -48,15 +83,29 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
     await until(deadline, lab, 'the API server', () => existsSync(`${labDir(lab.name)}/ca.crt`));
     writeFileSync(kubeconfigPath(lab.name), kubeconfig(lab, `https://127.0.0.1:${lab.port}`, 'admin'), { mode: 0o600 });
     await using client = labClient(lab.name);
-    await until(deadline, lab, 'the API server', async () => (await client.list(core('nodes')).catch(() => undefined)) !== undefined);
-    await applyManifests(client, [...readManifests(join(o.checkout, 'manifests/crds')), ...readManifests(join(o.checkout, 'lab/manifests'))].map((m) => withDnsIp(m, lab)));
+    await until(
+      deadline,
+      lab,
+      'the API server',
+      async () => (await client.list(core('nodes')).catch(() => undefined)) !== undefined,
+    );
+    await applyManifests(
+      client,
+      [...readManifests(join(o.checkout, 'manifests/crds')), ...readManifests(join(o.checkout, 'lab/manifests'))].map(
+        (m) => withDnsIp(m, lab),
+      ),
+    );
     o.progress(`starting the controller and ${lab.nodes} nodes`);
-    writeFileSync(`${labDir(lab.name)}/controller.kubeconfig`, kubeconfig(lab, apiUrl(lab), 'controller'), { mode: 0o600 });
+    writeFileSync(`${labDir(lab.name)}/controller.kubeconfig`, kubeconfig(lab, apiUrl(lab), 'controller'), {
+      mode: 0o600,
+    });
     startController(lab);
     await Promise.all(nodeNames(lab.nodes).map((node) => startNode(lab, node)));
     await until(deadline, lab, 'nodes to be ready', async () => {
       const { items } = await client.list(core('nodes'));
-      const ready = items.filter((n) => JSON.stringify(n['status'] ?? {}).includes('"type":"Ready","status":"True"')).length;
+      const ready = items.filter((n) =>
+        JSON.stringify(n['status'] ?? {}).includes('"type":"Ready","status":"True"'),
+      ).length;
       o.progress(`nodes ready: ${ready} of ${lab.nodes}`);
       return ready === lab.nodes;
     });
@@ -139,19 +188,33 @@ export const kubeconfigPath = (name: string): string => `${labDir(name)}/kubecon
 export const labClient = (name: string): KubeClient => new KubeClient(loadAccess(kubeconfigPath(labSpec(name).name)));
 
 /** Until every pod that is to run is ready. */
-export async function waitForPods(client: KubeClient, lab: LabSpec, deadline: number, progress: (text: string) => void): Promise<void> {
+export async function waitForPods(
+  client: KubeClient,
+  lab: LabSpec,
+  deadline: number,
+  progress: (text: string) => void,
+): Promise<void> {
   let waiting: string[] = [];
   try {
     await until(deadline, lab, 'pods to be ready', async () => {
       const settled = await workloadsSettled(client);
       const { items } = await client.list(core('pods'));
-      const unready = items.filter((p) => !JSON.stringify(p['status'] ?? {}).includes('"type":"Ready","status":"True"') && (p['status'] as { phase?: string } | undefined)?.phase !== 'Succeeded');
+      const unready = items.filter(
+        (p) =>
+          !JSON.stringify(p['status'] ?? {}).includes('"type":"Ready","status":"True"') &&
+          (p['status'] as { phase?: string } | undefined)?.phase !== 'Succeeded',
+      );
       waiting = unready.map((p) => `${p.metadata.namespace}/${p.metadata.name}`);
       progress(`pods ready: ${items.length - unready.length} of ${items.length}`);
       return settled && unready.length === 0;
     });
   } catch (error) {
-    if (error instanceof LabError && error.code === 'TimedOut') throw new LabError('TimedOut', `${error.message}: ${waiting.slice(0, 10).join(', ')}; kubectl describe tells why`, error);
+    if (error instanceof LabError && error.code === 'TimedOut')
+      throw new LabError(
+        'TimedOut',
+        `${error.message}: ${waiting.slice(0, 10).join(', ')}; kubectl describe tells why`,
+        error,
+      );
     throw error;
   }
 }
@@ -165,9 +228,18 @@ async function workloadsSettled(client: KubeClient): Promise<boolean> {
   ];
   for (const kind of kinds) {
     for (const o of (await client.list(kind)).items) {
-      const status = (o['status'] ?? {}) as { observedGeneration?: number; readyReplicas?: number; numberReady?: number; desiredNumberScheduled?: number };
+      const status = (o['status'] ?? {}) as {
+        observedGeneration?: number;
+        readyReplicas?: number;
+        numberReady?: number;
+        desiredNumberScheduled?: number;
+      };
       const wanted = (o['spec'] as { replicas?: number }).replicas ?? status.desiredNumberScheduled ?? Number.NaN;
-      if (status.observedGeneration !== o.metadata.generation || (status.readyReplicas ?? status.numberReady ?? 0) !== wanted) return false;
+      if (
+        status.observedGeneration !== o.metadata.generation ||
+        (status.readyReplicas ?? status.numberReady ?? 0) !== wanted
+      )
+        return false;
     }
   }
   return true;
@@ -177,7 +249,12 @@ async function startNode(lab: LabSpec, node: string): Promise<void> {
   const fs = families(lab.family);
   const index = nodeNames(lab.nodes).indexOf(node);
   await writeInNode(lab.name, node, '/run/bulkhead-lab/kubeconfig', kubeconfig(lab, apiUrl(lab), `node:${node}`));
-  await writeInNode(lab.name, node, '/run/bulkhead-lab/agent.kubeconfig', kubeconfig(lab, apiUrl(lab), `agentapi:${node}`));
+  await writeInNode(
+    lab.name,
+    node,
+    '/run/bulkhead-lab/agent.kubeconfig',
+    kubeconfig(lab, apiUrl(lab), `agentapi:${node}`),
+  );
   await writeInNode(lab.name, node, '/run/bulkhead-lab/token', lab.tokens[`agent:${node}`] ?? '');
   startProcess(
     lab.name,
@@ -205,13 +282,21 @@ async function startNode(lab: LabSpec, node: string): Promise<void> {
 
 const CNI_CONF_DIR = '/run/bulkhead-lab/cni/net.d';
 
-async function until(deadline: number, lab: LabSpec, what: string, done: () => boolean | Promise<boolean>): Promise<void> {
+async function until(
+  deadline: number,
+  lab: LabSpec,
+  what: string,
+  done: () => boolean | Promise<boolean>,
+): Promise<void> {
   for (;;) {
     if (await done()) return;
     const dead = listProcesses(lab.name).find((p) => !isAlive(p));
     if (dead) {
       const log = readFileSync(logPath(lab.name, dead.role), 'utf8').trim().split('\n').slice(-3).join('\n');
-      throw new LabError('Died', `lab ${lab.name}: ${dead.role} ended while waiting for ${what}: ${log || 'it said nothing'}`);
+      throw new LabError(
+        'Died',
+        `lab ${lab.name}: ${dead.role} ended while waiting for ${what}: ${log || 'it said nothing'}`,
+      );
     }
     if (systemClock.now() > deadline) throw new LabError('TimedOut', `lab ${lab.name}: gave up waiting for ${what}`);
     await systemClock.sleep(100);
@@ -242,7 +327,15 @@ function withDnsIp(object: Record<string, unknown>, lab: LabSpec): Record<string
   const meta = object['metadata'] as { name?: string };
   if (object['kind'] !== 'Service' || meta.name !== 'kube-dns') return object;
   const fs = families(lab.family);
-  return { ...object, spec: { ...(object['spec'] as object), clusterIP: DNS_IP[fs[0] ?? 4], clusterIPs: fs.map((f) => DNS_IP[f]), ipFamilyPolicy: fs.length > 1 ? 'PreferDualStack' : 'SingleStack' } };
+  return {
+    ...object,
+    spec: {
+      ...(object['spec'] as object),
+      clusterIP: DNS_IP[fs[0] ?? 4],
+      clusterIPs: fs.map((f) => DNS_IP[f]),
+      ipFamilyPolicy: fs.length > 1 ? 'PreferDualStack' : 'SingleStack',
+    },
+  };
 }
 
 const token = (): string => randomBytes(24).toString('base64url');
@@ -257,4 +350,3 @@ function freePort(): Promise<number> {
     });
   });
 }
-

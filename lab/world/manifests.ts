@@ -42,7 +42,8 @@ export function readManifests(path: string): Manifest[] {
       if (value === null) continue;
       const list = isManifest(value) && value['kind'] === 'List' ? (value['items'] as unknown[]) : [value];
       for (const item of list) {
-        if (isManifest(item) && typeof item['kind'] === 'string' && typeof item['apiVersion'] === 'string') objects.push(item);
+        if (isManifest(item) && typeof item['kind'] === 'string' && typeof item['apiVersion'] === 'string')
+          objects.push(item);
         else problems.push(`${file}: an object without apiVersion and kind`);
       }
     }
@@ -58,7 +59,11 @@ export async function applyManifests(client: KubeClient, objects: readonly Manif
   for (const object of [...objects].sort((a, b) => rank(a) - rank(b))) {
     try {
       const path = await pathFor(client, object);
-      await client.json('PATCH', path, { body: object, contentType: 'application/apply-patch+yaml', query: { fieldManager: 'bulkhead-lab', force: true } });
+      await client.json('PATCH', path, {
+        body: object,
+        contentType: 'application/apply-patch+yaml',
+        query: { fieldManager: 'bulkhead-lab', force: true },
+      });
       done.push(nameOf(object));
     } catch (error) {
       problems.push(`${nameOf(object)}: ${(error as Error).message.replace(/^PATCH \S+ /, '')}`);
@@ -85,10 +90,12 @@ export async function deleteManifests(client: KubeClient, objects: readonly Mani
 async function pathFor(client: KubeClient, object: Manifest): Promise<string> {
   const apiVersion = String(object['apiVersion']);
   const base = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
-  const list = await client.json<{ resources: { name: string; kind: string; namespaced: boolean }[] } & { metadata: never }>('GET', base).catch((error: unknown) => {
-    if (isKube(error, 'NotFound')) throw new ManifestError([`apiVersion ${apiVersion} is not served here`]);
-    throw error;
-  });
+  const list = await client
+    .json<{ resources: { name: string; kind: string; namespaced: boolean }[] } & { metadata: never }>('GET', base)
+    .catch((error: unknown) => {
+      if (isKube(error, 'NotFound')) throw new ManifestError([`apiVersion ${apiVersion} is not served here`]);
+      throw error;
+    });
   const resource = list.resources.find((r) => r.kind === object['kind'] && !r.name.includes('/'));
   if (!resource) throw new ManifestError([`kind ${String(object['kind'])} of ${apiVersion} is not served here`]);
   const { name, namespace = 'default' } = (object['metadata'] ?? {}) as { name?: string; namespace?: string };
@@ -97,7 +104,8 @@ async function pathFor(client: KubeClient, object: Manifest): Promise<string> {
 }
 
 const isManifest = (v: unknown): v is Manifest => typeof v === 'object' && v !== null && !Array.isArray(v);
-const rank = (o: Manifest): number => (o['kind'] === 'Namespace' ? 0 : o['kind'] === 'CustomResourceDefinition' ? 1 : o['kind'] === 'VirtualNetwork' ? 2 : 3);
+const rank = (o: Manifest): number =>
+  o['kind'] === 'Namespace' ? 0 : o['kind'] === 'CustomResourceDefinition' ? 1 : o['kind'] === 'VirtualNetwork' ? 2 : 3;
 function nameOf(o: Manifest): string {
   const { name = '?', namespace } = (o['metadata'] ?? {}) as { name?: string; namespace?: string };
   return `${String(o['kind']).toLowerCase()}/${namespace === undefined ? '' : `${namespace}/`}${name}`;

@@ -5,7 +5,14 @@ import { canonicalIp } from '../../lib/ip/address.ts';
 export type LabFamily = 'ipv4' | 'ipv6' | 'dual';
 
 /** What `lab up` was asked for; kept in lab.json. */
-export type LabSpec = { readonly name: string; readonly nodes: number; readonly family: LabFamily; readonly port: number; readonly tokens: Readonly<Record<string, string>>; readonly checkout: string };
+export type LabSpec = {
+  readonly name: string;
+  readonly nodes: number;
+  readonly family: LabFamily;
+  readonly port: number;
+  readonly tokens: Readonly<Record<string, string>>;
+  readonly checkout: string;
+};
 
 export const families = (f: LabFamily): readonly (4 | 6)[] => (f === 'ipv4' ? [4] : f === 'ipv6' ? [6] : [4, 6]);
 
@@ -19,7 +26,10 @@ export const CONTROLLER = 3;
 export const nodeHost = (index: number): number => 11 + index;
 
 /** "The internet": a host of the lab's own. */
-export const OUTSIDE = { 4: { host: '203.0.113.10', router: '203.0.113.1', length: 24 }, 6: { host: '2001:db8::10', router: '2001:db8::1', length: 64 } } as const;
+export const OUTSIDE = {
+  4: { host: '203.0.113.10', router: '203.0.113.1', length: 24 },
+  6: { host: '2001:db8::10', router: '2001:db8::1', length: 64 },
+} as const;
 export const OUTSIDE_PORT = 80;
 export const OUTSIDE_UDP_PORT = 7;
 

@@ -10,7 +10,9 @@ export class ExecError extends Error {
   readonly argv: readonly string[];
   readonly result: ExecResult;
   constructor(code: ExecError['code'], argv: readonly string[], result: ExecResult, cause?: unknown) {
-    const what = { NotFound: 'is not installed', Failed: `exited with ${result.exitCode}`, TimedOut: 'ran too long' }[code];
+    const what = { NotFound: 'is not installed', Failed: `exited with ${result.exitCode}`, TimedOut: 'ran too long' }[
+      code
+    ];
     super(`${argv.join(' ')}: ${what}${result.stderr ? `: ${result.stderr.trim()}` : ''}`, { cause });
     this.code = code;
     this.argv = argv;
@@ -21,7 +23,12 @@ export class ExecError extends Error {
 /** Runs a program to its end, with LC_ALL=C. Throws {@link ExecError} unless it exits with 0. */
 export async function exec(
   argv: readonly [string, ...string[]],
-  { input, timeoutMs = 60_000, env, cwd }: { input?: string | Uint8Array; timeoutMs?: number; env?: NodeJS.ProcessEnv; cwd?: string } = {},
+  {
+    input,
+    timeoutMs = 60_000,
+    env,
+    cwd,
+  }: { input?: string | Uint8Array; timeoutMs?: number; env?: NodeJS.ProcessEnv; cwd?: string } = {},
 ): Promise<ExecResult> {
   const [command, ...args] = argv;
   const child = spawn(command, args, {
@@ -41,7 +48,9 @@ export async function exec(
     child.kill('SIGKILL');
   }, timeoutMs);
   const exitCode = await new Promise<number>((resolve, reject) => {
-    child.on('error', (cause) => reject(new ExecError('NotFound', argv, { stdout: '', stderr: '', exitCode: -1 }, cause)));
+    child.on('error', (cause) =>
+      reject(new ExecError('NotFound', argv, { stdout: '', stderr: '', exitCode: -1 }, cause)),
+    );
     child.on('close', (code) => resolve(code ?? -1));
   }).finally(() => clearTimeout(timer));
   const result = { stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString(), exitCode };

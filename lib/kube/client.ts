@@ -21,7 +21,10 @@ export type ObjectMeta = {
   readonly deletionTimestamp?: string;
   readonly [field: string]: unknown;
 };
-export type KubeList = { readonly metadata: { readonly resourceVersion?: string; readonly continue?: string }; readonly items: readonly KubeObject[] };
+export type KubeList = {
+  readonly metadata: { readonly resourceVersion?: string; readonly continue?: string };
+  readonly items: readonly KubeObject[];
+};
 
 /** Where a resource lives in the API: "" is the core group. */
 export type Resource = { readonly group: string; readonly version: string; readonly plural: string };
@@ -29,7 +32,10 @@ export type Resource = { readonly group: string; readonly version: string; reado
 export const core = (plural: string): Resource => ({ group: '', version: 'v1', plural });
 
 /** "/apis/apps/v1/namespaces/x/deployments/y/status" */
-export function pathOf(r: Resource, { namespace, name, subresource }: { namespace?: string; name?: string; subresource?: string } = {}): string {
+export function pathOf(
+  r: Resource,
+  { namespace, name, subresource }: { namespace?: string; name?: string; subresource?: string } = {},
+): string {
   const base = r.group === '' ? `/api/${r.version}` : `/apis/${r.group}/${r.version}`;
   const parts = [base, ...(namespace === undefined ? [] : ['namespaces', namespace]), r.plural];
   if (name !== undefined) parts.push(encodeURIComponent(name));
@@ -56,7 +62,12 @@ export class KubeClient implements AsyncDisposable {
     this.#access = access;
     const { ca, cert, key } = access;
     this.#agent = new Agent({
-      connect: { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }), timeout: 5_000 },
+      connect: {
+        ...(ca === undefined ? {} : { ca }),
+        ...(cert === undefined ? {} : { cert }),
+        ...(key === undefined ? {} : { key }),
+        timeout: 5_000,
+      },
       allowH2: false,
       headersTimeout: 35_000,
       bodyTimeout: 0,
@@ -70,7 +81,8 @@ export class KubeClient implements AsyncDisposable {
     const text = await response.body.text().catch((cause: unknown) => {
       throw new KubeError(`${method} ${path}: the answer broke off`, { status: 0, cause });
     });
-    if (response.statusCode >= 300) throw failure(method, path, response.statusCode, text, response.headers['retry-after']);
+    if (response.statusCode >= 300)
+      throw failure(method, path, response.statusCode, text, response.headers['retry-after']);
     try {
       return JSON.parse(text) as T;
     } catch (cause) {
@@ -79,9 +91,13 @@ export class KubeClient implements AsyncDisposable {
   }
 
   /** Reads an answer line by line, as watch and NDJSON streams send it. A cut line at the end is an error. */
-  async *lines(path: string, { onOpen, ...options }: RequestOptions & { readonly onOpen?: () => void } = {}): AsyncGenerator<string> {
+  async *lines(
+    path: string,
+    { onOpen, ...options }: RequestOptions & { readonly onOpen?: () => void } = {},
+  ): AsyncGenerator<string> {
     const response = await this.#send('GET', path, options);
-    if (response.statusCode >= 300) throw failure('GET', path, response.statusCode, await response.body.text(), response.headers['retry-after']);
+    if (response.statusCode >= 300)
+      throw failure('GET', path, response.statusCode, await response.body.text(), response.headers['retry-after']);
     onOpen?.();
     let rest = '';
     const decoder = new TextDecoder();
@@ -114,24 +130,50 @@ export class KubeClient implements AsyncDisposable {
 
   /** Replaces the object; a Conflict when it has changed since its resourceVersion. */
   replace(r: Resource, object: KubeObject, subresource?: string): Promise<KubeObject> {
-    return this.json('PUT', pathOf(r, { ...inNamespaceOf(object), name: object.metadata.name, ...(subresource === undefined ? {} : { subresource }) }), { body: object });
+    return this.json(
+      'PUT',
+      pathOf(r, {
+        ...inNamespaceOf(object),
+        name: object.metadata.name,
+        ...(subresource === undefined ? {} : { subresource }),
+      }),
+      { body: object },
+    );
   }
 
   /** JSON merge patch (RFC 7386). */
-  patch(r: Resource, name: string, namespace: string | undefined, patch: unknown, subresource?: string): Promise<KubeObject> {
-    const path = pathOf(r, { name, ...(namespace === undefined ? {} : { namespace }), ...(subresource === undefined ? {} : { subresource }) });
+  patch(
+    r: Resource,
+    name: string,
+    namespace: string | undefined,
+    patch: unknown,
+    subresource?: string,
+  ): Promise<KubeObject> {
+    const path = pathOf(r, {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(subresource === undefined ? {} : { subresource }),
+    });
     return this.json('PATCH', path, { body: patch, contentType: MERGE_PATCH });
   }
 
   delete(r: Resource, name: string, namespace?: string, body?: unknown): Promise<KubeObject> {
-    return this.json('DELETE', pathOf(r, { name, ...(namespace === undefined ? {} : { namespace }) }), body === undefined ? {} : { body });
+    return this.json(
+      'DELETE',
+      pathOf(r, { name, ...(namespace === undefined ? {} : { namespace }) }),
+      body === undefined ? {} : { body },
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy();
   }
 
-  async #send(method: string, path: string, { query, body, contentType = 'application/json', signal, timeoutMs }: RequestOptions) {
+  async #send(
+    method: string,
+    path: string,
+    { query, body, contentType = 'application/json', signal, timeoutMs }: RequestOptions,
+  ) {
     const search = new URLSearchParams();
     for (const [k, v] of Object.entries(query ?? {})) if (v !== undefined) search.set(k, String(v));
     const text = search.size > 0 ? `?${search.toString()}` : '';

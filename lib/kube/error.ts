@@ -2,12 +2,25 @@
 export class KubeError extends Error {
   override readonly name = 'KubeError';
   /** `Unavailable`: no answer at all. Else the reason of the Status object. */
-  readonly code: 'NotFound' | 'Conflict' | 'AlreadyExists' | 'Gone' | 'Invalid' | 'Forbidden' | 'Unauthorized' | 'TooManyRequests' | 'Unavailable' | 'Failed';
+  readonly code:
+    | 'NotFound'
+    | 'Conflict'
+    | 'AlreadyExists'
+    | 'Gone'
+    | 'Invalid'
+    | 'Forbidden'
+    | 'Unauthorized'
+    | 'TooManyRequests'
+    | 'Unavailable'
+    | 'Failed';
   /** HTTP status, 0 without an answer. */
   readonly status: number;
   /** Seconds after which the server wants to be asked again. */
   readonly retryAfter: number | undefined;
-  constructor(message: string, { status, reason, cause, retryAfter }: { status: number; reason?: string; cause?: unknown; retryAfter?: number }) {
+  constructor(
+    message: string,
+    { status, reason, cause, retryAfter }: { status: number; reason?: string; cause?: unknown; retryAfter?: number },
+  ) {
     super(message, { cause });
     this.status = status;
     this.code = codeOf(status, reason);
@@ -15,7 +28,8 @@ export class KubeError extends Error {
   }
 }
 
-export const isKube = (error: unknown, code: KubeError['code']): boolean => error instanceof KubeError && error.code === code;
+export const isKube = (error: unknown, code: KubeError['code']): boolean =>
+  error instanceof KubeError && error.code === code;
 
 function codeOf(status: number, reason: string | undefined): KubeError['code'] {
   if (reason === 'AlreadyExists') return 'AlreadyExists';

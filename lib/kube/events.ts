@@ -2,7 +2,13 @@ import { core, type KubeClient } from './client.ts';
 import { isKube } from './error.ts';
 
 /** What an event is about. */
-export type Regarding = { readonly apiVersion: string; readonly kind: string; readonly namespace?: string; readonly name: string; readonly uid: string };
+export type Regarding = {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace?: string;
+  readonly name: string;
+  readonly uid: string;
+};
 
 /**
  * Posts events (core/v1, as `kubectl describe` reads them). The same event about the same object is counted up, not posted

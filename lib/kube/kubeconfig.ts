@@ -28,7 +28,9 @@ export function loadAccess(path: string | undefined = process.env['KUBECONFIG'])
 function inCluster(): KubeAccess {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;
   if (host === undefined || port === undefined) {
-    throw new KubeconfigError('no kubeconfig: give --kubeconfig, set KUBECONFIG, or run in a pod with a ServiceAccount');
+    throw new KubeconfigError(
+      'no kubeconfig: give --kubeconfig, set KUBECONFIG, or run in a pod with a ServiceAccount',
+    );
   }
   return {
     server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
@@ -57,7 +59,8 @@ function fromFile(path: string): KubeAccess {
   const cluster = file.clusters?.find((c) => c.name === context?.cluster)?.cluster;
   const user = file.users?.find((u) => u.name === context?.user)?.user ?? {};
   const server = cluster?.['server'];
-  if (!cluster || server === undefined) throw new KubeconfigError(`kubeconfig ${path}: context "${name ?? ''}" names no cluster with a server`);
+  if (!cluster || server === undefined)
+    throw new KubeconfigError(`kubeconfig ${path}: context "${name ?? ''}" names no cluster with a server`);
   const text = (from: Record<string, string>, field: string): string | undefined => {
     const data = from[`${field}-data`];
     if (data !== undefined) return Buffer.from(data, 'base64').toString();
@@ -73,6 +76,10 @@ function fromFile(path: string): KubeAccess {
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
-    ...(token !== undefined ? { token: () => token } : tokenFile !== undefined ? { token: () => readFileSync(tokenFile, 'utf8').trim() } : {}),
+    ...(token !== undefined
+      ? { token: () => token }
+      : tokenFile !== undefined
+        ? { token: () => readFileSync(tokenFile, 'utf8').trim() }
+        : {}),
   };
 }

@@ -19,9 +19,19 @@ export type LeaseOptions = {
 };
 
 /** `epoch` grows with every change of holder: whoever acts on a lower one is an old leader. */
-export type Leadership = { readonly epoch: number; readonly lost: Promise<string>; readonly release: () => Promise<void> };
+export type Leadership = {
+  readonly epoch: number;
+  readonly lost: Promise<string>;
+  readonly release: () => Promise<void>;
+};
 
-type LeaseSpec = { holderIdentity?: string; leaseDurationSeconds?: number; renewTime?: string; acquireTime?: string; leaseTransitions?: number };
+type LeaseSpec = {
+  holderIdentity?: string;
+  leaseDurationSeconds?: number;
+  renewTime?: string;
+  acquireTime?: string;
+  leaseTransitions?: number;
+};
 
 /**
  * Waits until this process holds the Lease, then keeps it. Every write carries the resourceVersion that was read, so two
@@ -35,7 +45,8 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
   const leaseMs = options.leaseMs ?? 10_000;
   const renewMs = options.renewMs ?? 7_000;
   const retryMs = options.retryMs ?? 2_000;
-  if (!(leaseMs > renewMs && renewMs > retryMs * 1.2)) throw new RangeError('lease times must satisfy lease > renew > 1.2 × retry');
+  if (!(leaseMs > renewMs && renewMs > retryMs * 1.2))
+    throw new RangeError('lease times must satisfy lease > renew > 1.2 × retry');
   let seen = { version: '', at: 0 };
 
   const body = (before: LeaseSpec | undefined): LeaseSpec => {
@@ -51,7 +62,10 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
   };
   const write = async (current: KubeObject | undefined): Promise<KubeObject> => {
     const spec = body(current?.['spec'] as LeaseSpec | undefined);
-    const metadata = { ...(current?.metadata ?? { name, namespace }), annotations: { ...current?.metadata.annotations, ...options.annotations } };
+    const metadata = {
+      ...(current?.metadata ?? { name, namespace }),
+      annotations: { ...current?.metadata.annotations, ...options.annotations },
+    };
     const lease: KubeObject = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec };
     return current ? await client.replace(LEASES, lease) : await client.create(LEASES, lease);
   };
@@ -90,7 +104,8 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
     while (!stop.aborted) {
       await clock.sleep(retryMs, stop);
       if (stop.aborted) break;
-      if (clock.now() - renewed > leaseMs) return `the Lease ran out: this process stood still for ${Math.round(clock.now() - renewed)} ms`;
+      if (clock.now() - renewed > leaseMs)
+        return `the Lease ran out: this process stood still for ${Math.round(clock.now() - renewed)} ms`;
       try {
         current = await write(current);
         renewed = clock.now();

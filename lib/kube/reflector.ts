@@ -9,7 +9,11 @@ export type ReflectorHandlers<T> = {
   /** One object came, changed (value) or went (undefined). */
   readonly onEvent: (key: string, value: T | undefined) => void;
   /** Something went wrong and will be tried again. */
-  readonly onTrouble?: (trouble: { readonly what: string; readonly error: unknown; readonly retryInMs: number }) => void;
+  readonly onTrouble?: (trouble: {
+    readonly what: string;
+    readonly error: unknown;
+    readonly retryInMs: number;
+  }) => void;
 };
 
 export type ReflectorOptions<T> = ReflectorHandlers<T> & {
@@ -131,7 +135,13 @@ export class Reflector<T> implements AsyncDisposable {
     this.stats.watches++;
     try {
       const lines = this.#o.client.lines(pathOf(this.#o.resource), {
-        query: { watch: true, allowWatchBookmarks: true, resourceVersion: this.#version, timeoutSeconds, ...this.#selectors() },
+        query: {
+          watch: true,
+          allowWatchBookmarks: true,
+          resourceVersion: this.#version,
+          timeoutSeconds,
+          ...this.#selectors(),
+        },
         signal: AbortSignal.any([this.#stop.signal, cut.signal]),
       });
       for await (const line of lines) {
@@ -139,7 +149,11 @@ export class Reflector<T> implements AsyncDisposable {
         this.#event(line);
       }
     } catch (error) {
-      if (cut.signal.aborted) throw new KubeError(`watch of ${this.#o.resource.plural} was silent for ${silence} ms`, { status: 0, cause: error });
+      if (cut.signal.aborted)
+        throw new KubeError(`watch of ${this.#o.resource.plural} was silent for ${silence} ms`, {
+          status: 0,
+          cause: error,
+        });
       throw error;
     } finally {
       done.abort();
@@ -158,7 +172,10 @@ export class Reflector<T> implements AsyncDisposable {
       throw new KubeError(`watch of ${this.#o.resource.plural} sent a line that is not JSON`, { status: 0, cause });
     }
     const { type, object } = event;
-    if (type === 'ERROR') throw new KubeError(`watch of ${this.#o.resource.plural}: ${object.message ?? 'error'}`, { status: object.code ?? 500 });
+    if (type === 'ERROR')
+      throw new KubeError(`watch of ${this.#o.resource.plural}: ${object.message ?? 'error'}`, {
+        status: object.code ?? 500,
+      });
     if (type === 'BOOKMARK') this.stats.bookmarks++;
     else {
       this.stats.events++;
@@ -169,7 +186,10 @@ export class Reflector<T> implements AsyncDisposable {
 
   #selectors(): { fieldSelector?: string; labelSelector?: string } {
     const { fieldSelector, labelSelector } = this.#o;
-    return { ...(fieldSelector === undefined ? {} : { fieldSelector }), ...(labelSelector === undefined ? {} : { labelSelector }) };
+    return {
+      ...(fieldSelector === undefined ? {} : { fieldSelector }),
+      ...(labelSelector === undefined ? {} : { labelSelector }),
+    };
   }
 
   /** 0.2 s doubling to 20 s, with jitter so that a thousand clients do not come back together. */
@@ -180,4 +200,5 @@ export class Reflector<T> implements AsyncDisposable {
   }
 }
 
-const keyOf = (o: KubeObject): string => (o.metadata.namespace === undefined ? o.metadata.name : `${o.metadata.namespace}/${o.metadata.name}`);
+const keyOf = (o: KubeObject): string =>
+  o.metadata.namespace === undefined ? o.metadata.name : `${o.metadata.namespace}/${o.metadata.name}`;

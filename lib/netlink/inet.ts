@@ -64,7 +64,11 @@ export function readAddress(payload: Buffer, nameOf: NameOf): Address | undefine
   const bytes = attributes.get(2) ?? attributes.get(1);
   const dev = nameOf(payload.readUInt32LE(4));
   if (!bytes || dev === undefined) return undefined;
-  return { dev, cidr: `${formatIp(ipFromBytes(bytes))}/${payload[1]}`, scope: payload[3] === SCOPE.link ? 'link' : 'global' };
+  return {
+    dev,
+    cidr: `${formatIp(ipFromBytes(bytes))}/${payload[1]}`,
+    scope: payload[3] === SCOPE.link ? 'link' : 'global',
+  };
 }
 
 export function routeMessage(verb: 'set' | 'delete', r: Route, indexOf: IndexOf): MessageWriter {
@@ -128,7 +132,9 @@ export function neighbourMessage(verb: 'set' | 'delete', n: Neighbour, indexOf: 
 
 export function fdbMessage(verb: 'set' | 'delete', f: Fdb, indexOf: IndexOf): MessageWriter {
   // NTF_SELF: the device's own table; NUD_PERMANENT | NUD_NOARP: never ages.
-  return neighbourHeader(verb, AF_BRIDGE, indexOf(f.dev), 0xc0, 2).bytes(2, macBytes(f.mac)).bytes(1, ipToBytes(mustIp(f.dst)));
+  return neighbourHeader(verb, AF_BRIDGE, indexOf(f.dev), 0xc0, 2)
+    .bytes(2, macBytes(f.mac))
+    .bytes(1, ipToBytes(mustIp(f.dst)));
 }
 
 export function dumpNeighbours(kind: 'neighbour' | 'fdb'): MessageWriter {
@@ -157,7 +163,13 @@ export function readFdb(payload: Buffer, nameOf: NameOf): Fdb | undefined {
   return { dev, mac: macText(mac), dst: formatIp(ipFromBytes(dst)) };
 }
 
-function neighbourHeader(verb: 'set' | 'delete', af: number, index: number, state: number, flags: number): MessageWriter {
+function neighbourHeader(
+  verb: 'set' | 'delete',
+  af: number,
+  index: number,
+  state: number,
+  flags: number,
+): MessageWriter {
   const fixed = Buffer.alloc(12);
   fixed[0] = af;
   fixed.writeInt32LE(index, 4);

@@ -37,7 +37,13 @@ export type Link = {
 export type NetnsFd = number | undefined;
 
 /** What a new veth end looks like. */
-export type VethEnd = { readonly name: string; readonly mac: string; readonly mtu: number; readonly netns?: NetnsFd; readonly group?: number };
+export type VethEnd = {
+  readonly name: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly netns?: NetnsFd;
+  readonly group?: number;
+};
 
 /** A VXLAN device without learning: neighbours and FDB are written by us. */
 export type VxlanSpec = {
@@ -73,13 +79,23 @@ export function newVxlan(spec: VxlanSpec): MessageWriter {
 }
 
 export function newBridge(name: string): MessageWriter {
-  return new MessageWriter(RTM_NEWLINK, CREATE).fixed(ifinfo({})).text(IFNAME, name).nest(LINKINFO, (w) => {
-    w.text(INFO_KIND, 'bridge');
-  });
+  return new MessageWriter(RTM_NEWLINK, CREATE)
+    .fixed(ifinfo({}))
+    .text(IFNAME, name)
+    .nest(LINKINFO, (w) => {
+      w.text(INFO_KIND, 'bridge');
+    });
 }
 
 /** Changes of a link that exists. `master` 0 takes it out of its bridge. */
-export type LinkChange = { readonly up?: boolean; readonly mtu?: number; readonly mac?: string; readonly group?: number; readonly master?: number; readonly noAddrGen?: boolean };
+export type LinkChange = {
+  readonly up?: boolean;
+  readonly mtu?: number;
+  readonly mac?: string;
+  readonly group?: number;
+  readonly master?: number;
+  readonly noAddrGen?: boolean;
+};
 
 export function setLink(which: number | string, change: LinkChange): MessageWriter {
   const w = new MessageWriter(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK).fixed(
@@ -130,7 +146,8 @@ export function readLink(payload: Buffer): Link {
 /** Six bytes of "02:00:…". */
 export function macBytes(mac: string): Uint8Array {
   const bytes = mac.split(':').map((h) => Number.parseInt(h, 16));
-  if (bytes.length !== 6 || bytes.some((b) => !(b >= 0 && b <= 255))) throw new RangeError(`not a MAC address: "${mac}"`);
+  if (bytes.length !== 6 || bytes.some((b) => !(b >= 0 && b <= 255)))
+    throw new RangeError(`not a MAC address: "${mac}"`);
   return Uint8Array.from(bytes);
 }
 

@@ -72,7 +72,12 @@ export class MessageWriter {
 }
 
 /** One message as received. `payload` starts behind the netlink header. */
-export type Message = { readonly type: number; readonly flags: number; readonly sequence: number; readonly payload: Buffer };
+export type Message = {
+  readonly type: number;
+  readonly flags: number;
+  readonly sequence: number;
+  readonly payload: Buffer;
+};
 
 /** Splits what one recv gave into messages. */
 export function* readMessages(data: Buffer): Generator<Message> {

@@ -39,10 +39,20 @@ type InNetns<T extends { netns?: unknown }> = Omit<T, 'netns'> & { readonly netn
 
 /** One change of the kernel's state. `set` creates or replaces. */
 export type NetlinkOp =
-  | { readonly verb: 'create'; readonly kind: 'veth'; readonly value: InNetns<VethEnd>; readonly peer: InNetns<VethEnd> }
+  | {
+      readonly verb: 'create';
+      readonly kind: 'veth';
+      readonly value: InNetns<VethEnd>;
+      readonly peer: InNetns<VethEnd>;
+    }
   | { readonly verb: 'create'; readonly kind: 'vxlan'; readonly value: InNetns<VxlanSpec> }
   | { readonly verb: 'create'; readonly kind: 'bridge'; readonly value: { readonly name: string } }
-  | { readonly verb: 'set'; readonly kind: 'link'; readonly name: string; readonly change: Omit<LinkChange, 'master'> & { readonly master?: string } }
+  | {
+      readonly verb: 'set';
+      readonly kind: 'link';
+      readonly name: string;
+      readonly change: Omit<LinkChange, 'master'> & { readonly master?: string };
+    }
   | { readonly verb: 'delete'; readonly kind: 'link'; readonly name: string }
   | { readonly verb: 'delete'; readonly kind: 'group'; readonly group: number }
   | { readonly verb: 'set' | 'delete'; readonly kind: 'address'; readonly value: Address }
@@ -108,7 +118,11 @@ class KernelNetlink implements Netlink {
 
   neighbours(): Neighbour[] {
     const name = this.#names();
-    return present(this.#socket.dump('dump neighbours', () => dumpNeighbours('neighbour')).map((m) => readNeighbour(m.payload, name)));
+    return present(
+      this.#socket
+        .dump('dump neighbours', () => dumpNeighbours('neighbour'))
+        .map((m) => readNeighbour(m.payload, name)),
+    );
   }
 
   fdb(): Fdb[] {
@@ -153,7 +167,8 @@ class KernelNetlink implements Netlink {
         try {
           requests.push({ what: describe(op), writer: this.#message(op, fd), at });
         } catch (error) {
-          results[at] = error instanceof NetlinkError ? error : new NetlinkError(codeOf(error), describe(op), String(error));
+          results[at] =
+            error instanceof NetlinkError ? error : new NetlinkError(codeOf(error), describe(op), String(error));
         }
       }
       const answers = this.#socket.send(requests);

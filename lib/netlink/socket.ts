@@ -64,7 +64,8 @@ export class NetlinkSocket implements Disposable {
   send(requests: readonly Request[]): (NetlinkError | undefined)[] {
     const results: (NetlinkError | undefined)[] = [];
     // A socket buffer holds some hundred acknowledgements; 64 leave room for long error texts.
-    for (let start = 0; start < requests.length; start += 64) results.push(...this.#sendBatch(requests.slice(start, start + 64)));
+    for (let start = 0; start < requests.length; start += 64)
+      results.push(...this.#sendBatch(requests.slice(start, start + 64)));
     return results;
   }
 

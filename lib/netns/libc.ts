@@ -37,18 +37,22 @@ export function checked(call: string, result: number): number {
 export const libc = {
   setns: lib.func('int setns(int fd, int nstype)') as (fd: number, type: number) => number,
   unshare: lib.func('int unshare(int flags)') as (flags: number) => number,
-  mount: lib.func('int mount(const char* src, const char* target, const char* type, unsigned long flags, const char* data)') as (
-    source: string,
-    target: string,
-    type: string | null,
-    flags: number,
-    data: string | null,
-  ) => number,
+  mount: lib.func(
+    'int mount(const char* src, const char* target, const char* type, unsigned long flags, const char* data)',
+  ) as (source: string, target: string, type: string | null, flags: number, data: string | null) => number,
   umount2: lib.func('int umount2(const char* target, int flags)') as (target: string, flags: number) => number,
   socket: lib.func('int socket(int domain, int type, int protocol)') as (d: number, t: number, p: number) => number,
-  bind: lib.func('int bind(int fd, const void* addr, uint len)') as (fd: number, addr: Uint8Array, len: number) => number,
+  bind: lib.func('int bind(int fd, const void* addr, uint len)') as (
+    fd: number,
+    addr: Uint8Array,
+    len: number,
+  ) => number,
   listen: lib.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number,
-  connect: lib.func('int connect(int fd, const void* addr, uint len)') as (fd: number, addr: Uint8Array, len: number) => number,
+  connect: lib.func('int connect(int fd, const void* addr, uint len)') as (
+    fd: number,
+    addr: Uint8Array,
+    len: number,
+  ) => number,
   setsockopt: lib.func('int setsockopt(int fd, int level, int name, const void* val, uint len)') as (
     fd: number,
     level: number,

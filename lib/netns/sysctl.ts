@@ -9,7 +9,10 @@ export type Sysctls = Readonly<Record<string, string>>;
  * have is passed over and its name returned: IPv6 may be compiled out.
  */
 export function writeSysctls(sysctls: Sysctls, netns?: string): string[] {
-  const write = (): string[] => Object.entries(sysctls).filter(([name, value]) => !writeOne(name, value)).map(([name]) => name);
+  const write = (): string[] =>
+    Object.entries(sysctls)
+      .filter(([name, value]) => !writeOne(name, value))
+      .map(([name]) => name);
   return netns === undefined ? write() : inNetns<string[]>(netns, write);
 }
 

@@ -18,7 +18,12 @@ export type NftObject =
   | {
       readonly kind: 'chain';
       readonly name: string;
-      readonly hook?: { readonly type: 'filter' | 'nat' | 'route'; readonly hook: string; readonly priority: string; readonly policy: 'accept' | 'drop' };
+      readonly hook?: {
+        readonly type: 'filter' | 'nat' | 'route';
+        readonly hook: string;
+        readonly priority: string;
+        readonly policy: 'accept' | 'drop';
+      };
       readonly rules: readonly string[];
     }
   | { readonly kind: 'element'; readonly set: string; readonly key: string; readonly value?: string };
@@ -59,7 +64,8 @@ export function renderChanges(table: TableName, changes: readonly NftChange[]): 
     const o = change.object;
     switch (o.kind) {
       case 'set':
-        if (change.verb === 'delete') deletedSets.push(`delete ${o.to === undefined ? 'set' : 'map'} ${table} ${o.name}`);
+        if (change.verb === 'delete')
+          deletedSets.push(`delete ${o.to === undefined ? 'set' : 'map'} ${table} ${o.name}`);
         else sets.push(renderSet(table, o));
         break;
       case 'chain':

@@ -23,13 +23,20 @@ export async function makeAuthority(commonName: string): Promise<Authority> {
     notAfter: new Date(Date.now() + 3650 * DAY_MS),
     signingAlgorithm: ALGORITHM,
     keys,
-    extensions: [new x509.BasicConstraintsExtension(true, 1, true), new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true)],
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 1, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
+    ],
   });
   return { cert, key: keys.privateKey };
 }
 
 /** A server's certificate for these names and addresses, valid for 90 days. */
-export async function issueServer(authority: Authority, commonName: string, hosts: readonly string[]): Promise<ServerPem> {
+export async function issueServer(
+  authority: Authority,
+  commonName: string,
+  hosts: readonly string[],
+): Promise<ServerPem> {
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const cert = await x509.X509CertificateGenerator.create({
     serialNumber: randomSerial(),
@@ -49,7 +56,8 @@ export async function issueServer(authority: Authority, commonName: string, host
 }
 
 /** PKCS #8 as PEM. */
-export const keyToPem = async (key: webcrypto.CryptoKey): Promise<string> => x509.PemConverter.encode(await crypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
+export const keyToPem = async (key: webcrypto.CryptoKey): Promise<string> =>
+  x509.PemConverter.encode(await crypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
 
 /** Reads an authority back from its two PEM texts. */
 export async function readAuthority(certPem: string, keyPem: string): Promise<Authority> {

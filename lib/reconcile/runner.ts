@@ -65,7 +65,8 @@ export class Runner {
         this.#wanted = true;
         onError?.(error);
       }
-      const pause = failures > 0 ? Math.min(retryMs * 2 ** (failures - 1), maxRetryMs) : minIntervalMs - (clock.now() - started);
+      const pause =
+        failures > 0 ? Math.min(retryMs * 2 ** (failures - 1), maxRetryMs) : minIntervalMs - (clock.now() - started);
       if (pause > 0) await clock.sleep(pause, signal);
     }
   }
@@ -76,7 +77,10 @@ export class Runner {
     });
     if (maxIntervalMs === undefined) return await woken;
     const cancel = new AbortController();
-    await Promise.race([woken, this.#o.clock.sleep(maxIntervalMs, AbortSignal.any([cancel.signal, this.#stop.signal]))]);
+    await Promise.race([
+      woken,
+      this.#o.clock.sleep(maxIntervalMs, AbortSignal.any([cancel.signal, this.#stop.signal])),
+    ]);
     cancel.abort();
   }
 }

@@ -22,7 +22,8 @@ export function serviceChains(p: NatPort): NftObject[] {
 }
 
 /** "10.0.0.1 . tcp . 80": the key of a frontend in a map of type `ipvX_addr . inet_proto . inet_service`. */
-export const frontendKey = (ip: string, protocol: NatPort['protocol'], port: number): string => `${ip} . ${protocol} . ${port}`;
+export const frontendKey = (ip: string, protocol: NatPort['protocol'], port: number): string =>
+  `${ip} . ${protocol} . ${port}`;
 
 function spreadChain(p: NatPort): NftObject {
   const ip = p.family === 4 ? 'ip' : 'ip6';
@@ -38,19 +39,27 @@ function spreadChain(p: NatPort): NftObject {
 /** A client that was here before goes where it went; the set remembers, and each use renews the memory. */
 function affinityObjects(p: NatPort, seconds: number): NftObject[] {
   const ip = p.family === 4 ? 'ip' : 'ip6';
-  const name = (kind: string, b: NatPort['backends'][number]): string => `${kind}${p.family}/${p.id}/${b.ip.replaceAll(':', '_')}/${b.port}`;
-  const sets = p.backends.map((b): NftObject => ({
-    kind: 'set',
-    name: name('aff', b),
-    type: p.family === 4 ? 'ipv4_addr' : 'ipv6_addr',
-    flags: ['dynamic', 'timeout'],
-    timeout: seconds,
-  }));
-  const endpoints = p.backends.map((b): NftObject => ({
-    kind: 'chain',
-    name: name('ep', b),
-    rules: [`update @${name('aff', b)} { ${ip} saddr }`, `meta l4proto ${p.protocol} dnat ${ip} to ${hostPort(p.family, b)}`],
-  }));
+  const name = (kind: string, b: NatPort['backends'][number]): string =>
+    `${kind}${p.family}/${p.id}/${b.ip.replaceAll(':', '_')}/${b.port}`;
+  const sets = p.backends.map(
+    (b): NftObject => ({
+      kind: 'set',
+      name: name('aff', b),
+      type: p.family === 4 ? 'ipv4_addr' : 'ipv6_addr',
+      flags: ['dynamic', 'timeout'],
+      timeout: seconds,
+    }),
+  );
+  const endpoints = p.backends.map(
+    (b): NftObject => ({
+      kind: 'chain',
+      name: name('ep', b),
+      rules: [
+        `update @${name('aff', b)} { ${ip} saddr }`,
+        `meta l4proto ${p.protocol} dnat ${ip} to ${hostPort(p.family, b)}`,
+      ],
+    }),
+  );
   const remembered = p.backends.map((b) => `${ip} saddr @${name('aff', b)} goto ${name('ep', b)}`);
   const choice = p.backends.map((b, i) => `${i} : goto ${name('ep', b)}`);
   const chain: NftObject = {

@@ -1,0 +1,135 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { contains, mustPrefix, nth, lastOf } from '../../lib/ip/prefix.ts';
+import { formatIp, mustIp } from '../../lib/ip/address.ts';
+import { IpamError, type IpamEvent, NodeIpam } from './node-ipam.ts';
+
+const REST = 100;
+const cidrs = ['10.244.1.0/26', 'fd00:10:244:1::/64'];
+const ipam = (podCIDRs = cidrs): NodeIpam => new NodeIpam({ podCIDRs, restMs: REST });
+
+/** What a journal would hold, replayed on an empty instance. */
+function replayed(events: readonly IpamEvent[], podCIDRs = cidrs): NodeIpam {
+  const again = ipam(podCIDRs);
+  for (const e of events) again.replay(e);
+  return again;
+}
+
+describe('NodeIpam', () => {
+  const network = fc.constantFrom('a/x', 'b/x', 'c/x');
+  const step = fc.oneof(
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('add' as const), network }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('delete' as const), which: fc.nat(1000) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('restart' as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('compact' as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('reclaim' as const), wanted: fc.subarray(['a/x', 'b/x', 'c/x']) }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.nat(150) }) },
+  );
+
+  test('no address twice, none lost, none early, in any order of add, delete, restart and reclaim', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+        let now = 1_000;
+        let it = ipam();
+        let journal: IpamEvent[] = [];
+        let owner = 0;
+        const live = new Map<string, { network: string; ips: string[] }>();
+        const releasedAt = new Map<string, number>();
+        for (const s of steps) {
+          switch (s.do) {
+            case 'add': {
+              const id = `c${owner++}`;
+              try {
+                const { ips, events } = it.allocate(s.network, id, now);
+                journal.push(...events);
+                expect(ips).toHaveLength(2);
+                for (const ip of ips) {
+                  expect([...live.values()].flatMap((l) => l.ips)).not.toContain(ip);
+                  expect(now - (releasedAt.get(ip) ?? -REST)).toBeGreaterThanOrEqual(REST);
+                  expect(cidrs.map(mustPrefix).some((c) => contains(c, mustIp(ip)))).toBe(true);
+                }
+                live.set(id, { network: s.network, ips });
+              } catch (error) {
+                expect(error).toBeInstanceOf(IpamError);
+              }
+              break;
+            }
+            case 'delete': {
+              const id = [...live.keys()][s.which % Math.max(1, live.size)];
+              if (id === undefined) break;
+              for (const ip of live.get(id)?.ips ?? []) {
+                journal.push(...it.release(ip, now));
+                releasedAt.set(ip, now);
+              }
+              live.delete(id);
+              break;
+            }
+            case 'restart':
+              it = replayed(journal);
+              break;
+            case 'compact':
+              journal = it.snapshot();
+              it = replayed(journal);
+              break;
+            case 'reclaim':
+              journal.push(...it.reclaim(now, new Set(s.wanted)));
+              break;
+            case 'wait':
+              now += s.ms;
+              break;
+          }
+          for (const [id, { ips }] of live) for (const ip of ips) expect(it.ownerOf(ip)).toBe(id);
+          const blocks = it.blocks(now);
+          expect(blocks.reduce((n, b) => n + b.used, 0)).toBe([...live.values()].length * 2);
+          for (const { network: n, ips } of live.values()) for (const ip of ips) expect(blocks.some((b) => b.network === n && contains(mustPrefix(b.cidr), mustIp(ip)))).toBe(true);
+        }
+        // When everybody has gone and rested, nothing is held.
+        for (const { ips } of live.values()) for (const ip of ips) it.release(ip, now);
+        it.reclaim(now + REST, new Set());
+        expect(it.blocks(now + REST)).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("never gives the node's own addresses, and uses every other", () => {
+    const it = ipam(['10.244.1.0/27']);
+    const given = new Set<string>();
+    expect(() => {
+      for (;;) given.add(it.allocate('a/x', `c${given.size}`, 0).ips[0] ?? '');
+    }).toThrow(IpamError);
+    const cidr = mustPrefix('10.244.1.0/27');
+    const reserved = [nth(cidr, 0), nth(cidr, 1), nth(cidr, 2), { family: 4 as const, value: lastOf(cidr) }].map(formatIp);
+    expect(given.size).toBe(28);
+    for (const r of reserved) expect(given).not.toContain(r);
+  });
+
+  test('many small networks fit: blocks shrink as room gets short', () => {
+    const it = ipam(['10.244.1.0/24']);
+    for (let i = 0; i < 40; i++) it.allocate(`n${i}/x`, `c${i}`, 0);
+    expect(new Set(it.blocks(0).map((b) => b.network)).size).toBe(40);
+  });
+
+  test('an exhausted family gives back what the other family took', () => {
+    const it = ipam(['10.244.1.0/30', 'fd00::/64']);
+    const before = it.snapshot();
+    expect(() => it.allocate('a/x', 'c1', 0)).toThrow(expect.objectContaining({ code: 'Exhausted' }));
+    expect(it.snapshot()).toEqual(before);
+    expect(() => new NodeIpam({ podCIDRs: [], restMs: 0 }).allocate('a/x', 'c1', 0)).toThrow(expect.objectContaining({ code: 'NoPodCIDR' }));
+  });
+
+  test('a clock that jumps back does not make addresses rest for ever', () => {
+    const it = ipam(['10.244.1.0/29']);
+    const { ips } = it.allocate('a/x', 'c1', 1_000_000);
+    it.release(ips[0] ?? '', 1_000_000);
+    const all = Array.from({ length: 4 }, (_, i) => it.allocate('a/x', `d${i}`, 500).ips[0]);
+    expect(all).toContain(ips[0]);
+  });
+
+  test('a journal that contradicts itself is refused', () => {
+    const it = replayed([{ op: 'block', cidr: '10.244.1.16/28', network: 'a/x' }, { op: 'take', ip: '10.244.1.17', owner: 'c1' }]);
+    expect(() => it.replay({ op: 'take', ip: '10.244.1.17', owner: 'c2' })).toThrow(/two owners/);
+    expect(() => it.replay({ op: 'block', cidr: '10.244.1.16/29', network: 'b/x' })).toThrow(/overlaps/);
+    expect(() => it.replay({ op: 'take', ip: '10.244.1.40', owner: 'c2' })).toThrow(/no block/);
+  });
+});

@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import type { Nft } from './nft.ts';
+import { type NftChange, type NftObject, renderChanges, renderFresh, type TableName } from './program.ts';
+
+/** What nft does with our transactions; the fake must do the same. */
+export function nftConformance(make: () => Nft): void {
+  const T: TableName = 'inet conformance';
+  const chain = (name: string, ...rules: string[]): NftObject => ({ kind: 'chain', name, rules });
+  const map: NftObject = { kind: 'set', name: 'm', type: 'ifname', to: 'verdict' };
+  const element = (key: string, value: string): NftObject => ({ kind: 'element', set: 'm', key, value });
+  const set = (object: NftObject, before?: NftObject): NftChange => ({ verb: 'set', object, before });
+  const drop = (object: NftObject): NftChange => ({ verb: 'delete', object });
+  const code = (work: () => void): string | undefined => {
+    try {
+      work();
+      return undefined;
+    } catch (error) {
+      return (error as { code?: string }).code;
+    }
+  };
+
+  test('a fresh table replaces whatever was there', () => {
+    const nft = make();
+    nft.run(renderFresh(T, [chain('a', 'accept')]));
+    nft.run(renderFresh(T, [map, chain('b', 'iifname vmap @m'), chain('c', 'drop'), element('"x"', 'goto c')]));
+    expect(nft.list('list tables')).toBe(`table ${T}\n`);
+    expect(code(() => nft.run(renderChanges(T, [drop(chain('a'))])))).toBe('ENOENT');
+  });
+
+  test('elements and chains come, change and go in one transaction', () => {
+    const nft = make();
+    nft.run(renderFresh(T, [map, chain('b', 'iifname vmap @m'), chain('c', 'drop'), element('"x"', 'goto c')]));
+    nft.run(renderChanges(T, [set(chain('d', 'accept')), set(element('"x"', 'goto d'), element('"x"', 'goto c')), drop(chain('c'))]));
+    nft.run(renderChanges(T, [set(chain('d', 'drop'), chain('d', 'accept')), set(element('"y"', 'goto d'))]));
+    nft.run(renderChanges(T, [drop(element('"x"', 'goto d')), drop(element('"y"', 'goto d')), drop(chain('d'))]));
+    nft.run(renderChanges(T, [drop(chain('b')), drop(map)]));
+  });
+
+  test('a transaction that refers to nothing is refused whole', () => {
+    const nft = make();
+    nft.run(renderFresh(T, [map, chain('b', 'iifname vmap @m')]));
+    expect(code(() => nft.run(renderChanges(T, [set(chain('good', 'accept')), set(element('"x"', 'goto absent'))])))).toBe('ENOENT');
+    expect(code(() => nft.run(renderChanges(T, [set(element('"x"', 'goto good'))])))).toBe('ENOENT');
+    expect(code(() => nft.run(renderChanges('inet nowhere', [set(chain('a'))])))).toBe('ENOENT');
+  });
+
+  test('an element is not added twice with two values', () => {
+    const nft = make();
+    nft.run(renderFresh(T, [map, chain('c', 'drop'), chain('d', 'drop'), element('"x"', 'goto c')]));
+    expect(code(() => nft.run(renderChanges(T, [set(element('"x"', 'goto d'))])))).toBe('EEXIST');
+    expect(code(() => nft.run(renderChanges(T, [drop(element('"z"', 'goto d'))])))).toBe('ENOENT');
+  });
+}

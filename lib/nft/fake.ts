@@ -1,0 +1,109 @@
+import { type Nft, NftError } from './nft.ts';
+
+type Table = { readonly sets: Map<string, Map<string, string>>; readonly chains: Map<string, string[]> };
+
+/**
+ * nft in memory, for the commands that `program.ts` writes. A transaction is all or nothing; what refers to a chain or set
+ * that is not there is refused, and so is the deletion of one that is still referred to: as the kernel does.
+ */
+export class FakeNft implements Nft {
+  #tables = new Map<string, Table>();
+  /** Asked before each transaction; what it returns is thrown. */
+  faults: (script: string) => NftError | undefined = () => undefined;
+
+  run(script: string): void {
+    const fault = this.faults(script);
+    if (fault) throw fault;
+    const before = this.#tables;
+    this.#tables = structuredClone(before);
+    try {
+      for (const line of script.split('\n')) if (line.trim() !== '') this.#line(line.trim(), script);
+      this.#checkReferences(script);
+    } catch (error) {
+      this.#tables = before;
+      throw error;
+    }
+  }
+
+  list(): string {
+    return [...this.#tables.keys()].map((t) => `table ${t}\n`).join('');
+  }
+
+  /** One object a line, sorted. */
+  dump(table: string): string {
+    const t = this.#tables.get(table);
+    const lines = [...(t?.sets ?? [])].flatMap(([name, elements]) => [`set ${name}`, ...[...elements].map(([k, v]) => `element ${name} ${k}${v === '' ? '' : ` : ${v}`}`)]);
+    lines.push(...[...(t?.chains ?? [])].map(([name, rules]) => `chain ${name} { ${rules.join('; ')} }`));
+    return lines.sort().join('\n');
+  }
+
+  /** As if somebody else had flushed the ruleset. */
+  flush(): void {
+    this.#tables = new Map();
+  }
+
+  [Symbol.dispose](): void {
+    this.#tables = new Map();
+  }
+
+  #line(line: string, script: string): void {
+    const fail = (code: 'ENOENT' | 'EEXIST'): never => {
+      throw new NftError(code === 'ENOENT' ? `Error: Could not process rule: No such file or directory\n${line}` : `Error: Could not process rule: File exists\n${line}`, script);
+    };
+    const [, verb = '', kind = '', family = '', name = '', rest = ''] = /^(\w+) (\w+) (\w+) (\S+) ?(.*)$/.exec(line) ?? [];
+    const tableName = `${family} ${name}`;
+    if (kind === 'table') {
+      if (verb === 'add') this.#tables.set(tableName, this.#tables.get(tableName) ?? { sets: new Map(), chains: new Map() });
+      else if (!this.#tables.delete(tableName)) fail('ENOENT');
+      return;
+    }
+    const table = this.#tables.get(tableName) ?? fail('ENOENT');
+    const [object = '', ...tail] = rest.split(' ');
+    const body = tail.join(' ');
+    switch (`${verb} ${kind}`) {
+      case 'add set':
+      case 'add map':
+        table.sets.set(object, table.sets.get(object) ?? new Map());
+        return;
+      case 'delete set':
+      case 'delete map':
+        if (!table.sets.delete(object)) fail('ENOENT');
+        return;
+      case 'add chain':
+        table.chains.set(object, table.chains.get(object) ?? []);
+        return;
+      case 'flush chain':
+        if (!table.chains.has(object)) fail('ENOENT');
+        table.chains.set(object, []);
+        return;
+      case 'delete chain':
+        if (!table.chains.delete(object)) fail('ENOENT');
+        return;
+      case 'add rule':
+        (table.chains.get(object) ?? fail('ENOENT')).push(body);
+        return;
+      case 'add element':
+      case 'delete element': {
+        const elements = table.sets.get(object) ?? fail('ENOENT');
+        const [key = '', value = ''] = body.slice(2, -2).split(' : ');
+        if (verb === 'delete') {
+          if (!elements.delete(key)) fail('ENOENT');
+        } else if (elements.has(key) && elements.get(key) !== value) fail('EEXIST');
+        else elements.set(key, value);
+        return;
+      }
+      default:
+        throw new NftError(`Error: syntax error\n${line}`, script);
+    }
+  }
+
+  #checkReferences(script: string): void {
+    for (const { chains, sets } of this.#tables.values()) {
+      const texts = [...[...chains.values()].flat(), ...[...sets.values()].flatMap((s) => [...s.values()])];
+      for (const text of texts) {
+        for (const [, chain = ''] of text.matchAll(/\b(?:goto|jump) ([^\s,}]+)/g)) if (!chains.has(chain)) throw new NftError(`Error: Could not process rule: No such file or directory (chain ${chain})`, script);
+        for (const [, set = ''] of text.matchAll(/@([^\s,}]+)/g)) if (!sets.has(set)) throw new NftError(`Error: No such file or directory (set ${set})`, script);
+      }
+    }
+  }
+}
