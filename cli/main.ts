@@ -30,4 +30,5 @@ try {
     exitCode = error instanceof UsageError || (error as { code?: string }).code === 'Invalid' ? 2 : 1;
   }
 }
-process.exit(exitCode);
+// A pipe takes its time: what was printed must be out before the end.
+process.stdout.write('', () => process.exit(exitCode));

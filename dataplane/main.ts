@@ -28,6 +28,7 @@ type Options = {
   stateDir: string;
   cniConfDir: string;
   socket: string;
+  auditInterval: string;
   addressRest: string;
 };
 
@@ -40,6 +41,7 @@ const program = new Command('bulkhead-agent')
   .option('--state-dir <dir>', 'last good configuration; survives a reboot', '/var/lib/bulkhead')
   .option('--cni-conf-dir <dir>', 'where the runtime looks for networks', '/etc/cni/net.d')
   .option('--socket <file>', 'where the CNI plugin finds this agent', AGENT_SOCKET)
+  .option('--audit-interval <seconds>', 'how often the kernel is compared with what it should be', '30')
   .option('--address-rest <seconds>', 'how long a released address is not given again', '30');
 
 async function main(o: Options): Promise<void> {
@@ -164,7 +166,7 @@ async function main(o: Options): Promise<void> {
   const audit = setInterval(() => {
     dataplane.resync();
     applier.request();
-  }, 30_000);
+  }, Number(o.auditInterval) * 1000);
 
   await new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()));
   clearInterval(audit);

@@ -111,7 +111,7 @@ export function resolveName(
     );
     if (!found) return { answers: [], rcode: RCODE.nameError };
     const base = `${serviceName}.${namespace}.svc.${ZONE}`;
-    const targets = headless ? endpoints.map((e) => `${e.hostname}.${base}`) : [base];
+    const targets = headless ? [...new Set(endpoints.map((e) => `${e.hostname}.${base}`))] : [base];
     return {
       answers:
         question.type === 'SRV'

@@ -3,6 +3,7 @@ import { createServer as createHttpServer, type IncomingMessage, type ServerResp
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer as createHttp2Server } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { listenIn } from '../../lib/netns/listen.ts';
 
 /** Who answers. Sent back to whoever asks, so that a test knows that it reached the right one. */
@@ -75,11 +76,46 @@ function tcpEcho(
   };
 }
 
-function handOver(server: { emit: (event: string, socket: Socket) => boolean }, socket: Socket, first: Buffer): void {
-  socket.pause();
-  socket.unshift(first);
-  server.emit('connection', socket);
-  socket.resume();
+function handOver(server: { emit: (event: string, stream: Duplex) => boolean }, socket: Socket, first: Buffer): void {
+  server.emit('connection', new Replayed(socket, first));
+}
+
+/**
+ * A connection whose first bytes were read already. TLS and HTTP/2 take bytes from a socket's handle, past anything put
+ * back into the stream, so they get a stream that has no handle.
+ */
+class Replayed extends Duplex {
+  readonly #socket: Socket;
+  readonly remoteAddress: string | undefined;
+
+  constructor(socket: Socket, first: Buffer) {
+    super({ allowHalfOpen: false });
+    this.#socket = socket;
+    this.remoteAddress = socket.remoteAddress;
+    this.push(first);
+    socket.on('data', (chunk: Buffer) => {
+      if (!this.push(chunk)) socket.pause();
+    });
+    socket.on('end', () => this.push(null));
+    socket.on('close', () => this.destroy());
+  }
+
+  override _read(): void {
+    this.#socket.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#socket.write(chunk, done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#socket.end(() => done());
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#socket.destroy();
+    done(error);
+  }
 }
 
 function udpEcho(netns: string, port: number, who: Identity): EchoServer {

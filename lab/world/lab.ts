@@ -46,6 +46,8 @@ export type UpOptions = {
   readonly checkout: string;
   readonly progress: (text: string) => void;
   readonly timeoutMs?: number;
+  /** More arguments for agents, as a user would give them. */
+  readonly agentArgs?: readonly string[];
 };
 
 /** Makes a lab from nothing and waits until all its pods are ready. Cleans up a half-dead one of the same name first. */
@@ -71,6 +73,8 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
     port: await freePort(),
     tokens,
     checkout: o.checkout,
+    ...(o.agentArgs ? { agentArgs: o.agentArgs } : {}),
+    ...(o.agentArgs ? { agentArgs: o.agentArgs } : {}),
   };
   mkdirSync(labDir(o.name), { recursive: true, mode: 0o700 });
   writeFileSync(`${labDir(o.name)}/lab.json`, JSON.stringify(lab), { mode: 0o600 });
@@ -80,13 +84,14 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
     await buildWorld(lab);
     o.progress('starting the API server');
     startProcess(lab.name, 'kube', [process.execPath, join(o.checkout, 'dist/bulkhead-lab.mjs'), 'kube', lab.name]);
-    await until(deadline, lab, 'the API server', () => existsSync(`${labDir(lab.name)}/ca.crt`));
+    await until(deadline, lab, 'the API server', { watch: true }, () => existsSync(`${labDir(lab.name)}/ca.crt`));
     writeFileSync(kubeconfigPath(lab.name), kubeconfig(lab, `https://127.0.0.1:${lab.port}`, 'admin'), { mode: 0o600 });
     await using client = labClient(lab.name);
     await until(
       deadline,
       lab,
       'the API server',
+      { watch: true },
       async () => (await client.list(core('nodes')).catch(() => undefined)) !== undefined,
     );
     await applyManifests(
@@ -101,7 +106,7 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
     });
     startController(lab);
     await Promise.all(nodeNames(lab.nodes).map((node) => startNode(lab, node)));
-    await until(deadline, lab, 'nodes to be ready', async () => {
+    await until(deadline, lab, 'nodes to be ready', { watch: true }, async () => {
       const { items } = await client.list(core('nodes'));
       const ready = items.filter((n) =>
         JSON.stringify(n['status'] ?? {}).includes('"type":"Ready","status":"True"'),
@@ -162,8 +167,7 @@ export function startAgent(lab: LabSpec, node: string): void {
       '/run/bulkhead/state',
       '--cni-conf-dir',
       CNI_CONF_DIR,
-      '--address-rest',
-      process.env['BULKHEAD_ADDRESS_REST'] ?? '30',
+      ...(lab.agentArgs ?? []),
     ]),
   );
 }
@@ -196,7 +200,7 @@ export async function waitForPods(
 ): Promise<void> {
   let waiting: string[] = [];
   try {
-    await until(deadline, lab, 'pods to be ready', async () => {
+    await until(deadline, lab, 'pods to be ready', { watch: false }, async () => {
       const settled = await workloadsSettled(client);
       const { items } = await client.list(core('pods'));
       const unready = items.filter(
@@ -286,11 +290,12 @@ async function until(
   deadline: number,
   lab: LabSpec,
   what: string,
+  { watch }: { readonly watch: boolean },
   done: () => boolean | Promise<boolean>,
 ): Promise<void> {
   for (;;) {
     if (await done()) return;
-    const dead = listProcesses(lab.name).find((p) => !isAlive(p));
+    const dead = watch ? listProcesses(lab.name).find((p) => !isAlive(p)) : undefined;
     if (dead) {
       const log = readFileSync(logPath(lab.name, dead.role), 'utf8').trim().split('\n').slice(-3).join('\n');
       throw new LabError(

@@ -12,6 +12,7 @@ export type LabSpec = {
   readonly port: number;
   readonly tokens: Readonly<Record<string, string>>;
   readonly checkout: string;
+  readonly agentArgs?: readonly string[];
 };
 
 export const families = (f: LabFamily): readonly (4 | 6)[] => (f === 'ipv4' ? [4] : f === 'ipv6' ? [6] : [4, 6]);

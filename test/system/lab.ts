@@ -28,7 +28,7 @@ export class TestLab {
   }
 
   async up(family: LabFamily, nodes: number, manifests: readonly string[]): Promise<void> {
-    this.spec = await labUp({ name: this.name, nodes, family, manifests, checkout, progress: () => undefined, timeoutMs: 150_000 });
+    this.spec = await labUp({ name: this.name, nodes, family, manifests, checkout, progress: () => undefined, timeoutMs: 150_000, agentArgs: ['--audit-interval', '3', '--address-rest', '5'] });
     this.client = labClient(this.name);
   }
 
