@@ -35,6 +35,7 @@ export class PodWorker {
   #servers: EchoServer[] = [];
   #containers: ContainerState[] = [];
   #phase = 'Pending';
+  #posts: Promise<void> = Promise.resolve();
   #ending: Promise<void> | undefined;
 
   constructor(context: NodeContext, pod: KubeObject) {
@@ -237,7 +238,13 @@ export class PodWorker {
     return this.#sandbox?.ips ?? this.#c.nodeIps;
   }
 
-  async #postStatus(): Promise<void> {
+  /** Posts come one after the other, each with the state of its own moment: the last one told is the latest. */
+  #postStatus(): Promise<void> {
+    this.#posts = this.#posts.then(() => this.#sendStatus());
+    return this.#posts;
+  }
+
+  async #sendStatus(): Promise<void> {
     const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
     const done = this.#phase === 'Succeeded';
     const ready = !done && this.#containers.every((c) => c.ready);

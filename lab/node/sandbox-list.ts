@@ -9,9 +9,13 @@ export type SandboxList = Readonly<
 export const SANDBOX_FILE = '/run/bulkhead-lab/sandboxes.json';
 
 export function writeSandboxes(list: ReadonlyMap<string, SandboxList[string]>): void {
-  mkdirSync('/run/bulkhead-lab', { recursive: true });
-  writeFileSync(`${SANDBOX_FILE}.tmp`, JSON.stringify(Object.fromEntries(list)));
-  renameSync(`${SANDBOX_FILE}.tmp`, SANDBOX_FILE);
+  try {
+    mkdirSync('/run/bulkhead-lab', { recursive: true });
+    writeFileSync(`${SANDBOX_FILE}.tmp`, JSON.stringify(Object.fromEntries(list)));
+    renameSync(`${SANDBOX_FILE}.tmp`, SANDBOX_FILE);
+  } catch {
+    // A full /run must not keep a pod from starting or ending; the next change writes the whole list again.
+  }
 }
 
 /** @param root the node's file system as seen from outside: /proc/PID/root */
