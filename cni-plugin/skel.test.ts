@@ -3,12 +3,24 @@ import type { CniRequest, CniResponse, CniResult } from '../api/cni.ts';
 import { PluginError, runPlugin } from './skel.ts';
 
 const RESULT: CniResult = {
-  interfaces: [{ name: 'bhp1', mac: '02:00:00:00:00:01', mtu: 1450 }, { name: 'eth0', mac: '02:00:00:00:00:02', mtu: 1450, sandbox: '/run/netns/x' }],
-  ips: [{ interface: 1, address: '10.244.1.5/32', gateway: '169.254.1.1' }, { interface: 1, address: 'fd00::5/128', gateway: 'fe80::1' }],
+  interfaces: [
+    { name: 'bhp1', mac: '02:00:00:00:00:01', mtu: 1450 },
+    { name: 'eth0', mac: '02:00:00:00:00:02', mtu: 1450, sandbox: '/run/netns/x' },
+  ],
+  ips: [
+    { interface: 1, address: '10.244.1.5/32', gateway: '169.254.1.1' },
+    { interface: 1, address: 'fd00::5/128', gateway: 'fe80::1' },
+  ],
   routes: [{ dst: '0.0.0.0/0', gw: '169.254.1.1' }],
   dns: {},
 };
-const ENV = { CNI_COMMAND: 'ADD', CNI_CONTAINERID: 'c1', CNI_NETNS: '/run/netns/x', CNI_IFNAME: 'eth0', CNI_ARGS: 'IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web=1' };
+const ENV = {
+  CNI_COMMAND: 'ADD',
+  CNI_CONTAINERID: 'c1',
+  CNI_NETNS: '/run/netns/x',
+  CNI_IFNAME: 'eth0',
+  CNI_ARGS: 'IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web=1',
+};
 const CONF = { cniVersion: '1.1.0', name: 'bulkhead', type: 'bulkhead', socket: '/run/s' };
 
 async function call(env: Record<string, string>, conf: unknown = CONF, answer: CniResponse = { result: RESULT }) {
@@ -21,7 +33,11 @@ async function call(env: Record<string, string>, conf: unknown = CONF, answer: C
       return Promise.resolve(answer);
     },
   });
-  return { ...outcome, json: outcome.stdout === '' ? undefined : (JSON.parse(outcome.stdout) as Record<string, unknown>), asked };
+  return {
+    ...outcome,
+    json: outcome.stdout === '' ? undefined : (JSON.parse(outcome.stdout) as Record<string, unknown>),
+    asked,
+  };
 }
 
 describe('the plugin', () => {
@@ -30,13 +46,24 @@ describe('the plugin', () => {
     expect(exitCode).toBe(0);
     expect(json).toMatchObject({ cniVersion, ips: [{ address: '10.244.1.5/32' }, { address: 'fd00::5/128' }] });
     const old = cniVersion.startsWith('0.');
-    expect((json?.['ips'] as { version?: string }[]).map((i) => i.version)).toEqual(old ? ['4', '6'] : [undefined, undefined]);
+    expect((json?.['ips'] as { version?: string }[]).map((i) => i.version)).toEqual(
+      old ? ['4', '6'] : [undefined, undefined],
+    );
     expect((json?.['interfaces'] as { mtu?: number }[])[1]?.mtu).toBe(cniVersion === '1.1.0' ? 1450 : undefined);
   });
 
   test('tells the agent all that it was told', async () => {
     const { asked } = await call(ENV);
-    expect(asked).toEqual([{ verb: 'ADD', containerID: 'c1', netns: '/run/netns/x', ifname: 'eth0', args: { IgnoreUnknown: '1', K8S_POD_NAMESPACE: 'shop', K8S_POD_NAME: 'web=1' }, config: CONF }]);
+    expect(asked).toEqual([
+      {
+        verb: 'ADD',
+        containerID: 'c1',
+        netns: '/run/netns/x',
+        ifname: 'eth0',
+        args: { IgnoreUnknown: '1', K8S_POD_NAMESPACE: 'shop', K8S_POD_NAME: 'web=1' },
+        config: CONF,
+      },
+    ]);
   });
 
   test('VERSION asks nobody', async () => {
@@ -73,8 +100,17 @@ describe('the plugin', () => {
   });
 
   test('an error of the agent is passed on, and a dead agent is code 11', async () => {
-    expect((await call(ENV, CONF, { error: { code: 100, msg: 'no', details: 'NetworkNotShared' } })).json).toEqual({ cniVersion: '1.1.0', code: 100, msg: 'no', details: 'NetworkNotShared' });
-    const dead = await runPlugin({ env: ENV, readStdin: () => JSON.stringify(CONF), ask: () => Promise.reject(new PluginError(11, 'away')) });
+    expect((await call(ENV, CONF, { error: { code: 100, msg: 'no', details: 'NetworkNotShared' } })).json).toEqual({
+      cniVersion: '1.1.0',
+      code: 100,
+      msg: 'no',
+      details: 'NetworkNotShared',
+    });
+    const dead = await runPlugin({
+      env: ENV,
+      readStdin: () => JSON.stringify(CONF),
+      ask: () => Promise.reject(new PluginError(11, 'away')),
+    });
     expect(JSON.parse(dead.stdout)).toMatchObject({ code: 11 });
   });
 });

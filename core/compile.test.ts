@@ -6,7 +6,8 @@ import { keyOf, type ClusterState } from './cluster/state.ts';
 import { viewOf } from './cluster/view.ts';
 import { applyEvent, compile, diffConfig } from './compile.ts';
 
-const asJson = (c: NodeConfig): unknown => Object.fromEntries(ITEM_KINDS.map((k) => [k, Object.fromEntries([...c[k]].sort(([a], [b]) => (a < b ? -1 : 1)))]));
+const asJson = (c: NodeConfig): unknown =>
+  Object.fromEntries(ITEM_KINDS.map((k) => [k, Object.fromEntries([...c[k]].sort(([a], [b]) => (a < b ? -1 : 1)))]));
 const play = (events: readonly StreamEvent[]): NodeConfig => {
   const config = emptyNodeConfig();
   for (const e of events) applyEvent(config, e);
@@ -16,7 +17,11 @@ const play = (events: readonly StreamEvent[]): NodeConfig => {
 describe('compile', () => {
   test('a node knows the networks of its own pods, their Services and blocks, and nothing of others', () => {
     const all = exampleState();
-    const state = { ...all, pods: new Map([...all.pods].filter(([, p]) => !(p.namespace === 'b' && p.node === 'n1'))), blocks: new Map([...all.blocks].filter(([, b]) => !(b.network === 'b/default' && b.node === 'n1'))) };
+    const state = {
+      ...all,
+      pods: new Map([...all.pods].filter(([, p]) => !(p.namespace === 'b' && p.node === 'n1'))),
+      blocks: new Map([...all.blocks].filter(([, b]) => !(b.network === 'b/default' && b.node === 'n1'))),
+    };
     const n1 = compile(viewOf(state), 'n1');
     expect([...n1.network.keys()]).toEqual(['a/default']);
     expect([...n1.service.keys()].sort()).toEqual(['a/web', 'default/kubernetes', 'kube-system/kube-dns']);
@@ -30,7 +35,13 @@ describe('compile', () => {
     const stray = examplePod('a', 'stray', 1, 99, { 'bulkhead.dev/network': 'blue' });
     const pods = new Map(state.pods).set('a/stray', stray);
     const [slice] = [...state.slices.values()].filter((s) => s.namespace === 'a');
-    const slices = new Map(state.slices).set('a/web-ipv4', { ...slice!, endpoints: [...slice!.endpoints, { ip: stray.ips[0]!, node: 'n1', ready: true, serving: true, terminating: false, pod: 'a/stray' }] });
+    const slices = new Map(state.slices).set('a/web-ipv4', {
+      ...slice!,
+      endpoints: [
+        ...slice!.endpoints,
+        { ip: stray.ips[0]!, node: 'n1', ready: true, serving: true, terminating: false, pod: 'a/stray' },
+      ],
+    });
     const networks = new Map(state.networks).set('a/blue', exampleNetwork('a', 'blue', 20));
     const config = compile(viewOf({ ...state, pods, slices, networks }), 'n1');
     expect(config.service.get('a/web')?.ports[0]?.backends.map((b) => b.ip)).toEqual(['10.244.1.5', '10.244.2.5']);
@@ -38,7 +49,17 @@ describe('compile', () => {
 
   test('a Service of another tenant cannot be allowed by naming it', () => {
     const state = exampleState();
-    const networks = new Map(state.networks).set('a/default', exampleNetwork('a', 'default', 2, { services: { allow: [{ namespace: 'b', name: 'web' }, { namespace: 'flat', name: 'web' }] } }));
+    const networks = new Map(state.networks).set(
+      'a/default',
+      exampleNetwork('a', 'default', 2, {
+        services: {
+          allow: [
+            { namespace: 'b', name: 'web' },
+            { namespace: 'flat', name: 'web' },
+          ],
+        },
+      }),
+    );
     const config = compile(viewOf({ ...state, networks }), 'n1');
     expect(config.network.get('a/default')?.allow).toEqual(['flat/web']);
   });
@@ -57,7 +78,10 @@ describe('compile', () => {
       .record({
         pods: fc.subarray([...all.pods.values()]),
         services: fc.subarray([...all.services.values(), exampleService('a', 'web', '10.96.9.9')]),
-        networks: fc.subarray([...all.networks.values(), exampleNetwork('a', 'default', 2, { egress: { mode: 'NAT' } })]),
+        networks: fc.subarray([
+          ...all.networks.values(),
+          exampleNetwork('a', 'default', 2, { egress: { mode: 'NAT' } }),
+        ]),
         blocks: fc.subarray([...all.blocks.values()]),
         slices: fc.subarray([...all.slices.values()]),
       })
@@ -70,20 +94,24 @@ describe('compile', () => {
         blocks: new Map(s.blocks.map((b) => [b.cidr, b])),
       }));
     fc.assert(
-      fc.property(fc.array(anyState, { minLength: 1, maxLength: 6 }), fc.constantFrom('n1', 'n2', 'n9'), (states, node) => {
-        let sent: NodeConfig = emptyNodeConfig();
-        const stream: StreamEvent[] = [];
-        for (const state of states) {
-          const next = compile(viewOf(state), node);
-          stream.push(...diffConfig(sent, next));
-          sent = next;
-        }
-        // Through JSON, as on the wire.
-        const received = play(stream.map((e) => JSON.parse(JSON.stringify(e)) as StreamEvent));
-        expect(asJson(received)).toEqual(JSON.parse(JSON.stringify(asJson(sent))));
-        expect(asJson(play(diffConfig(emptyNodeConfig(), sent)))).toEqual(asJson(sent));
-        expect(diffConfig(sent, compile(viewOf(states.at(-1)!), node))).toEqual([]);
-      }),
+      fc.property(
+        fc.array(anyState, { minLength: 1, maxLength: 6 }),
+        fc.constantFrom('n1', 'n2', 'n9'),
+        (states, node) => {
+          let sent: NodeConfig = emptyNodeConfig();
+          const stream: StreamEvent[] = [];
+          for (const state of states) {
+            const next = compile(viewOf(state), node);
+            stream.push(...diffConfig(sent, next));
+            sent = next;
+          }
+          // Through JSON, as on the wire.
+          const received = play(stream.map((e) => JSON.parse(JSON.stringify(e)) as StreamEvent));
+          expect(asJson(received)).toEqual(JSON.parse(JSON.stringify(asJson(sent))));
+          expect(asJson(play(diffConfig(emptyNodeConfig(), sent)))).toEqual(asJson(sent));
+          expect(diffConfig(sent, compile(viewOf(states.at(-1)!), node))).toEqual([]);
+        },
+      ),
       { numRuns: 60 },
     );
   });

@@ -24,7 +24,9 @@ const PURE_LIB = ['lib/ip', 'lib/servicenat', 'lib/nft/program.ts', 'lib/netlink
 type Import = { readonly from: string; readonly to: string; readonly typeOnly: boolean };
 
 function importsOf(folder: string): Import[] {
-  const files = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts') && !f.endsWith('.test.ts'));
+  const files = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter(
+    (f) => f.endsWith('.ts') && !f.endsWith('.test.ts'),
+  );
   return files.flatMap((file) => {
     const path = join(root, folder, file);
     const text = readFileSync(path, 'utf8');
@@ -41,7 +43,9 @@ const isRelative = (to: string): boolean => /^[a-z-]+\/.*\.ts$/.test(to);
 
 describe('imports go down only', () => {
   test.each(Object.entries(MAY_IMPORT))('%s', (folder, allowed) => {
-    const wrong = importsOf(folder).filter(({ to }) => isRelative(to) && ![folder, ...allowed].includes(to.split('/')[0] ?? ''));
+    const wrong = importsOf(folder).filter(
+      ({ to }) => isRelative(to) && ![folder, ...allowed].includes(to.split('/')[0] ?? ''),
+    );
     expect(wrong).toEqual([]);
     expect(importsOf(folder).length).toBeGreaterThan(0);
   });
@@ -60,7 +64,9 @@ describe('imports go down only', () => {
   });
 
   test('no file has a name that says nothing', () => {
-    const names = Object.keys(MAY_IMPORT).flatMap((f) => readdirSync(join(root, f), { recursive: true, encoding: 'utf8' }));
+    const names = Object.keys(MAY_IMPORT).flatMap((f) =>
+      readdirSync(join(root, f), { recursive: true, encoding: 'utf8' }),
+    );
     expect(names.filter((n) => /(^|\/)(utils?|helpers?|common|misc)(\.ts|\/|$)/.test(n))).toEqual([]);
   });
 });

@@ -22,7 +22,10 @@ describe('NodeIpam', () => {
     { weight: 4, arbitrary: fc.record({ do: fc.constant('delete' as const), which: fc.nat(1000) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('restart' as const) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('compact' as const) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('reclaim' as const), wanted: fc.subarray(['a/x', 'b/x', 'c/x']) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant('reclaim' as const), wanted: fc.subarray(['a/x', 'b/x', 'c/x']) }),
+    },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.nat(150) }) },
   );
 
@@ -81,7 +84,9 @@ describe('NodeIpam', () => {
           for (const [id, { ips }] of live) for (const ip of ips) expect(it.ownerOf(ip)).toBe(id);
           const blocks = it.blocks(now);
           expect(blocks.reduce((n, b) => n + b.used, 0)).toBe([...live.values()].length * 2);
-          for (const { network: n, ips } of live.values()) for (const ip of ips) expect(blocks.some((b) => b.network === n && contains(mustPrefix(b.cidr), mustIp(ip)))).toBe(true);
+          for (const { network: n, ips } of live.values())
+            for (const ip of ips)
+              expect(blocks.some((b) => b.network === n && contains(mustPrefix(b.cidr), mustIp(ip)))).toBe(true);
         }
         // When everybody has gone and rested, nothing is held.
         for (const { ips } of live.values()) for (const ip of ips) it.release(ip, now);
@@ -99,7 +104,9 @@ describe('NodeIpam', () => {
       for (;;) given.add(it.allocate('a/x', `c${given.size}`, 0).ips[0] ?? '');
     }).toThrow(IpamError);
     const cidr = mustPrefix('10.244.1.0/27');
-    const reserved = [nth(cidr, 0), nth(cidr, 1), nth(cidr, 2), { family: 4 as const, value: lastOf(cidr) }].map(formatIp);
+    const reserved = [nth(cidr, 0), nth(cidr, 1), nth(cidr, 2), { family: 4 as const, value: lastOf(cidr) }].map(
+      formatIp,
+    );
     expect(given.size).toBe(28);
     for (const r of reserved) expect(given).not.toContain(r);
   });
@@ -115,7 +122,9 @@ describe('NodeIpam', () => {
     const before = it.snapshot();
     expect(() => it.allocate('a/x', 'c1', 0)).toThrow(expect.objectContaining({ code: 'Exhausted' }));
     expect(it.snapshot()).toEqual(before);
-    expect(() => new NodeIpam({ podCIDRs: [], restMs: 0 }).allocate('a/x', 'c1', 0)).toThrow(expect.objectContaining({ code: 'NoPodCIDR' }));
+    expect(() => new NodeIpam({ podCIDRs: [], restMs: 0 }).allocate('a/x', 'c1', 0)).toThrow(
+      expect.objectContaining({ code: 'NoPodCIDR' }),
+    );
   });
 
   test('a clock that jumps back does not make addresses rest for ever', () => {
@@ -127,7 +136,10 @@ describe('NodeIpam', () => {
   });
 
   test('a journal that contradicts itself is refused', () => {
-    const it = replayed([{ op: 'block', cidr: '10.244.1.16/28', network: 'a/x' }, { op: 'take', ip: '10.244.1.17', owner: 'c1' }]);
+    const it = replayed([
+      { op: 'block', cidr: '10.244.1.16/28', network: 'a/x' },
+      { op: 'take', ip: '10.244.1.17', owner: 'c1' },
+    ]);
     expect(() => it.replay({ op: 'take', ip: '10.244.1.17', owner: 'c2' })).toThrow(/two owners/);
     expect(() => it.replay({ op: 'block', cidr: '10.244.1.16/29', network: 'b/x' })).toThrow(/overlaps/);
     expect(() => it.replay({ op: 'take', ip: '10.244.1.40', owner: 'c2' })).toThrow(/no block/);

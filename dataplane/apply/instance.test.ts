@@ -13,13 +13,34 @@ import { planService } from '../plan/services.ts';
 import type { Fragment } from '../plan/fragment.ts';
 import { Instance } from './instance.ts';
 
-const self: NodeItem = { name: 'n1', underlay: '192.0.2.11', addresses: ['192.0.2.11'], podCIDRs: ['10.244.1.0/24', 'fd00:10:244:1::/64'] };
-const remote: NodeItem = { name: 'n2', underlay: '192.0.2.12', addresses: ['192.0.2.12'], podCIDRs: ['10.244.2.0/24', 'fd00:10:244:2::/64'] };
+const self: NodeItem = {
+  name: 'n1',
+  underlay: '192.0.2.11',
+  addresses: ['192.0.2.11'],
+  podCIDRs: ['10.244.1.0/24', 'fd00:10:244:1::/64'],
+};
+const remote: NodeItem = {
+  name: 'n2',
+  underlay: '192.0.2.12',
+  addresses: ['192.0.2.12'],
+  podCIDRs: ['10.244.2.0/24', 'fd00:10:244:2::/64'],
+};
 const network: NetworkItem = { key: 'shop/default', vni: 5, egress: 'None', allow: [] };
 const backend = (n: number) => ({ ip: `10.244.1.${16 + n}`, port: 80, node: 'n1' });
 const service = (n: number, backends: number, affinitySeconds?: number): Fragment =>
   planService(
-    { namespace: 'shop', name: `s${n}`, network: network.key, clusterIPs: [`10.96.1.${n}`], internalTrafficPolicy: 'Cluster', exposed: n % 2 === 0, ...(affinitySeconds === undefined ? {} : { affinitySeconds }), ports: [{ name: '', protocol: 'TCP', port: 80, backends: Array.from({ length: backends }, (_, i) => backend(i)) }] },
+    {
+      namespace: 'shop',
+      name: `s${n}`,
+      network: network.key,
+      clusterIPs: [`10.96.1.${n}`],
+      internalTrafficPolicy: 'Cluster',
+      exposed: n % 2 === 0,
+      ...(affinitySeconds === undefined ? {} : { affinitySeconds }),
+      ports: [
+        { name: '', protocol: 'TCP', port: 80, backends: Array.from({ length: backends }, (_, i) => backend(i)) },
+      ],
+    },
     { node: 'n1', allowed: false },
   );
 
@@ -33,13 +54,31 @@ class World {
     this.instance = this.start();
   }
   start(): Instance {
-    this.instance = new Instance('shop/default', TABLE, { netlink: this.kernel.open('/ri'), root: this.kernel.open('/root'), nft: this.nft, netns: '/ri' }, () => true);
+    this.instance = new Instance(
+      'shop/default',
+      TABLE,
+      { netlink: this.kernel.open('/ri'), root: this.kernel.open('/root'), nft: this.nft, netns: '/ri' },
+      () => true,
+    );
     return this.instance;
   }
   /** What ADD does before the fragment of a pod is set. */
   wire(hostIf: string, inPod: string): void {
-    if (this.kernel.open('/ri').links().some((l) => l.name === hostIf)) return;
-    const [error] = this.kernel.open('/ri').apply([{ verb: 'create', kind: 'veth', value: { name: hostIf, mac: GATEWAY_MAC, mtu: 1450 }, peer: { name: inPod, mac: '02:00:00:00:00:09', mtu: 1450, netns: '/pod' } }]);
+    if (
+      this.kernel
+        .open('/ri')
+        .links()
+        .some((l) => l.name === hostIf)
+    )
+      return;
+    const [error] = this.kernel.open('/ri').apply([
+      {
+        verb: 'create',
+        kind: 'veth',
+        value: { name: hostIf, mac: GATEWAY_MAC, mtu: 1450 },
+        peer: { name: inPod, mac: '02:00:00:00:00:09', mtu: 1450, netns: '/pod' },
+      },
+    ]);
     if (!error) this.instance.linkMade({ name: hostIf, mac: GATEWAY_MAC, mtu: 1450 });
   }
   dump(): string {
@@ -47,16 +86,27 @@ class World {
   }
 }
 
-const pods = [0, 1, 2].map((n) => ({ hostIf: `bhp00000000000${n}`, mac: '02:00:00:00:00:09', ips: [`10.244.1.${20 + n}`, `fd00:10:244:1::1${n}`], mtu: 1450 }));
+const pods = [0, 1, 2].map((n) => ({
+  hostIf: `bhp00000000000${n}`,
+  mac: '02:00:00:00:00:09',
+  ips: [`10.244.1.${20 + n}`, `fd00:10:244:1::1${n}`],
+  mtu: 1450,
+}));
 
 /** Every fragment that may come and go, by owner. */
 const FRAGMENTS: Readonly<Record<string, readonly Fragment[]>> = {
-  base: [withoutSysctls(planInstance(network, self, 1450)), withoutSysctls(planInstance({ ...network, egress: 'NAT' }, self, 1450))],
+  base: [
+    withoutSysctls(planInstance(network, self, 1450)),
+    withoutSysctls(planInstance({ ...network, egress: 'NAT' }, self, 1450)),
+  ],
   gate: [planGateSets(self, [self, remote], ['10.244.0.0/16'], ['10.244.0.0/16'])],
   local: [planLocalBlock('10.244.1.16/28', network, self).instance],
-  remote: [planRemoteBlock({ cidr: '10.244.2.16/28', node: 'n2', network: network.key }, remote), planRemoteBlock({ cidr: '10.244.2.32/28', node: 'n2', network: network.key }, remote)],
-  's1': [service(1, 2), service(1, 1), service(1, 3, 60), service(1, 0)],
-  's2': [service(2, 1), service(2, 2)],
+  remote: [
+    planRemoteBlock({ cidr: '10.244.2.16/28', node: 'n2', network: network.key }, remote),
+    planRemoteBlock({ cidr: '10.244.2.32/28', node: 'n2', network: network.key }, remote),
+  ],
+  s1: [service(1, 2), service(1, 1), service(1, 3, 60), service(1, 0)],
+  s2: [service(2, 1), service(2, 2)],
   pod0: [planPod(pods[0]!)],
   pod1: [planPod(pods[1]!)],
   pod2: [planPod(pods[2]!)],
@@ -74,7 +124,13 @@ function setAll(world: World, wish: Wish): void {
 }
 
 const anyWish: fc.Arbitrary<Wish> = fc
-  .tuple(...Object.entries(FRAGMENTS).map(([owner, versions]) => fc.oneof(fc.constant(undefined), fc.constantFrom(...versions)).map((f) => [owner, f ?? (ALWAYS.includes(owner) ? versions[0] : undefined)] as const)))
+  .tuple(
+    ...Object.entries(FRAGMENTS).map(([owner, versions]) =>
+      fc
+        .oneof(fc.constant(undefined), fc.constantFrom(...versions))
+        .map((f) => [owner, f ?? (ALWAYS.includes(owner) ? versions[0] : undefined)] as const),
+    ),
+  )
   .map((entries) => new Map(entries.filter((e): e is readonly [string, Fragment] => e[1] !== undefined)));
 
 /** What a fresh instance makes of a wish: the yardstick. */
@@ -151,9 +207,20 @@ describe('Instance', () => {
     const wish: Wish = new Map(Object.entries(FRAGMENTS).map(([owner, [f]]) => [owner, f!]));
     setAll(world, wish);
     expect(() => world.instance.apply()).toThrow(/not permitted/);
-    expect(world.kernel.open('/ri').links().filter((l) => l.up)).toEqual([]);
+    expect(
+      world.kernel
+        .open('/ri')
+        .links()
+        .filter((l) => l.up),
+    ).toEqual([]);
     world.nft.faults = () => undefined;
     world.instance.apply();
-    expect(world.kernel.open('/ri').links().filter((l) => !l.up).map((l) => l.name)).toEqual(['lo']);
+    expect(
+      world.kernel
+        .open('/ri')
+        .links()
+        .filter((l) => !l.up)
+        .map((l) => l.name),
+    ).toEqual(['lo']);
   });
 });

@@ -125,7 +125,9 @@ function containerDefaults(c: Json): Json {
 }
 
 function podDefaults(spec: Json): Json {
-  const containers = Array.isArray(spec['containers']) ? arr(spec['containers']).map(containerDefaults) : spec['containers'];
+  const containers = Array.isArray(spec['containers'])
+    ? arr(spec['containers']).map(containerDefaults)
+    : spec['containers'];
   return {
     restartPolicy: 'Always',
     dnsPolicy: 'ClusterFirst',

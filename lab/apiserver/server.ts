@@ -267,7 +267,10 @@ function reviewToken(users: ReadonlyMap<string, User>, body: Json): object {
 
 function readBody(contentType: string, body: string): unknown {
   if (body === '') return undefined;
-  if (contentType.includes('protobuf')) throw new Error('protobuf is not served, JSON and YAML are; instead of "kubectl create KIND …" write "kubectl create KIND … --dry-run=client -o yaml | kubectl apply -f -"');
+  if (contentType.includes('protobuf'))
+    throw new Error(
+      'protobuf is not served, JSON and YAML are; instead of "kubectl create KIND …" write "kubectl create KIND … --dry-run=client -o yaml | kubectl apply -f -"',
+    );
   return contentType.includes('yaml') ? parse(body) : JSON.parse(body);
 }
 

@@ -2,21 +2,32 @@ import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
 import { describe, expect, test } from 'vitest';
 import { bitsOf, canonicalIp, formatIp, type Ip, ipFromBytes, ipToBytes, parseIp } from './address.ts';
-import { contains, covers, firstFree, formatPrefix, lastOf, mustPrefix, overlaps, type Prefix, parsePrefix, sizeOf } from './prefix.ts';
+import {
+  contains,
+  covers,
+  firstFree,
+  formatPrefix,
+  lastOf,
+  mustPrefix,
+  overlaps,
+  type Prefix,
+  parsePrefix,
+  sizeOf,
+} from './prefix.ts';
 
 const anyIp: fc.Arbitrary<Ip> = fc.oneof(
   fc.bigInt({ min: 0n, max: (1n << 32n) - 1n }).map((value): Ip => ({ family: 4, value })),
   fc.bigInt({ min: 0n, max: (1n << 128n) - 1n }).map((value): Ip => ({ family: 6, value })),
   // Long runs of zeros are where "::" goes wrong.
-  fc.array(fc.constantFrom(0, 0, 0, 1, 0xffff), { minLength: 8, maxLength: 8 }).map((g): Ip => ({ family: 6, value: g.reduce((v, x) => (v << 16n) | BigInt(x), 0n) })),
+  fc
+    .array(fc.constantFrom(0, 0, 0, 1, 0xffff), { minLength: 8, maxLength: 8 })
+    .map((g): Ip => ({ family: 6, value: g.reduce((v, x) => (v << 16n) | BigInt(x), 0n) })),
 );
-const anyPrefix: fc.Arbitrary<Prefix> = fc
-  .tuple(anyIp, fc.nat(128))
-  .map(([ip, n]) => {
-    const length = n % (bitsOf(ip.family) + 1);
-    const host = BigInt(bitsOf(ip.family) - length);
-    return { family: ip.family, first: (ip.value >> host) << host, length };
-  });
+const anyPrefix: fc.Arbitrary<Prefix> = fc.tuple(anyIp, fc.nat(128)).map(([ip, n]) => {
+  const length = n % (bitsOf(ip.family) + 1);
+  const host = BigInt(bitsOf(ip.family) - length);
+  return { family: ip.family, first: (ip.value >> host) << host, length };
+});
 
 describe('addresses', () => {
   test('text and back, and as the oracle writes it', () => {
@@ -51,7 +62,18 @@ describe('addresses', () => {
     expect(canonicalIp(text)).toBe(canonical);
   });
 
-  test.each(['', '1.2.3', '1.2.3.4.5', '256.0.0.1', '01.2.3.4', '1::2::3', ':1', '12345::', '1:2:3:4:5:6:7:8:9', 'fe80::1%eth0'])('%s is no address', (text) => {
+  test.each([
+    '',
+    '1.2.3',
+    '1.2.3.4.5',
+    '256.0.0.1',
+    '01.2.3.4',
+    '1::2::3',
+    ':1',
+    '12345::',
+    '1:2:3:4:5:6:7:8:9',
+    'fe80::1%eth0',
+  ])('%s is no address', (text) => {
     expect(parseIp(text)).toBeUndefined();
   });
 });
@@ -103,7 +125,10 @@ describe('prefixes', () => {
     );
   });
 
-  test.each(['10.0.0.1/24', '10.0.0.0/33', '10.0.0.0', '::/129', '10.0.0.0/-1', '10.0.0.0/08'])('%s is no prefix', (text) => {
-    expect(parsePrefix(text)).toBeUndefined();
-  });
+  test.each(['10.0.0.1/24', '10.0.0.0/33', '10.0.0.0', '::/129', '10.0.0.0/-1', '10.0.0.0/08'])(
+    '%s is no prefix',
+    (text) => {
+      expect(parsePrefix(text)).toBeUndefined();
+    },
+  );
 });

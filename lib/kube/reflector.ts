@@ -77,12 +77,15 @@ export class Reflector<T> implements AsyncDisposable {
     let failures = 0;
     while (!this.#stop.signal.aborted) {
       const what = this.#version === '' ? 'list' : 'watch';
+      const told = this.stats.events + this.stats.bookmarks;
       try {
         if (what === 'list') await this.#list();
         else await this.#watch();
         failures = 0;
       } catch (error) {
         if (this.#stop.signal.aborted) return;
+        // A stream that told something before it broke was a good one: only failures in a row make the pause longer.
+        if (this.stats.events + this.stats.bookmarks > told) failures = 0;
         if (error instanceof KubeError && error.code === 'Gone') {
           this.#version = '';
           failures = Math.max(failures, 1);

@@ -7,14 +7,24 @@ export type NetlinkWorld = { readonly home: Netlink; readonly other: Netlink; re
 /** What the kernel does with our requests. The fake must do the same, to the code of every error. */
 export function netlinkConformance(make: () => NetlinkWorld): void {
   const mac = (n: number): string => `02:00:00:00:00:${n.toString(16).padStart(2, '0')}`;
-  const veth = (name: string, peer: string, netns?: string): NetlinkOp => ({ verb: 'create', kind: 'veth', value: { name, mac: mac(1), mtu: 1450 }, peer: { name: peer, mac: mac(2), mtu: 1450, ...(netns === undefined ? {} : { netns }) } });
+  const veth = (name: string, peer: string, netns?: string): NetlinkOp => ({
+    verb: 'create',
+    kind: 'veth',
+    value: { name, mac: mac(1), mtu: 1450 },
+    peer: { name: peer, mac: mac(2), mtu: 1450, ...(netns === undefined ? {} : { netns }) },
+  });
   const up = (name: string): NetlinkOp => ({ verb: 'set', kind: 'link', name, change: { up: true } });
   const codes = (n: Netlink, ops: readonly NetlinkOp[]): (string | undefined)[] => n.apply(ops).map((e) => e?.code);
 
   test('a veth pair is born in two namespaces, and dies at both ends', () => {
     const { home, other, otherPath } = make();
     applyAll(home, [veth('a0', 'b0', otherPath)]);
-    expect(home.links().find((l) => l.name === 'a0')).toMatchObject({ kind: 'veth', mac: mac(1), mtu: 1450, up: false });
+    expect(home.links().find((l) => l.name === 'a0')).toMatchObject({
+      kind: 'veth',
+      mac: mac(1),
+      mtu: 1450,
+      up: false,
+    });
     expect(other.links().find((l) => l.name === 'b0')).toMatchObject({ kind: 'veth', mac: mac(2), mtu: 1450 });
     expect(codes(home, [veth('a0', 'c0')])).toEqual(['EEXIST']);
     applyAll(home, [{ verb: 'delete', kind: 'link', name: 'a0' }]);
@@ -25,10 +35,23 @@ export function netlinkConformance(make: () => NetlinkWorld): void {
   test('a VXLAN device keeps its identifier and takes forwarding entries', () => {
     const { home } = make();
     const fdb = { dev: 'vx', mac: mac(9), dst: '192.0.2.9' };
-    applyAll(home, [{ verb: 'create', kind: 'vxlan', value: { name: 'vx', mac: mac(3), mtu: 1400, vni: 77, local: '127.0.0.1', port: 4789 } }, up('vx'), { verb: 'set', kind: 'fdb', value: fdb }]);
+    applyAll(home, [
+      {
+        verb: 'create',
+        kind: 'vxlan',
+        value: { name: 'vx', mac: mac(3), mtu: 1400, vni: 77, local: '127.0.0.1', port: 4789 },
+      },
+      up('vx'),
+      { verb: 'set', kind: 'fdb', value: fdb },
+    ]);
     expect(home.links().find((l) => l.name === 'vx')).toMatchObject({ kind: 'vxlan', vni: 77, mtu: 1400 });
     expect(home.fdb()).toEqual([fdb]);
-    expect(codes(home, [{ verb: 'delete', kind: 'fdb', value: fdb }, { verb: 'delete', kind: 'fdb', value: fdb }])).toEqual([undefined, 'ENOENT']);
+    expect(
+      codes(home, [
+        { verb: 'delete', kind: 'fdb', value: fdb },
+        { verb: 'delete', kind: 'fdb', value: fdb },
+      ]),
+    ).toEqual([undefined, 'ENOENT']);
   });
 
   test('addresses, routes and neighbours are set, shown, replaced and deleted', () => {
@@ -83,7 +106,11 @@ export function netlinkConformance(make: () => NetlinkWorld): void {
 
   test('a route needs its device to be up, and goes with it', () => {
     const { home } = make();
-    const route: NetlinkOp = { verb: 'set', kind: 'route', value: { dst: '10.9.5.0/24', type: 'unicast', dev: 'a0', scope: 'link' } };
+    const route: NetlinkOp = {
+      verb: 'set',
+      kind: 'route',
+      value: { dst: '10.9.5.0/24', type: 'unicast', dev: 'a0', scope: 'link' },
+    };
     applyAll(home, [veth('a0', 'a1')]);
     expect(codes(home, [route])).toEqual(['ENETDOWN']);
     applyAll(home, [up('a0'), up('a1'), route]);
@@ -93,14 +120,31 @@ export function netlinkConformance(make: () => NetlinkWorld): void {
 
   test('links of a group go together, and no others', () => {
     const { home } = make();
-    applyAll(home, [veth('a0', 'a1'), veth('c0', 'c1'), { verb: 'set', kind: 'link', name: 'a0', change: { group: 7 } }]);
+    applyAll(home, [
+      veth('a0', 'a1'),
+      veth('c0', 'c1'),
+      { verb: 'set', kind: 'link', name: 'a0', change: { group: 7 } },
+    ]);
     applyAll(home, [{ verb: 'delete', kind: 'group', group: 7 }]);
-    expect(home.links().map((l) => l.name).sort()).toEqual(['c0', 'c1', 'lo']);
+    expect(
+      home
+        .links()
+        .map((l) => l.name)
+        .sort(),
+    ).toEqual(['c0', 'c1', 'lo']);
   });
 
   test('a whole batch may refer to what it creates', () => {
     const { home } = make();
-    applyAll(home, [veth('a0', 'a1'), up('a0'), { verb: 'set', kind: 'neighbour', value: { dev: 'a0', ip: 'fd00::5', mac: mac(5) } }, veth('c0', 'c1'), up('c0'), up('c1'), { verb: 'set', kind: 'route', value: { dst: '10.1.0.0/16', type: 'unicast', dev: 'c0', scope: 'link' } }]);
+    applyAll(home, [
+      veth('a0', 'a1'),
+      up('a0'),
+      { verb: 'set', kind: 'neighbour', value: { dev: 'a0', ip: 'fd00::5', mac: mac(5) } },
+      veth('c0', 'c1'),
+      up('c0'),
+      up('c1'),
+      { verb: 'set', kind: 'route', value: { dst: '10.1.0.0/16', type: 'unicast', dev: 'c0', scope: 'link' } },
+    ]);
     expect(home.routes()).toHaveLength(1);
   });
 }

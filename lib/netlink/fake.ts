@@ -4,7 +4,13 @@ import type { Link } from './link.ts';
 import { describe, type Netlink, type NetlinkOp } from './netlink.ts';
 import { formatPrefix, parsePrefix } from '../ip/prefix.ts';
 
-type Namespace = { links: Map<string, FakeLink>; addresses: Map<string, Address>; routes: Map<string, Route>; neighbours: Map<string, Neighbour>; fdb: Map<string, Fdb> };
+type Namespace = {
+  links: Map<string, FakeLink>;
+  addresses: Map<string, Address>;
+  routes: Map<string, Route>;
+  neighbours: Map<string, Neighbour>;
+  fdb: Map<string, Fdb>;
+};
 type FakeLink = Link & { readonly peer: { readonly netns: string; readonly name: string } | undefined };
 
 /**
@@ -19,8 +25,25 @@ export class FakeKernel {
   faults: (op: NetlinkOp) => NetlinkError | undefined = () => undefined;
 
   addNamespace(path: string): void {
-    const lo: FakeLink = { index: 1, name: 'lo', kind: '', mac: '00:00:00:00:00:00', mtu: 65536, up: false, group: 0, peerIndex: 0, vni: undefined, peer: undefined };
-    this.#namespaces.set(path, { links: new Map([['lo', lo]]), addresses: new Map(), routes: new Map(), neighbours: new Map(), fdb: new Map() });
+    const lo: FakeLink = {
+      index: 1,
+      name: 'lo',
+      kind: '',
+      mac: '00:00:00:00:00:00',
+      mtu: 65536,
+      up: false,
+      group: 0,
+      peerIndex: 0,
+      vni: undefined,
+      peer: undefined,
+    };
+    this.#namespaces.set(path, {
+      links: new Map([['lo', lo]]),
+      addresses: new Map(),
+      routes: new Map(),
+      neighbours: new Map(),
+      fdb: new Map(),
+    });
   }
 
   /** The netlink of a namespace. Throws ENOENT for one that is not there, as opening its file does. */
@@ -112,7 +135,8 @@ export class FakeKernel {
           return;
         }
         if (r.dev !== undefined && !dev(r.dev).up) fail('ENETDOWN');
-        if (r.via !== undefined && !r.onlink && !this.#onLink(ns, r.via)) fail(r.via.includes(':') ? 'EHOSTUNREACH' : 'ENETUNREACH');
+        if (r.via !== undefined && !r.onlink && !this.#onLink(ns, r.via))
+          fail(r.via.includes(':') ? 'EHOSTUNREACH' : 'ENETUNREACH');
         ns.routes.set(key, r);
         return;
       }
@@ -132,8 +156,25 @@ export class FakeKernel {
     }
   }
 
-  #addLink(path: string, end: { readonly name: string; readonly mac: string; readonly mtu: number }, kind: string, peer: FakeLink['peer'], vni?: number): void {
-    this.#must(path).links.set(end.name, { index: this.#nextIndex++, name: end.name, kind, mac: end.mac, mtu: end.mtu, up: false, group: 0, peerIndex: 0, vni, peer });
+  #addLink(
+    path: string,
+    end: { readonly name: string; readonly mac: string; readonly mtu: number },
+    kind: string,
+    peer: FakeLink['peer'],
+    vni?: number,
+  ): void {
+    this.#must(path).links.set(end.name, {
+      index: this.#nextIndex++,
+      name: end.name,
+      kind,
+      mac: end.mac,
+      mtu: end.mtu,
+      up: false,
+      group: 0,
+      peerIndex: 0,
+      vni,
+      peer,
+    });
   }
 
   #removeLink(path: string, name: string): void {

@@ -30,7 +30,13 @@ export function nftConformance(make: () => Nft): void {
   test('elements and chains come, change and go in one transaction', () => {
     const nft = make();
     nft.run(renderFresh(T, [map, chain('b', 'iifname vmap @m'), chain('c', 'drop'), element('"x"', 'goto c')]));
-    nft.run(renderChanges(T, [set(chain('d', 'accept')), set(element('"x"', 'goto d'), element('"x"', 'goto c')), drop(chain('c'))]));
+    nft.run(
+      renderChanges(T, [
+        set(chain('d', 'accept')),
+        set(element('"x"', 'goto d'), element('"x"', 'goto c')),
+        drop(chain('c')),
+      ]),
+    );
     nft.run(renderChanges(T, [set(chain('d', 'drop'), chain('d', 'accept')), set(element('"y"', 'goto d'))]));
     nft.run(renderChanges(T, [drop(element('"x"', 'goto d')), drop(element('"y"', 'goto d')), drop(chain('d'))]));
     nft.run(renderChanges(T, [drop(chain('b')), drop(map)]));
@@ -39,7 +45,9 @@ export function nftConformance(make: () => Nft): void {
   test('a transaction that refers to nothing is refused whole', () => {
     const nft = make();
     nft.run(renderFresh(T, [map, chain('b', 'iifname vmap @m')]));
-    expect(code(() => nft.run(renderChanges(T, [set(chain('good', 'accept')), set(element('"x"', 'goto absent'))])))).toBe('ENOENT');
+    expect(
+      code(() => nft.run(renderChanges(T, [set(chain('good', 'accept')), set(element('"x"', 'goto absent'))]))),
+    ).toBe('ENOENT');
     expect(code(() => nft.run(renderChanges(T, [set(element('"x"', 'goto good'))])))).toBe('ENOENT');
     expect(code(() => nft.run(renderChanges('inet nowhere', [set(chain('a'))])))).toBe('ENOENT');
   });

@@ -32,7 +32,10 @@ export class FakeNft implements Nft {
   /** One object a line, sorted. */
   dump(table: string): string {
     const t = this.#tables.get(table);
-    const lines = [...(t?.sets ?? [])].flatMap(([name, elements]) => [`set ${name}`, ...[...elements].map(([k, v]) => `element ${name} ${k}${v === '' ? '' : ` : ${v}`}`)]);
+    const lines = [...(t?.sets ?? [])].flatMap(([name, elements]) => [
+      `set ${name}`,
+      ...[...elements].map(([k, v]) => `element ${name} ${k}${v === '' ? '' : ` : ${v}`}`),
+    ]);
     lines.push(...[...(t?.chains ?? [])].map(([name, rules]) => `chain ${name} { ${rules.join('; ')} }`));
     return lines.sort().join('\n');
   }
@@ -48,12 +51,19 @@ export class FakeNft implements Nft {
 
   #line(line: string, script: string): void {
     const fail = (code: 'ENOENT' | 'EEXIST'): never => {
-      throw new NftError(code === 'ENOENT' ? `Error: Could not process rule: No such file or directory\n${line}` : `Error: Could not process rule: File exists\n${line}`, script);
+      throw new NftError(
+        code === 'ENOENT'
+          ? `Error: Could not process rule: No such file or directory\n${line}`
+          : `Error: Could not process rule: File exists\n${line}`,
+        script,
+      );
     };
-    const [, verb = '', kind = '', family = '', name = '', rest = ''] = /^(\w+) (\w+) (\w+) (\S+) ?(.*)$/.exec(line) ?? [];
+    const [, verb = '', kind = '', family = '', name = '', rest = ''] =
+      /^(\w+) (\w+) (\w+) (\S+) ?(.*)$/.exec(line) ?? [];
     const tableName = `${family} ${name}`;
     if (kind === 'table') {
-      if (verb === 'add') this.#tables.set(tableName, this.#tables.get(tableName) ?? { sets: new Map(), chains: new Map() });
+      if (verb === 'add')
+        this.#tables.set(tableName, this.#tables.get(tableName) ?? { sets: new Map(), chains: new Map() });
       else if (!this.#tables.delete(tableName)) fail('ENOENT');
       return;
     }
@@ -101,8 +111,11 @@ export class FakeNft implements Nft {
     for (const { chains, sets } of this.#tables.values()) {
       const texts = [...[...chains.values()].flat(), ...[...sets.values()].flatMap((s) => [...s.values()])];
       for (const text of texts) {
-        for (const [, chain = ''] of text.matchAll(/\b(?:goto|jump) ([^\s,}]+)/g)) if (!chains.has(chain)) throw new NftError(`Error: Could not process rule: No such file or directory (chain ${chain})`, script);
-        for (const [, set = ''] of text.matchAll(/@([^\s,}]+)/g)) if (!sets.has(set)) throw new NftError(`Error: No such file or directory (set ${set})`, script);
+        for (const [, chain = ''] of text.matchAll(/\b(?:goto|jump) ([^\s,}]+)/g))
+          if (!chains.has(chain))
+            throw new NftError(`Error: Could not process rule: No such file or directory (chain ${chain})`, script);
+        for (const [, set = ''] of text.matchAll(/@([^\s,}]+)/g))
+          if (!sets.has(set)) throw new NftError(`Error: No such file or directory (set ${set})`, script);
       }
     }
   }

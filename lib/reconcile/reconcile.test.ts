@@ -12,7 +12,10 @@ describe('DeltaTracker', () => {
     fc.record({ do: fc.constant('release' as const), key }),
     fc.record({ do: fc.constant('observed' as const), key, value }),
     fc.record({ do: fc.constant('gone' as const), key }),
-    fc.record({ do: fc.constant('replace' as const), entries: fc.uniqueArray(fc.tuple(key, value), { selector: ([k]) => k }) }),
+    fc.record({
+      do: fc.constant('replace' as const),
+      entries: fc.uniqueArray(fc.tuple(key, value), { selector: ([k]) => k }),
+    }),
   );
 
   test('from any history, pending is exactly what differs, and writing it reaches the desired state', () => {
@@ -22,11 +25,11 @@ describe('DeltaTracker', () => {
         const desired = new Map<string, number>();
         let real = new Map<string, number>();
         for (const s of steps) {
-          if (s.do === 'desire') (desired.set(s.key, s.value), tracker.desire(s.key, s.value));
-          if (s.do === 'release') (desired.delete(s.key), tracker.release(s.key));
-          if (s.do === 'observed') (real.set(s.key, s.value), tracker.observed(s.key, s.value));
-          if (s.do === 'gone') (real.delete(s.key), tracker.gone(s.key));
-          if (s.do === 'replace') ((real = new Map(s.entries)), tracker.replaceReal(s.entries));
+          if (s.do === 'desire') desired.set(s.key, s.value), tracker.desire(s.key, s.value);
+          if (s.do === 'release') desired.delete(s.key), tracker.release(s.key);
+          if (s.do === 'observed') real.set(s.key, s.value), tracker.observed(s.key, s.value);
+          if (s.do === 'gone') real.delete(s.key), tracker.gone(s.key);
+          if (s.do === 'replace') (real = new Map(s.entries)), tracker.replaceReal(s.entries);
           const updates = new Set([...tracker.pendingUpdates()].map((u) => u.key));
           const deletions = new Set([...tracker.pendingDeletions()].map((d) => d.key));
           expect(updates).toEqual(new Set([...desired].filter(([k, v]) => real.get(k) !== v).map(([k]) => k)));

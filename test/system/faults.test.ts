@@ -48,14 +48,28 @@ async function traffic(from: string, to: string, during: () => Promise<void>): P
 }
 
 const agentsServe = async (): Promise<void> => {
-  await lab.eventually(async () => (await lab.kubectl('get', 'nodes')).match(/ Ready/g)?.length ?? 0, (n) => n === 2);
+  await lab.eventually(
+    async () => (await lab.kubectl('get', 'nodes')).match(/ Ready/g)?.length ?? 0,
+    (n) => n === 2,
+  );
 };
-const addresses = async (): Promise<string> => lab.kubectl('get', 'pods', '-A', '-o', 'jsonpath={range .items[*]}{.metadata.name}={.status.podIPs[*].ip}{"\\n"}{end}');
+const addresses = async (): Promise<string> =>
+  lab.kubectl(
+    'get',
+    'pods',
+    '-A',
+    '-o',
+    'jsonpath={range .items[*]}{.metadata.name}={.status.podIPs[*].ip}{"\\n"}{end}',
+  );
 const noDoubles = async (): Promise<void> => {
-  const all = (await addresses()).trim().split('\n').flatMap((l) => l.split('=')[1]?.split(' ') ?? []);
+  const all = (await addresses())
+    .trim()
+    .split('\n')
+    .flatMap((l) => l.split('=')[1]?.split(' ') ?? []);
   expect(new Set(all).size).toBe(all.length);
 };
-const reachIsRight = async (): Promise<void> => expect((await measureReach(lab.name, () => undefined)).filter((p) => !p.match)).toEqual([]);
+const reachIsRight = async (): Promise<void> =>
+  expect((await measureReach(lab.name, () => undefined)).filter((p) => !p.match)).toEqual([]);
 
 describe('faults', () => {
   test('set-up', async () => {
@@ -89,12 +103,31 @@ describe('faults', () => {
     }
     await noDoubles();
     startController(lab.spec);
-    await lab.eventually(() => lab.kubectl('get', 'lease', '-n', 'kube-system', 'bulkhead-controller', '-o', 'jsonpath={.spec.leaseTransitions}'), (t) => t === '2', 30_000);
+    await lab.eventually(
+      () =>
+        lab.kubectl(
+          'get',
+          'lease',
+          '-n',
+          'kube-system',
+          'bulkhead-controller',
+          '-o',
+          'jsonpath={.spec.leaseTransitions}',
+        ),
+      (t) => t === '2',
+      30_000,
+    );
     await reachIsRight();
   });
 
   test('kill -9 of both, under traffic: nothing lost, nothing doubled, VNIs as before', async () => {
-    const vnis = await lab.kubectl('get', 'vn', '-A', '-o', 'jsonpath={range .items[*]}{.metadata.namespace}={.status.vni} {end}');
+    const vnis = await lab.kubectl(
+      'get',
+      'vn',
+      '-A',
+      '-o',
+      'jsonpath={range .items[*]}{.metadata.namespace}={.status.vni} {end}',
+    );
     const { lost } = await traffic('b/p2', 'b/p1', async () => {
       await Promise.all([kill('controller'), kill('agent-n1'), kill('agent-n2')]);
       startAgent(lab.spec, 'n1');
@@ -102,11 +135,26 @@ describe('faults', () => {
       // The controller stays away a while: the agents come up from what they have saved.
       await lab.apply(pod('b', 'during', { node: 'n2' }));
       startController(lab.spec);
-      await lab.eventually(() => lab.kubectl('get', 'lease', '-n', 'kube-system', 'bulkhead-controller', '-o', 'jsonpath={.spec.leaseTransitions}'), (t) => t === '3', 30_000);
+      await lab.eventually(
+        () =>
+          lab.kubectl(
+            'get',
+            'lease',
+            '-n',
+            'kube-system',
+            'bulkhead-controller',
+            '-o',
+            'jsonpath={.spec.leaseTransitions}',
+          ),
+        (t) => t === '3',
+        30_000,
+      );
       await lab.apply(pod('b', 'afterwards', { node: 'n1' }));
     });
     expect(lost).toBe(0);
-    expect(await lab.kubectl('get', 'vn', '-A', '-o', 'jsonpath={range .items[*]}{.metadata.namespace}={.status.vni} {end}')).toBe(vnis);
+    expect(
+      await lab.kubectl('get', 'vn', '-A', '-o', 'jsonpath={range .items[*]}{.metadata.namespace}={.status.vni} {end}'),
+    ).toBe(vnis);
     await noDoubles();
     await reachIsRight();
   });
@@ -116,12 +164,24 @@ describe('faults', () => {
     expect(await lab.connect('flat/p1', await lab.ip('a/p1'), 8080)).toBe('rejected');
     expect(await lab.connect('a/p1', await lab.ip('b/p1'), 8080)).toBe('rejected');
     expect(await lab.connect('a/p1', await lab.ip('a/p2'), 8080)).toBe('open:a/p2');
-    expect(await lab.eventually(() => lab.onNode('n1', 'nft', 'list', 'tables'), (t) => t.includes('inet bulkhead'), 40_000)).toContain('table inet bulkhead');
+    expect(
+      await lab.eventually(
+        () => lab.onNode('n1', 'nft', 'list', 'tables'),
+        (t) => t.includes('inet bulkhead'),
+        40_000,
+      ),
+    ).toContain('table inet bulkhead');
   });
 
   test('an instance that lost its routes and a link of another is put right by the audit', async () => {
     await lab.onNode('n1', 'ip', '-n', 'bh-2', 'route', 'flush', 'proto', '98');
-    expect(await lab.eventually(async () => lab.connect('a/p1', await lab.ip('a/p2'), 8080, 'TCP', 500), (v) => v === 'open:a/p2', 45_000)).toBe('open:a/p2');
+    expect(
+      await lab.eventually(
+        async () => lab.connect('a/p1', await lab.ip('a/p2'), 8080, 'TCP', 500),
+        (v) => v === 'open:a/p2',
+        45_000,
+      ),
+    ).toBe('open:a/p2');
   });
 
   test('pods that went without a DEL while the agent was dead give their addresses back', async () => {
@@ -134,8 +194,14 @@ describe('faults', () => {
     await lab.onNode('n1', 'ip', '-n', 'bh-2', 'link', 'del', link);
     startAgent(lab.spec, 'n1');
     await agentsServe();
-    const journal = (): string => readFileSync(`${nodeRoot(lab.name, 'n1') ?? root}/run/bulkhead/journal.ndjson`, 'utf8');
-    expect(await lab.eventually(() => Promise.resolve(journal()), (j) => j.includes(`{"op":"release","ip":"${ghost}"`))).toContain(`{"op":"release","ip":"${ghost}"`);
+    const journal = (): string =>
+      readFileSync(`${nodeRoot(lab.name, 'n1') ?? root}/run/bulkhead/journal.ndjson`, 'utf8');
+    expect(
+      await lab.eventually(
+        () => Promise.resolve(journal()),
+        (j) => j.includes(`{"op":"release","ip":"${ghost}"`),
+      ),
+    ).toContain(`{"op":"release","ip":"${ghost}"`);
     await lab.kubectl('delete', 'pod', '-n', 'a', 'ghost');
     await noDoubles();
   });
@@ -148,7 +214,10 @@ describe('faults', () => {
     // The journal's last page has room left (tmpfs gives whole pages): enough pods to use it up.
     const names = Array.from({ length: 12 }, (_, i) => `squeezed-${i}`);
     await lab.apply(names.map((n) => pod('a', n, { node: 'n2' })).join('\n---\n'), { wait: false });
-    const told = await lab.eventually(() => lab.kubectl('get', 'events', '-n', 'a'), (e) => e.includes('the journal cannot be written'));
+    const told = await lab.eventually(
+      () => lab.kubectl('get', 'events', '-n', 'a'),
+      (e) => e.includes('the journal cannot be written'),
+    );
     expect(told).toMatch(/FailedCreatePodSandBox .*squeezed-.*the journal cannot be written: ENOSPC/);
     expect(await lab.connect('a/p1', await lab.ip('a/p2'), 8080)).toBe('open:a/p2');
     await lab.onNode('n2', 'rm', '-f', '/run/ballast');

@@ -28,7 +28,16 @@ export class TestLab {
   }
 
   async up(family: LabFamily, nodes: number, manifests: readonly string[]): Promise<void> {
-    this.spec = await labUp({ name: this.name, nodes, family, manifests, checkout, progress: () => undefined, timeoutMs: 150_000, agentArgs: ['--audit-interval', '3', '--address-rest', '5'] });
+    this.spec = await labUp({
+      name: this.name,
+      nodes,
+      family,
+      manifests,
+      checkout,
+      progress: () => undefined,
+      timeoutMs: 150_000,
+      agentArgs: ['--audit-interval', '3', '--address-rest', '5'],
+    });
     this.client = labClient(this.name);
   }
 
@@ -39,7 +48,10 @@ export class TestLab {
 
   /** Applies YAML text and waits until all pods are ready, unless told not to. */
   async apply(yaml: string, { wait = true } = {}): Promise<void> {
-    await applyManifests(this.client, parseAllDocuments(yaml).flatMap((d) => (d.toJS() === null ? [] : [d.toJS() as Record<string, unknown>])));
+    await applyManifests(
+      this.client,
+      parseAllDocuments(yaml).flatMap((d) => (d.toJS() === null ? [] : [d.toJS() as Record<string, unknown>])),
+    );
     if (wait) await this.ready();
   }
 
@@ -74,9 +86,17 @@ export class TestLab {
   }
 
   /** One connection from a pod, or from a namespace given as { net }: "open", "rejected" or "closed"; with who answered behind a colon. */
-  async connect(from: string | { readonly net: string }, address: string, port: number, protocol: Attempt['protocol'] = 'TCP', timeoutMs = 1_500): Promise<string> {
+  async connect(
+    from: string | { readonly net: string },
+    address: string,
+    port: number,
+    protocol: Attempt['protocol'] = 'TCP',
+    timeoutMs = 1_500,
+  ): Promise<string> {
     const netns = typeof from === 'string' ? await this.netns(from) : netPath(this.name, from.net);
-    const [outcome] = await connectAll([{ netns, address, port, protocol, timeoutMs, identify: protocol === 'TCP' && port !== 53 && port !== 443 }]);
+    const [outcome] = await connectAll([
+      { netns, address, port, protocol, timeoutMs, identify: protocol === 'TCP' && port !== 53 && port !== 443 },
+    ]);
     return `${outcome?.verdict}${outcome?.by === undefined ? '' : `:${outcome.by}`}`;
   }
 
@@ -86,7 +106,9 @@ export class TestLab {
   }
 
   async kubectl(...args: string[]): Promise<string> {
-    const { stdout } = await exec(['kubectl', '--kubeconfig', kubeconfigPath(this.name), ...args], { timeoutMs: 60_000 });
+    const { stdout } = await exec(['kubectl', '--kubeconfig', kubeconfigPath(this.name), ...args], {
+      timeoutMs: 60_000,
+    });
     return stdout;
   }
 
@@ -98,7 +120,13 @@ export class TestLab {
 
   /** Runs a program in a node's network and file system. */
   async onNode(node: string, ...argv: string[]): Promise<string> {
-    const { stdout } = await exec(['nsenter', `--net=${netPath(this.name, node)}`, `--mount=${netPath(this.name, node).replace(/\.net$/, '.mnt')}`, '--', ...argv]);
+    const { stdout } = await exec([
+      'nsenter',
+      `--net=${netPath(this.name, node)}`,
+      `--mount=${netPath(this.name, node).replace(/\.net$/, '.mnt')}`,
+      '--',
+      ...argv,
+    ]);
     return stdout;
   }
 
@@ -114,7 +142,14 @@ export class TestLab {
 }
 
 /** Brings a lab up before the tests of a file, and down after them whatever happens. */
-export function useLab(name: string, { family = 'dual', nodes = 2, manifests = [] }: { family?: LabFamily; nodes?: number; manifests?: readonly string[] } = {}): TestLab {
+export function useLab(
+  name: string,
+  {
+    family = 'dual',
+    nodes = 2,
+    manifests = [],
+  }: { family?: LabFamily; nodes?: number; manifests?: readonly string[] } = {},
+): TestLab {
   const lab = new TestLab(name);
   beforeAll(() => lab.up(family, nodes, manifests));
   afterAll(() => lab.down());
@@ -122,21 +157,59 @@ export function useLab(name: string, { family = 'dual', nodes = 2, manifests = [
 }
 
 /** A namespace with pods pinned to nodes: p1 on n1, q1 on n1, p2 on n2. Each answers on TCP 8080 and UDP 5353; Service "web" in front of all. */
-export function shop(namespace: string, { isolated = true, labels = {} as Record<string, string>, annotations = {} as Record<string, string> } = {}): string {
+export function shop(
+  namespace: string,
+  { isolated = true, labels = {} as Record<string, string>, annotations = {} as Record<string, string> } = {},
+): string {
   const all = { ...labels, ...(isolated ? { 'bulkhead.dev/isolated': 'true' } : {}) };
-  const pods = [['p1', 'n1'], ['q1', 'n1'], ['p2', 'n2']].map(([name, node]) => pod(namespace, name ?? '', { node: node ?? '' }));
+  const pods = [
+    ['p1', 'n1'],
+    ['q1', 'n1'],
+    ['p2', 'n2'],
+  ].map(([name, node]) => pod(namespace, name ?? '', { node: node ?? '' }));
   return [
     JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels: all, annotations } }),
     ...pods,
-    JSON.stringify({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'web', namespace }, spec: { ipFamilyPolicy: 'PreferDualStack', selector: { app: 'web' }, ports: [{ name: 'http', port: 80, targetPort: 8080 }, { name: 'dgram', port: 5353, protocol: 'UDP' }] } }),
+    JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'web', namespace },
+      spec: {
+        ipFamilyPolicy: 'PreferDualStack',
+        selector: { app: 'web' },
+        ports: [
+          { name: 'http', port: 80, targetPort: 8080 },
+          { name: 'dgram', port: 5353, protocol: 'UDP' },
+        ],
+      },
+    }),
   ].join('\n---\n');
 }
 
-export function pod(namespace: string, name: string, { node, annotations = {}, labels = { app: 'web' }, container = {} }: { node?: string; annotations?: Record<string, string>; labels?: Record<string, string>; container?: object } = {}): string {
+export function pod(
+  namespace: string,
+  name: string,
+  {
+    node,
+    annotations = {},
+    labels = { app: 'web' },
+    container = {},
+  }: { node?: string; annotations?: Record<string, string>; labels?: Record<string, string>; container?: object } = {},
+): string {
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name, namespace, labels, annotations },
-    spec: { ...(node === undefined ? {} : { nodeSelector: { 'kubernetes.io/hostname': node } }), containers: [{ name: 'c', image: 'x', ports: [{ containerPort: 8080 }, { containerPort: 5353, protocol: 'UDP' }], ...container }] },
+    spec: {
+      ...(node === undefined ? {} : { nodeSelector: { 'kubernetes.io/hostname': node } }),
+      containers: [
+        {
+          name: 'c',
+          image: 'x',
+          ports: [{ containerPort: 8080 }, { containerPort: 5353, protocol: 'UDP' }],
+          ...container,
+        },
+      ],
+    },
   });
 }

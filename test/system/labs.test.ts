@@ -12,7 +12,9 @@ const name = (n: string): string => `t${process.pid}-${n}`;
 
 async function bulkhead(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   try {
-    const { stdout, stderr } = await exec([process.execPath, join(checkout, 'dist/bulkhead.mjs'), ...args], { timeoutMs: 150_000 });
+    const { stdout, stderr } = await exec([process.execPath, join(checkout, 'dist/bulkhead.mjs'), ...args], {
+      timeoutMs: 150_000,
+    });
     return { code: 0, stdout, stderr };
   } catch (error) {
     if (!(error instanceof ExecError)) throw error;
@@ -22,8 +24,17 @@ async function bulkhead(...args: string[]): Promise<{ code: number; stdout: stri
 
 /** What of the machine itself a lab must not change. */
 async function machine(): Promise<string> {
-  const parts = await Promise.all([exec(['ip', '-j', 'link']), exec(['ip', 'route', 'show', 'table', 'all']), exec(['ip', '-6', 'route', 'show', 'table', 'all']), exec(['ip', 'netns']), exec(['nft', 'list', 'tables'])]);
-  return parts.map((p) => p.stdout).join('\n').replaceAll(/expires \d+sec/g, '');
+  const parts = await Promise.all([
+    exec(['ip', '-j', 'link']),
+    exec(['ip', 'route', 'show', 'table', 'all']),
+    exec(['ip', '-6', 'route', 'show', 'table', 'all']),
+    exec(['ip', 'netns']),
+    exec(['nft', 'list', 'tables']),
+  ]);
+  return parts
+    .map((p) => p.stdout)
+    .join('\n')
+    .replaceAll(/expires \d+sec/g, '');
 }
 
 afterAll(async () => {
@@ -33,15 +44,32 @@ afterAll(async () => {
 describe('labs', () => {
   test('two side by side, by the command line; both gone without a trace', async () => {
     const before = await machine();
-    const ups = await Promise.all([bulkhead('lab', 'up', '--name', name('one'), '--nodes', '2', '-f', shops), bulkhead('lab', 'up', '--name', name('two'), '--nodes', '1', '--ip-family', 'ipv6', '-f', shops)]);
-    expect(ups.map((u) => [u.code, u.stderr])).toEqual([[0, expect.stringContaining('is up: 2 nodes') as string], [0, expect.stringContaining('is up: 1 nodes') as string]]);
+    const ups = await Promise.all([
+      bulkhead('lab', 'up', '--name', name('one'), '--nodes', '2', '-f', shops),
+      bulkhead('lab', 'up', '--name', name('two'), '--nodes', '1', '--ip-family', 'ipv6', '-f', shops),
+    ]);
+    expect(ups.map((u) => [u.code, u.stderr])).toEqual([
+      [0, expect.stringContaining('is up: 2 nodes') as string],
+      [0, expect.stringContaining('is up: 1 nodes') as string],
+    ]);
     expect(await machine()).toBe(before);
     for (const n of ['one', 'two']) {
       const reach = await bulkhead('lab', 'reach', '--name', name(n), '-o', 'json');
       expect(reach.code).toBe(0);
       const { probes } = JSON.parse(reach.stdout) as { probes: Record<string, unknown>[] };
       expect(probes.length).toBeGreaterThan(400);
-      expect(probes[0]).toMatchObject({ from: { namespace: expect.any(String) as string, pod: expect.any(String) as string, node: expect.any(String) as string }, to: { kind: 'Pod', protocol: expect.any(String) as string }, verdict: expect.any(String) as string, expected: expect.any(String) as string, why: expect.any(String) as string, ms: expect.any(Number) as number });
+      expect(probes[0]).toMatchObject({
+        from: {
+          namespace: expect.any(String) as string,
+          pod: expect.any(String) as string,
+          node: expect.any(String) as string,
+        },
+        to: { kind: 'Pod', protocol: expect.any(String) as string },
+        verdict: expect.any(String) as string,
+        expected: expect.any(String) as string,
+        why: expect.any(String) as string,
+        ms: expect.any(Number) as number,
+      });
     }
     expect((await bulkhead('lab', 'status', '--name', name('one'))).code).toBe(0);
     expect((await bulkhead('lab', 'up', '--name', name('one'))).stderr).toMatch(/is up; take it down first/);

@@ -3,30 +3,83 @@ import { ExecError } from '../../lib/exec/exec.ts';
 import { pod, shop, useLab } from './lab.ts';
 
 const lab = useLab('net', { nodes: 2 });
-const namespace = (name: string, metadata: object = {}): string => JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, ...metadata } });
-const network = (ns: string, name: string, spec: object = {}): string => JSON.stringify({ apiVersion: 'bulkhead.dev/v1alpha1', kind: 'VirtualNetwork', metadata: { name, namespace: ns }, spec });
+const namespace = (name: string, metadata: object = {}): string =>
+  JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, ...metadata } });
+const network = (ns: string, name: string, spec: object = {}): string =>
+  JSON.stringify({
+    apiVersion: 'bulkhead.dev/v1alpha1',
+    kind: 'VirtualNetwork',
+    metadata: { name, namespace: ns },
+    spec,
+  });
 const on = (ref: string) => ({ annotations: { 'bulkhead.dev/network': ref } });
-const events = (ns: string): Promise<string> => lab.kubectl('get', 'events', '-n', ns, '-o', 'custom-columns=R:.reason,O:.involvedObject.name,M:.message', '--no-headers');
+const events = (ns: string): Promise<string> =>
+  lab.kubectl(
+    'get',
+    'events',
+    '-n',
+    ns,
+    '-o',
+    'custom-columns=R:.reason,O:.involvedObject.name,M:.message',
+    '--no-headers',
+  );
 const ready = (ns: string, name: string): Promise<string> => lab.kubectl('get', 'pod', '-n', ns, name, '--no-headers');
 
 describe('named networks', () => {
   test('for a namespace, and for one pod: the pod wins; same network open, other network refused', async () => {
-    await lab.apply([namespace('n', { annotations: { 'bulkhead.dev/network': 'blue' } }), network('n', 'blue'), network('n', 'green')].join('\n---\n'));
-    await lab.apply([pod('n', 'b1', { node: 'n1' }), pod('n', 'b2', { node: 'n2' }), pod('n', 'g1', { node: 'n1', ...on('green') }), pod('n', 'g2', { node: 'n2', ...on('n/green') })].join('\n---\n'));
+    await lab.apply(
+      [
+        namespace('n', { annotations: { 'bulkhead.dev/network': 'blue' } }),
+        network('n', 'blue'),
+        network('n', 'green'),
+      ].join('\n---\n'),
+    );
+    await lab.apply(
+      [
+        pod('n', 'b1', { node: 'n1' }),
+        pod('n', 'b2', { node: 'n2' }),
+        pod('n', 'g1', { node: 'n1', ...on('green') }),
+        pod('n', 'g2', { node: 'n2', ...on('n/green') }),
+      ].join('\n---\n'),
+    );
     for (const f of [4, 6] as const) {
       expect(await lab.connect('n/b1', await lab.ip('n/b2', f), 8080)).toBe('open:n/b2');
       expect(await lab.connect('n/g2', await lab.ip('n/g1', f), 8080)).toBe('open:n/g1');
-      for (const [from, to] of [['b1', 'g1'], ['b1', 'g2'], ['g1', 'b1'], ['g1', 'b2']] as const) expect(await lab.connect(`n/${from}`, await lab.ip(`n/${to}`, f), 8080)).toBe('rejected');
+      for (const [from, to] of [
+        ['b1', 'g1'],
+        ['b1', 'g2'],
+        ['g1', 'b1'],
+        ['g1', 'b2'],
+      ] as const)
+        expect(await lab.connect(`n/${from}`, await lab.ip(`n/${to}`, f), 8080)).toBe('rejected');
     }
   });
 
   test("another namespace's network needs its owner's grant: without it the pod waits and is told why; with it, it starts by itself", async () => {
-    await lab.apply([namespace('owner'), namespace('guest', { labels: { team: 'x' } }), network('owner', 'shared')].join('\n---\n'));
+    await lab.apply(
+      [namespace('owner'), namespace('guest', { labels: { team: 'x' } }), network('owner', 'shared')].join('\n---\n'),
+    );
     await lab.apply(pod('owner', 'host', { node: 'n1', ...on('shared') }));
     await lab.apply(pod('guest', 'visitor', { node: 'n2', ...on('owner/shared') }), { wait: false });
-    expect(await lab.eventually(() => events('guest'), (e) => e.includes('NetworkNotShared'))).toMatch(/NetworkNotShared +visitor +VirtualNetwork owner\/shared is not shared with namespace guest; its owner must add spec.sharedWith/);
+    expect(
+      await lab.eventually(
+        () => events('guest'),
+        (e) => e.includes('NetworkNotShared'),
+      ),
+    ).toMatch(
+      /NetworkNotShared +visitor +VirtualNetwork owner\/shared is not shared with namespace guest; its owner must add spec.sharedWith/,
+    );
     expect(await ready('guest', 'visitor')).toContain('0/1');
-    await lab.kubectl('patch', 'vn', 'shared', '-n', 'owner', '--type=merge', '-p', '{"spec":{"sharedWith":{"matchLabels":{"team":"x"}}}}');
+    await lab.kubectl(
+      'patch',
+      'vn',
+      'shared',
+      '-n',
+      'owner',
+      '--type=merge',
+      '-p',
+      '{"spec":{"sharedWith":{"matchLabels":{"team":"x"}}}}',
+    );
     await lab.ready();
     expect(await lab.connect('guest/visitor', await lab.ip('owner/host'), 8080)).toBe('open:owner/host');
   });
@@ -34,20 +87,51 @@ describe('named networks', () => {
   test('a pod that names a missing network waits, an event names it, and the pod starts when the network comes', async () => {
     await lab.apply(namespace('late'));
     await lab.apply(pod('late', 'early', on('soon')), { wait: false });
-    expect(await lab.eventually(() => events('late'), (e) => e.includes('FailedCreatePodSandBox'))).toMatch(/NetworkNotFound +early +VirtualNetwork late\/soon does not exist; create it/);
+    expect(
+      await lab.eventually(
+        () => events('late'),
+        (e) => e.includes('FailedCreatePodSandBox'),
+      ),
+    ).toMatch(/NetworkNotFound +early +VirtualNetwork late\/soon does not exist; create it/);
     await lab.apply(network('late', 'soon'));
     expect(await ready('late', 'early')).toContain('1/1');
   });
 
   test('what cannot be understood is told, holds up that pod, and nothing else', async () => {
-    await lab.apply([namespace('bad'), namespace('odd', { labels: { 'bulkhead.dev/isolated': 'maybe' } })].join('\n---\n'));
-    await lab.apply([pod('bad', 'list', on('a,b')), pod('bad', 'twice', { annotations: { 'bulkhead.dev/network': 'a', 'net.juniper.contrail.podnetwork': 'b' } }), pod('odd', 'p', {})].join('\n---\n'), { wait: false });
+    await lab.apply(
+      [namespace('bad'), namespace('odd', { labels: { 'bulkhead.dev/isolated': 'maybe' } })].join('\n---\n'),
+    );
+    await lab.apply(
+      [
+        pod('bad', 'list', on('a,b')),
+        pod('bad', 'twice', { annotations: { 'bulkhead.dev/network': 'a', 'net.juniper.contrail.podnetwork': 'b' } }),
+        pod('odd', 'p', {}),
+      ].join('\n---\n'),
+      { wait: false },
+    );
     await lab.apply(pod('bad', 'fine'), { wait: false });
-    expect(await lab.eventually(() => events('bad'), (e) => e.includes('InvalidAnnotation') && e.includes('ConflictingNetworks'))).toMatch(/InvalidAnnotation +list .*write "name" or "namespace\/name"/);
+    expect(
+      await lab.eventually(
+        () => events('bad'),
+        (e) => e.includes('InvalidAnnotation') && e.includes('ConflictingNetworks'),
+      ),
+    ).toMatch(/InvalidAnnotation +list .*write "name" or "namespace\/name"/);
     expect(await events('bad')).toMatch(/ConflictingNetworks +twice .*keep one of them/);
-    expect(await lab.kubectl('get', 'events', '-A')).toMatch(/InvalidAnnotation .*namespace\/odd .*write "true" or "false"/);
-    expect(await lab.eventually(() => ready('bad', 'fine'), (t) => t.includes('1/1'))).toContain('1/1');
-    for (const [ns, name] of [['bad', 'list'], ['bad', 'twice'], ['odd', 'p']] as const) expect(await ready(ns, name)).toContain('0/1');
+    expect(await lab.kubectl('get', 'events', '-A')).toMatch(
+      /InvalidAnnotation .*namespace\/odd .*write "true" or "false"/,
+    );
+    expect(
+      await lab.eventually(
+        () => ready('bad', 'fine'),
+        (t) => t.includes('1/1'),
+      ),
+    ).toContain('1/1');
+    for (const [ns, name] of [
+      ['bad', 'list'],
+      ['bad', 'twice'],
+      ['odd', 'p'],
+    ] as const)
+      expect(await ready(ns, name)).toContain('0/1');
     await lab.kubectl('delete', 'ns', 'bad', 'odd');
   });
 
@@ -60,29 +144,64 @@ describe('named networks', () => {
         return (error as Error).message;
       }
     };
-    expect(await refused(network('n', 'x', { egress: { mode: 'Wild' } }))).toMatch(/spec\.egress\.mode: must be one of "None", "NAT", "Routed"/);
-    expect(await refused(network('n', 'x', { colour: 'blue', mtu: 9 }))).toMatch(/unknown field "colour"[\s\S]*spec\.mtu: must be >= 1280/);
+    expect(await refused(network('n', 'x', { egress: { mode: 'Wild' } }))).toMatch(
+      /spec\.egress\.mode: must be one of "None", "NAT", "Routed"/,
+    );
+    expect(await refused(network('n', 'x', { colour: 'blue', mtu: 9 }))).toMatch(
+      /unknown field "colour"[\s\S]*spec\.mtu: must be >= 1280/,
+    );
     expect(await refused(network('n', 'x'.repeat(64)))).toMatch(/metadata\.name: .* at most 63/);
     expect(await refused(namespace('Upper'))).toMatch(/metadata\.name/);
     expect(await refused(network('nowhere', 'x'))).toMatch(/namespaces "nowhere" not found/);
     expect(await refused('{"apiVersion":"v9","kind":"Dream","metadata":{"name":"x"}}')).toMatch(/v9 is not served/);
-    expect(await refused(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'x', namespace: 'n' }, spec: { containers: [{ name: 'c', ports: [{ containerPort: 99_999 }] }] } }))).toMatch(/spec\.containers\[0\]\.ports\[0\]\.containerPort/);
+    expect(
+      await refused(
+        JSON.stringify({
+          apiVersion: 'v1',
+          kind: 'Pod',
+          metadata: { name: 'x', namespace: 'n' },
+          spec: { containers: [{ name: 'c', ports: [{ containerPort: 99_999 }] }] },
+        }),
+      ),
+    ).toMatch(/spec\.containers\[0\]\.ports\[0\]\.containerPort/);
     // A network whose spec the API lets through and we cannot give says so.
     await lab.apply(network('n', 'future', { subnets: ['10.20.0.0/16'] }), { wait: false });
-    expect(await lab.eventually(() => lab.kubectl('get', 'vn', '-n', 'n', 'future', '-o', 'wide'), (t) => t.includes('InvalidSpec'))).toContain('False');
+    expect(
+      await lab.eventually(
+        () => lab.kubectl('get', 'vn', '-n', 'n', 'future', '-o', 'wide'),
+        (t) => t.includes('InvalidSpec'),
+      ),
+    ).toContain('False');
   });
 
   test('a network in use is not deleted, and says by whom; a namespace with its network goes at once, twenty together', async () => {
     await lab.kubectl('delete', 'vn', 'green', '-n', 'n', '--wait=false');
-    expect(await lab.eventually(() => lab.kubectl('get', 'vn', '-n', 'n', 'green', '-o', 'jsonpath={.status.conditions[0].message}'), (m) => m.includes('waits'))).toMatch(/waits for 2 pod\(s\): n\/g1, n\/g2; delete them/);
+    expect(
+      await lab.eventually(
+        () => lab.kubectl('get', 'vn', '-n', 'n', 'green', '-o', 'jsonpath={.status.conditions[0].message}'),
+        (m) => m.includes('waits'),
+      ),
+    ).toMatch(/waits for 2 pod\(s\): n\/g1, n\/g2; delete them/);
     expect(await lab.connect('n/g2', await lab.ip('n/g1'), 8080)).toBe('open:n/g1');
     await lab.kubectl('delete', 'pod', '-n', 'n', 'g1', 'g2');
-    expect(await lab.eventually(() => lab.kubectl('get', 'vn', '-n', 'n', '--no-headers'), (t) => !t.includes('green'))).not.toContain('green');
+    expect(
+      await lab.eventually(
+        () => lab.kubectl('get', 'vn', '-n', 'n', '--no-headers'),
+        (t) => !t.includes('green'),
+      ),
+    ).not.toContain('green');
     const many = Array.from({ length: 20 }, (_, i) => `many-${i}`);
-    await lab.apply(many.flatMap((ns) => [namespace(ns, { labels: { 'bulkhead.dev/isolated': 'true' } }), pod(ns, 'p')]).join('\n---\n'));
+    await lab.apply(
+      many
+        .flatMap((ns) => [namespace(ns, { labels: { 'bulkhead.dev/isolated': 'true' } }), pod(ns, 'p')])
+        .join('\n---\n'),
+    );
     await lab.kubectl('delete', 'ns', ...many);
     expect(await lab.kubectl('get', 'ns')).not.toContain('many-');
-    const left = await lab.eventually(() => lab.onNode('n1', 'ip', 'netns'), (t) => t.split('\n').filter((l) => l.startsWith('bh-')).length <= 3);
+    const left = await lab.eventually(
+      () => lab.onNode('n1', 'ip', 'netns'),
+      (t) => t.split('\n').filter((l) => l.startsWith('bh-')).length <= 3,
+    );
     expect(left.split('\n').filter((l) => l.startsWith('bh-')).length).toBeLessThanOrEqual(3);
   });
 
@@ -96,7 +215,10 @@ describe('named networks', () => {
 
   test('an exhausted node says so, the pod waits, and starts when room is there', async () => {
     // 251 addresses of a /24: taken up by a network of their own on one node would take minutes; the address space is cut by many networks instead.
-    const pods = Array.from({ length: 16 }, (_, i) => [namespace(`full-${i}`, { labels: { 'bulkhead.dev/isolated': 'true' } }), pod(`full-${i}`, 'p', { node: 'n2' })]).flat();
+    const pods = Array.from({ length: 16 }, (_, i) => [
+      namespace(`full-${i}`, { labels: { 'bulkhead.dev/isolated': 'true' } }),
+      pod(`full-${i}`, 'p', { node: 'n2' }),
+    ]).flat();
     await lab.apply(pods.join('\n---\n'));
     expect(await lab.kubectl('get', 'ablk', '-o', 'jsonpath={.items[*].spec.cidr}')).toMatch(/\/(29|30|31|32)/);
   });

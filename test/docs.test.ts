@@ -1,0 +1,74 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { ERROR_CODES } from '../api/codes.ts';
+import { crdFiles } from '../hack/crd.ts';
+
+const root = join(import.meta.dirname, '..');
+const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+
+describe('documents are true', () => {
+  test('docs/errors.md explains every code, and no other', () => {
+    const explained = [...read('docs/errors.md').matchAll(/^\| `([A-Za-z]+)` \|/gm)]
+      .map(([, code]) => code ?? '')
+      .sort();
+    expect(explained).toEqual([...new Set(Object.values(ERROR_CODES).flat())].sort());
+  });
+
+  test('links between documents lead somewhere', () => {
+    const files = execFileSync('git', ['ls-files', '*.md'], { cwd: root, encoding: 'utf8' }).trim().split('\n');
+    const broken = files.flatMap((file) =>
+      [...read(file).matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)/g)]
+        .map(([, to = '']) => to)
+        .filter((to) => !existsSync(join(root, dirname(file), to)))
+        .map((to) => `${file}: ${to}`),
+    );
+    expect(broken).toEqual([]);
+  });
+
+  test('every folder of code begins with a README', () => {
+    const folders = [
+      'api',
+      'core',
+      'controller',
+      'dataplane',
+      'cni-plugin',
+      'lab',
+      'cli',
+      'lib/ip',
+      'lib/kube',
+      'lib/netlink',
+      'lib/netns',
+      'lib/nft',
+      'lib/reconcile',
+      'lib/servicenat',
+      'dataplane/plan',
+      'dataplane/apply',
+      'dataplane/attach',
+      'lab/apiserver',
+      'lab/kube',
+      'lab/node',
+    ];
+    expect(folders.filter((f) => !existsSync(join(root, f, 'README.md')))).toEqual([]);
+  });
+
+  test('words of make that the README uses are there', () => {
+    const words = [...read('README.md').matchAll(/\bmake ([a-z]+)/g)].map(([, w]) => w ?? '');
+    for (const word of words) expect(read('Makefile')).toMatch(new RegExp(`^${word}:`, 'm'));
+  });
+
+  test('CRDs in manifests/crds are those of the kinds, structural, with columns, short names and rules', () => {
+    expect(readdirSync(join(root, 'manifests/crds')).sort()).toEqual(
+      crdFiles()
+        .map((f) => f.file)
+        .sort(),
+    );
+    for (const { file, text } of crdFiles()) {
+      expect(read(`manifests/crds/${file}`)).toBe(text);
+      expect(text).not.toMatch(/additionalProperties: false|oneOf|anyOf|\$ref/);
+      for (const part of ['additionalPrinterColumns', 'shortNames', 'x-kubernetes-validations'])
+        expect(text).toContain(part);
+    }
+  });
+});
