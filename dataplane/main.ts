@@ -83,8 +83,8 @@ async function main(o: Options): Promise<void> {
       attachments?.prepare();
       const now = revision;
       const before = faults;
-      faults = dataplane.apply({ authoritative });
-      attachments?.cleanUp({ authoritative });
+      faults = dataplane.apply({ authoritative: false });
+      if (authoritative) collector.request();
       realised = now;
       for (const [network, error] of faults)
         log.error({ network, err: error.message }, 'network could not be realised');
@@ -99,8 +99,17 @@ async function main(o: Options): Promise<void> {
       onError: (error) => log.debug({ err: brief(error) }, 'apply'),
     },
   );
+  // Deletions wait for grace periods in the kernel, some 20 ms each, and this is the thread that answers ADD: few and large.
+  await using collector = new Runner(
+    () => {
+      attachments?.cleanUp({ authoritative });
+      for (const [network, error] of dataplane.apply({ authoritative }))
+        log.error({ network, err: error.message }, 'clean-up');
+    },
+    { minIntervalMs: 500, retryMs: 500, onError: (error) => log.warn({ err: brief(error) }, 'clean-up') },
+  );
   await using reporter = new Runner(() => link.report(reportOf(o.node, realised, attachments, faults)), {
-    minIntervalMs: 5,
+    minIntervalMs: 20,
     maxIntervalMs: 15_000,
     retryMs: 300,
     maxRetryMs: 3_000,
@@ -126,7 +135,7 @@ async function main(o: Options): Promise<void> {
       lookUpPod: (namespace, name, uid) => lookUpPod(client, namespace, name, uid),
       nextConfig: (ms) => nextConfig(waiting, ms),
       onChange: () => reporter.request(),
-      onGarbage: () => applier.request(),
+      onGarbage: () => collector.request(),
       now: Date.now,
     },
     { podCIDRs: self.podCIDRs, restMs: Number(o.addressRest) * 1000 },
@@ -144,6 +153,7 @@ async function main(o: Options): Promise<void> {
   for (const a of attachments.dropVanished())
     log.info({ pod: `${a.namespace}/${a.pod}`, ips: a.ips }, 'released: its interface is gone');
   applier.start().request();
+  collector.start().request();
   reporter.start().request();
   await using server = await CniServer.listen(
     o.socket,
@@ -163,13 +173,17 @@ async function main(o: Options): Promise<void> {
   );
   writeConflist(o.cniConfDir, o.socket);
   log.info({ node: o.node, socket: o.socket, authoritative }, 'serving');
-  const audit = setInterval(() => {
-    dataplane.resync();
+  // One namespace at a time: reading hundreds at once would hold up ADD.
+  let audit: NodeJS.Timeout | undefined;
+  const auditNext = (): void => {
+    const count = dataplane.resyncNext();
     applier.request();
-  }, Number(o.auditInterval) * 1000);
+    audit = setTimeout(auditNext, (Number(o.auditInterval) * 1000) / count);
+  };
+  auditNext();
 
   await new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()));
-  clearInterval(audit);
+  clearTimeout(audit);
   void server;
   await following;
   // The kernel's state stays: pods go on while the agent is replaced.

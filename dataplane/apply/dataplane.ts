@@ -42,6 +42,7 @@ export class Dataplane implements Disposable {
   #mtu: { readonly underlay: string; readonly value: number } | undefined;
   readonly #dirty = new Set<string>();
   #allDirty = true;
+  #turn = -1;
   /** Owners of the fragments that each namespace has now, so that what is no longer planned is withdrawn. */
   readonly #owners = new Map<Instance, Set<string>>();
 
@@ -208,6 +209,15 @@ export class Dataplane implements Disposable {
     this.#mtu = undefined;
     this.#root.resync();
     for (const { instance } of this.#held.values()) instance.resync();
+  }
+
+  /** As {@link resync}, for one namespace, each in its turn. Returns how many there are. */
+  resyncNext(): number {
+    const all = [this.#root, ...[...this.#held.values()].map((h) => h.instance)];
+    this.#turn = (this.#turn + 1) % all.length;
+    if (this.#turn === 0) this.#mtu = undefined;
+    all[this.#turn]?.resync();
+    return all.length;
   }
 
   /** Whether a pod's link is there; undefined while the network's instance is not open, and so nobody has looked. */

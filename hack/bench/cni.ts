@@ -3,14 +3,34 @@ import { once } from 'node:events';
 import { median, quantile } from './statistics.ts';
 
 /** A plugin as it is called: program, configuration, and what stands before the program (entering a node). */
-export type Plugin = { readonly name: string; readonly program: string; readonly config: object; readonly enter: readonly string[]; readonly args: (i: number) => string };
+export type Plugin = {
+  readonly name: string;
+  readonly program: string;
+  readonly config: object;
+  readonly enter: readonly string[];
+  readonly args: (i: number) => string;
+};
 
-export type CniFigures = { readonly name: string; readonly callers: number; readonly add: Quantiles; readonly del: Quantiles; readonly addsPerSecond: number };
+export type CniFigures = {
+  readonly name: string;
+  readonly callers: number;
+  readonly add: Quantiles;
+  readonly del: Quantiles;
+  readonly addsPerSecond: number;
+};
 export type Quantiles = { readonly p50: number; readonly p99: number };
 
 /** One call; milliseconds from the start of the process to its end. Throws with what the plugin printed. */
 async function call(plugin: Plugin, command: string, i: number, netns: string): Promise<number> {
-  const env = { PATH: process.env['PATH'], CNI_COMMAND: command, CNI_CONTAINERID: `bench-${i}`, CNI_NETNS: netns, CNI_IFNAME: 'eth0', CNI_PATH: '/usr/lib/cni', CNI_ARGS: plugin.args(i) };
+  const env = {
+    PATH: process.env['PATH'],
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: `bench-${i}`,
+    CNI_NETNS: netns,
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: '/usr/lib/cni',
+    CNI_ARGS: plugin.args(i),
+  };
   const [program = '', ...args] = [...plugin.enter, plugin.program];
   const began = performance.now();
   const child = spawn(program, args, { env, stdio: ['pipe', 'pipe', 'inherit'] });
@@ -38,5 +58,11 @@ export async function measurePlugin(plugin: Plugin, netns: readonly string[], ca
   const add = await run('ADD');
   const del = await run('DEL');
   const q = (t: readonly number[]): Quantiles => ({ p50: median(t), p99: quantile(t, 0.99) });
-  return { name: plugin.name, callers, add: q(add.times), del: q(del.times), addsPerSecond: netns.length / add.seconds };
+  return {
+    name: plugin.name,
+    callers,
+    add: q(add.times),
+    del: q(del.times),
+    addsPerSecond: netns.length / add.seconds,
+  };
 }

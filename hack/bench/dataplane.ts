@@ -12,7 +12,11 @@ export type Path = { readonly name: string; readonly from: string; readonly to: 
 export type PathFigures = { readonly name: string; readonly halfRttUs: number; readonly gbps: number };
 
 /** Measures all paths in turn, `rounds` times, and gives the median of each. */
-export async function measurePaths(paths: readonly Path[], rounds: number, progress: (text: string) => void): Promise<PathFigures[]> {
+export async function measurePaths(
+  paths: readonly Path[],
+  rounds: number,
+  progress: (text: string) => void,
+): Promise<PathFigures[]> {
   const servers = await Promise.all(paths.map((p) => serve(p.to)));
   const rtt = paths.map((): number[] => []);
   const gbps = paths.map((): number[] => []);
@@ -31,12 +35,23 @@ export async function measurePaths(paths: readonly Path[], rounds: number, progr
 }
 
 async function serve(netns: string): Promise<{ kill: () => void }> {
-  const child = spawn('nsenter', [`--net=${netns}`, process.execPath, PINGPONG, 'serve', String(PORT)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('nsenter', [`--net=${netns}`, process.execPath, PINGPONG, 'serve', String(PORT)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
   return { kill: () => child.kill('SIGKILL') };
 }
 
 async function client<T>(netns: string, mode: string, host: string, amount: string): Promise<T> {
-  const { stdout } = await exec(['nsenter', `--net=${netns}`, process.execPath, PINGPONG, mode, host, String(PORT), amount]);
+  const { stdout } = await exec([
+    'nsenter',
+    `--net=${netns}`,
+    process.execPath,
+    PINGPONG,
+    mode,
+    host,
+    String(PORT),
+    amount,
+  ]);
   return JSON.parse(stdout) as T;
 }

@@ -36,7 +36,7 @@ export async function runKube(lab: LabSpec, log: (message: string, fields?: obje
   const ops = new Operations({ serviceCIDRs: fs.map((f) => SERVICE_CIDR[f]), families: fs });
   const onError = (key: string, error: unknown): void => log('controller', { key, err: (error as Error).message });
   bootstrap(ops, fs);
-  runNodeIpam(ops, fs);
+  runNodeIpam(ops, fs, lab.nodeCidrLength ?? NODE_CIDR_LENGTH[4]);
   runLifecycle(ops, onError);
   runWorkloads(ops, onError);
   runEndpoints(ops, onError);
@@ -111,16 +111,17 @@ function bootstrap(ops: Operations, fs: readonly (4 | 6)[]): void {
 }
 
 /** Gives each node its pod CIDRs, as kube-controller-manager does with --allocate-node-cidrs. */
-function runNodeIpam(ops: Operations, fs: readonly (4 | 6)[]): void {
+function runNodeIpam(ops: Operations, fs: readonly (4 | 6)[], length4: number): void {
   const type = ops.resources.kind('Node', '');
   follow(ops, 'Node', '', (node, gone) => {
     if (gone || strs(at(node, 'spec', 'podCIDRs')).length > 0) return;
     const used = new Set([...ops.store.all(type)].flatMap((n) => strs(at(n, 'spec', 'podCIDRs'))));
     const podCIDRs = fs.map((f) => {
       const range = mustPrefix(POD_CIDR[f]);
-      const size = 1n << BigInt((f === 4 ? 32 : 128) - NODE_CIDR_LENGTH[f]);
+      const length = f === 4 ? length4 : NODE_CIDR_LENGTH[6];
+      const size = 1n << BigInt((f === 4 ? 32 : 128) - length);
       for (let i = 1n; ; i++) {
-        const cidr = formatPrefix({ family: f, first: nth(range, i * size).value, length: NODE_CIDR_LENGTH[f] });
+        const cidr = formatPrefix({ family: f, first: nth(range, i * size).value, length });
         if (!used.has(cidr)) return cidr;
       }
     });

@@ -21,6 +21,9 @@ export type KubeletOptions = {
   readonly log: (message: string, fields?: object) => void;
 };
 
+/** Annotation of a pod that this kubelet leaves to whoever made it: tests and benchmarks attach it themselves. */
+export const UNMANAGED = 'lab.bulkhead.dev/unmanaged';
+
 /** Port on which a kubelet answers; here only that it is there. */
 export const KUBELET_PORT = 10_250;
 
@@ -58,6 +61,7 @@ export async function runKubelet(o: KubeletOptions, signal: AbortSignal): Promis
 
   const workers = new Map<string, PodWorker>();
   const see = (pod: KubeObject): void => {
+    if (pod.metadata.annotations?.[UNMANAGED] === 'true') return;
     const uid = pod.metadata.uid ?? '';
     const worker = workers.get(uid);
     if (pod.metadata.deletionTimestamp !== undefined) {

@@ -48,6 +48,7 @@ export type UpOptions = {
   readonly timeoutMs?: number;
   /** More arguments for agents, as a user would give them. */
   readonly agentArgs?: readonly string[];
+  readonly nodeCidrLength?: number;
 };
 
 /** Makes a lab from nothing and waits until all its pods are ready. Cleans up a half-dead one of the same name first. */
@@ -74,7 +75,9 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
     tokens,
     checkout: o.checkout,
     ...(o.agentArgs ? { agentArgs: o.agentArgs } : {}),
+    ...(o.nodeCidrLength === undefined ? {} : { nodeCidrLength: o.nodeCidrLength }),
     ...(o.agentArgs ? { agentArgs: o.agentArgs } : {}),
+    ...(o.nodeCidrLength === undefined ? {} : { nodeCidrLength: o.nodeCidrLength }),
   };
   mkdirSync(labDir(o.name), { recursive: true, mode: 0o700 });
   writeFileSync(`${labDir(o.name)}/lab.json`, JSON.stringify(lab), { mode: 0o600 });
