@@ -4,6 +4,7 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
 hack/setup.sh
+hack/test-tools.sh
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 code=0

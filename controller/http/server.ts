@@ -46,7 +46,7 @@ export function agentServer(api: AgentApi, tls: { readonly cert: string; readonl
       return await reply.code(403).send({ message: `the token does not speak for node ${parsed.data.node}` });
     }
     api.report(parsed.data);
-    return await reply.code(204).send();
+    return {};
   });
 
   return server;

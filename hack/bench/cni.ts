@@ -31,7 +31,7 @@ async function call(plugin: Plugin, command: string, i: number, netns: string): 
     CNI_PATH: '/usr/lib/cni',
     CNI_ARGS: plugin.args(i),
   };
-  const [program = '', ...args] = [...plugin.enter, plugin.program];
+  const [program, ...args] = plugin.enter.length > 0 ? [...plugin.enter, plugin.program] : [plugin.program];
   const began = performance.now();
   const child = spawn(program, args, { env, stdio: ['pipe', 'pipe', 'inherit'] });
   let out = '';

@@ -27,7 +27,7 @@ export class TestLab {
     this.name = `t${process.pid}-${name}`;
   }
 
-  async up(family: LabFamily, nodes: number, manifests: readonly string[]): Promise<void> {
+  async up(family: LabFamily, nodes: number, manifests: readonly string[], nodeCidrLength = 24): Promise<void> {
     this.spec = await labUp({
       name: this.name,
       nodes,
@@ -36,6 +36,7 @@ export class TestLab {
       checkout,
       progress: () => undefined,
       timeoutMs: 150_000,
+      nodeCidrLength,
       agentArgs: ['--audit-interval', '3', '--address-rest', '5'],
     });
     this.client = labClient(this.name);

@@ -1,6 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { ExecError } from '../../lib/exec/exec.ts';
-import { pod, shop, useLab } from './lab.ts';
+import { pod, shop, TestLab, useLab } from './lab.ts';
 
 const lab = useLab('net', { nodes: 2 });
 const namespace = (name: string, metadata: object = {}): string =>
@@ -213,8 +213,7 @@ describe('named networks', () => {
     expect(await lab.connect('turn/fresh', await lab.ip('turn/p1'), 8080)).toBe('rejected');
   });
 
-  test('an exhausted node says so, the pod waits, and starts when room is there', async () => {
-    // 251 addresses of a /24: taken up by a network of their own on one node would take minutes; the address space is cut by many networks instead.
+  test('many small networks fit on one node: blocks get smaller as room gets short', async () => {
     const pods = Array.from({ length: 16 }, (_, i) => [
       namespace(`full-${i}`, { labels: { 'bulkhead.dev/isolated': 'true' } }),
       pod(`full-${i}`, 'p', { node: 'n2' }),
@@ -227,5 +226,37 @@ describe('named networks', () => {
     await expect(lab.kubectl('get', 'pod', '-n', 'n', 'nope')).rejects.toThrow(/pods "nope" not found/);
     await expect(lab.kubectl('logs', '-n', 'n', 'b1')).rejects.toThrow(/bulkhead lab exec/);
     await expect(lab.kubectl('get', 'dreams')).rejects.toBeInstanceOf(ExecError);
+  });
+});
+
+describe('an exhausted node', () => {
+  const small = new TestLab('small');
+  afterAll(() => small.down());
+
+  test('says so, in an event that names the network; the pod waits, all else goes on, and it starts when room is there', async () => {
+    await small.up('ipv4', 1, [], 28);
+    const names = Array.from({ length: 14 }, (_, i) => `p${i}`);
+    await small.apply(namespace('full', { labels: { 'bulkhead.dev/isolated': 'true' } }));
+    await small.apply(names.map((n) => pod('full', n)).join('\n---\n'), { wait: false });
+    const told = await small.eventually(
+      () => small.kubectl('get', 'events', '-n', 'full'),
+      (e) => e.includes('no free address'),
+    );
+    expect(told).toMatch(
+      /FailedCreatePodSandBox .*no free address for network full\/default in 10\.244\.\d+\.\d+\/28 of this node; delete pods, or wait/,
+    );
+    const running = async (): Promise<string[]> =>
+      (await small.kubectl('get', 'pods', '-n', 'full', '--no-headers'))
+        .split('\n')
+        .filter((l) => l.includes('1/1'))
+        .map((l) => l.split(' ')[0] ?? '');
+    const up = await small.eventually(running, (r) => r.length >= 8);
+    expect(up.length).toBeGreaterThanOrEqual(8);
+    expect(up.length).toBeLessThan(14);
+    expect(await small.connect(`full/${up[0]}`, await small.ip(`full/${up[1]}`), 8080)).toBe(`open:full/${up[1]}`);
+    const waiting = names.filter((n) => !up.includes(n));
+    await small.kubectl('delete', 'pod', '-n', 'full', ...up.slice(0, waiting.length));
+    await small.ready();
+    expect((await running()).filter((n) => waiting.includes(n))).toHaveLength(waiting.length);
   });
 });
