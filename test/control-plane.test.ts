@@ -182,7 +182,7 @@ describe('Reflector', () => {
     const { copy, reflector } = follow(api.client);
     await reflector.synced();
     await until(() => reflector.stats.watches > 0);
-    for (let after = 1; after < 300; after += 37) {
+    for (let after = 1; after < 270; after += 37) {
       const before = api.cuts();
       api.setFault('cut', after);
       api.cutAll();

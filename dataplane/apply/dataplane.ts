@@ -17,6 +17,7 @@ import { planRoot, planRootSets } from '../plan/root.ts';
 import { planHostBackends, planService } from '../plan/services.ts';
 import type { Fragment } from '../plan/fragment.ts';
 import { Instance } from './instance.ts';
+import { type Wish, Wishes } from './wishes.ts';
 
 /** A pod that must be wired: which network, and its link. `id` is unique on the node. */
 export type WiredPod = { readonly id: string; readonly network: string; readonly vni: number; readonly link: PodLink };
@@ -26,6 +27,7 @@ type Held = {
   readonly netlink: Netlink;
   readonly nft: Nft;
   readonly network: NetworkItem;
+  readonly wishes: Wishes;
 };
 
 /** Everything of this node: the root and one instance per network. Turns config and pods into fragments. */
@@ -43,8 +45,9 @@ export class Dataplane implements Disposable {
   readonly #dirty = new Set<string>();
   #allDirty = true;
   #turn = -1;
-  /** Owners of the fragments that each namespace has now, so that what is no longer planned is withdrawn. */
-  readonly #owners = new Map<Instance, Set<string>>();
+  readonly #rootWishes: Wishes;
+  /** Counts changes of nodes and cluster ranges: what depends on all of them depends on this. */
+  #nodesVersion = 0;
 
   constructor({
     config,
@@ -60,6 +63,7 @@ export class Dataplane implements Disposable {
       { netlink: this.#rootNetlink, root: this.#rootNetlink, nft: this.#rootNft, netns: undefined },
       (dev) => /^bh([pu].+|0)$/.test(dev),
     );
+    this.#rootWishes = new Wishes(this.#root);
   }
 
   /** This node as the controller describes it; undefined until it does. */
@@ -81,6 +85,9 @@ export class Dataplane implements Disposable {
     switch (kind) {
       case 'cluster':
       case 'node':
+        this.#nodesVersion++;
+        this.#allDirty = true;
+        break;
       case 'service': // one Service may be on many allow lists
         this.#allDirty = true;
         break;
@@ -134,7 +141,7 @@ export class Dataplane implements Disposable {
         `add table ${ARP_TABLE}\nadd chain ${ARP_TABLE} input { type filter hook input priority 0; policy drop; }\n`,
       );
     const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
-    this.#held.set(key, { instance, netlink, nft, network });
+    this.#held.set(key, { instance, netlink, nft, network, wishes: new Wishes(instance) });
     if (!fresh) instance.resync();
     this.#dirty.add(key);
     this.#dirty.add(FLAT_NETWORK);
@@ -149,21 +156,16 @@ export class Dataplane implements Disposable {
   addPod(pod: WiredPod): void {
     this.#pods.set(pod.id, pod);
     const { self } = this;
-    const instance = pod.network === FLAT_NETWORK ? this.#root : this.#held.get(pod.network)?.instance;
-    if (!self || !instance) return;
-    this.#set(
-      instance,
-      `pod ${pod.id}`,
-      pod.network === FLAT_NETWORK ? planFlatPod(pod.link, self) : planPod(pod.link),
-    );
+    const wishes = pod.network === FLAT_NETWORK ? this.#rootWishes : this.#held.get(pod.network)?.wishes;
+    if (self && wishes) this.#wishPod(wishes, pod, self);
   }
 
   /** The pod is no longer wired. The kernel forgets it with the next full `apply`. */
   removePod(id: string): void {
     const pod = this.#pods.get(id);
     this.#pods.delete(id);
-    const instance = pod && (pod.network === FLAT_NETWORK ? this.#root : this.#held.get(pod.network)?.instance);
-    if (instance) this.#set(instance, `pod ${id}`, undefined);
+    const wishes = pod?.network === FLAT_NETWORK ? this.#rootWishes : this.#held.get(pod?.network ?? '')?.wishes;
+    wishes?.drop(`pod ${id}`);
   }
 
   /** Drivers of a network's namespace, for the one who makes pod links. */
@@ -257,22 +259,33 @@ export class Dataplane implements Disposable {
   }
 
   #planRoot(self: NodeItem): void {
-    const wanted = new Map<string, Fragment>();
-    wanted.set('base', planRoot(self, this.#underlayMtu()));
-    wanted.set('sets', planRootSets(this.#config.node.values(), this.#podRanges()));
+    const wanted = new Map<string, Wish>();
+    const mtu = this.#underlayMtu();
+    wanted.set('base', { deps: [self, mtu], plan: () => planRoot(self, mtu) });
+    wanted.set('sets', {
+      deps: [this.#nodesVersion],
+      plan: () => planRootSets(this.#config.node.values(), this.#podRanges()),
+    });
     for (const node of this.#config.node.values())
-      if (node.name !== self.name) wanted.set(`node ${node.name}`, planRemoteNode(node));
-    for (const [key, { network }] of this.#held)
-      wanted.set(`uplink ${key}`, planUplink(network.vni, self, this.mtuFor(key)));
-    for (const block of this.#blocks) {
-      const held = this.#held.get(block.network);
-      if (held) wanted.set(`block ${block.cidr}`, planLocalBlock(block.cidr, held.network, self).root);
+      if (node.name !== self.name) wanted.set(`node ${node.name}`, { deps: [node], plan: () => planRemoteNode(node) });
+    for (const [key, { network }] of this.#held) {
+      const own = this.mtuFor(key);
+      wanted.set(`uplink ${key}`, { deps: [network.vni, self, own], plan: () => planUplink(network.vni, self, own) });
     }
-    for (const service of this.#allowed())
-      wanted.set(`host backends ${service.namespace}/${service.name}`, planHostBackends(service));
-    this.#replace(this.#root, wanted);
-    for (const pod of this.#pods.values())
-      if (pod.network === FLAT_NETWORK) this.#set(this.#root, `pod ${pod.id}`, planFlatPod(pod.link, self));
+    for (const { cidr, network: key } of this.#blocks) {
+      const network = this.#held.get(key)?.network;
+      if (!network) continue;
+      const plan = (): Fragment => planLocalBlock(cidr, network, self).root;
+      wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
+    }
+    for (const service of this.#allowed()) {
+      wanted.set(`host backends ${service.namespace}/${service.name}`, {
+        deps: [service],
+        plan: () => planHostBackends(service),
+      });
+    }
+    this.#rootWishes.replace(wanted);
+    for (const pod of this.#pods.values()) if (pod.network === FLAT_NETWORK) this.#wishPod(this.#rootWishes, pod, self);
   }
 
   #planNetwork(key: string, self: NodeItem): void {
@@ -280,32 +293,41 @@ export class Dataplane implements Disposable {
     const network = this.#config.network.get(key) ?? held?.network;
     if (!held || !network) return;
     this.#held.set(key, { ...held, network });
-    const wanted = new Map<string, Fragment>();
-    wanted.set('base', planInstance(network, self, this.mtuFor(key)));
-    const cluster = this.#config.cluster.get('cluster');
-    wanted.set(
-      'gate',
-      planGateSets(
-        self,
-        this.#config.node.values(),
-        [...this.#podRanges(), ...(cluster?.serviceCIDRs ?? []), ...LOCAL],
-        this.#podRanges(),
-      ),
-    );
-    for (const block of this.#blocks)
-      if (block.network === key) wanted.set(`block ${block.cidr}`, planLocalBlock(block.cidr, network, self).instance);
+    const wanted = new Map<string, Wish>();
+    const mtu = this.mtuFor(key);
+    wanted.set('base', { deps: [network, self, mtu], plan: () => planInstance(network, self, mtu) });
+    wanted.set('gate', { deps: [self, this.#nodesVersion], plan: () => this.#planGate(self) });
+    for (const { cidr, network: owner } of this.#blocks) {
+      const plan = (): Fragment => planLocalBlock(cidr, network, self).instance;
+      if (owner === key) wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
+    }
     for (const block of this.#config.block.values()) {
       const owner = this.#config.node.get(block.node);
       if (block.network === key && owner && block.node !== self.name)
-        wanted.set(`remote ${block.cidr}`, planRemoteBlock(block, owner));
+        wanted.set(`remote ${block.cidr}`, { deps: [block, owner], plan: () => planRemoteBlock(block, owner) });
     }
     for (const [serviceKey, service] of this.#config.service) {
       const allowed = network.allow.includes(serviceKey) && service.network === FLAT_NETWORK;
-      if (allowed || service.network === key)
-        wanted.set(`service ${serviceKey}`, planService(service, { node: self.name, allowed }));
+      if (!allowed && service.network !== key) continue;
+      const plan = (): Fragment => planService(service, { node: self.name, allowed });
+      wanted.set(`service ${serviceKey}`, { deps: [service, allowed], plan });
     }
-    for (const pod of this.#pods.values()) if (pod.network === key) wanted.set(`pod ${pod.id}`, planPod(pod.link));
-    this.#replace(held.instance, wanted);
+    held.wishes.replace(wanted);
+    for (const pod of this.#pods.values()) if (pod.network === key) this.#wishPod(held.wishes, pod, self);
+  }
+
+  #planGate(self: NodeItem): Fragment {
+    const ranges = this.#podRanges();
+    const services = this.#config.cluster.get('cluster')?.serviceCIDRs ?? [];
+    return planGateSets(self, this.#config.node.values(), [...ranges, ...services, ...LOCAL], ranges);
+  }
+
+  #wishPod(wishes: Wishes, pod: WiredPod, self: NodeItem): void {
+    const flat = pod.network === FLAT_NETWORK;
+    wishes.set(`pod ${pod.id}`, {
+      deps: [pod, self],
+      plan: () => (flat ? planFlatPod(pod.link, self) : planPod(pod.link)),
+    });
   }
 
   #podRanges(): readonly string[] {
@@ -318,21 +340,6 @@ export class Dataplane implements Disposable {
     return [...keys].flatMap((k) => this.#config.service.get(k) ?? []);
   }
 
-  #replace(instance: Instance, wanted: ReadonlyMap<string, Fragment>): void {
-    for (const owner of this.#owners.get(instance) ?? []) {
-      if (!wanted.has(owner) && !owner.startsWith('pod ')) this.#set(instance, owner, undefined);
-    }
-    for (const [owner, fragment] of wanted) this.#set(instance, owner, fragment);
-  }
-
-  #set(instance: Instance, owner: string, fragment: Fragment | undefined): void {
-    const owners = this.#owners.get(instance) ?? new Set<string>();
-    this.#owners.set(instance, owners);
-    if (fragment) owners.add(owner);
-    else owners.delete(owner);
-    instance.setFragment(owner, fragment);
-  }
-
   /** Instances that the controller no longer names and that no pod is on; also those that an earlier life left behind. */
   #removeUnused(): void {
     const inUse = new Set([...this.#pods.values()].map((p) => p.vni));
@@ -342,7 +349,6 @@ export class Dataplane implements Disposable {
       held.netlink[Symbol.dispose]();
       held.nft[Symbol.dispose]();
       this.#held.delete(key);
-      this.#owners.delete(held.instance);
       this.#dirty.add(FLAT_NETWORK);
     }
     for (const name of readdirSync(this.#netnsDir)) {

@@ -40,6 +40,9 @@ export type AttachSeams = {
 
 /** How long ADD waits for a network that the controller is about to tell of. Event-driven, not polled. */
 const PATIENCE_MS = 8_000;
+/** How long it waits when the controller says that there is no such network, or none yet. */
+const SOON_MS = 1_500;
+const SOON = new Set(['NetworkNotFound', 'NetworkNotReady']);
 
 /** Pods of this node and the CNI verbs on them. */
 export class Attachments {
@@ -214,7 +217,10 @@ export class Attachments {
       const told = item && (uid === '' || item.uid === uid) ? item.assignment : undefined;
       const assignment = told ?? (waited ? await this.#s.lookUpPod(namespace, pod, uid) : undefined);
       const left = deadline - this.#s.now();
-      if (assignment && 'problem' in assignment && (told || left <= 0)) {
+      // A network that is just being made is worth a moment: the runtime's next attempt would be seconds away.
+      const maybeSoon =
+        assignment && 'problem' in assignment && SOON.has(assignment.problem.code) && left > PATIENCE_MS - SOON_MS;
+      if (assignment && 'problem' in assignment && !maybeSoon && (told || left <= 0)) {
         throw new AttachError(CNI_ERRORS.NetworkRefused, assignment.problem.message, {
           details: assignment.problem.code,
         });

@@ -104,7 +104,8 @@ export class PodWorker {
           `Failed to create pod sandbox: ${message}`,
         );
         // The agent waits for what it knows to be coming; a second is enough between two questions.
-        const pause = error instanceof CniCallError ? Math.min(500 * 1.5 ** failures, 3_000) : 2_000;
+        const pause =
+          error instanceof CniCallError ? Math.min(500 * 1.5 ** failures, 5_000) * (0.8 + Math.random() * 0.4) : 2_000;
         await systemClock.sleep(pause, this.#stop.signal);
       }
     }
