@@ -9,7 +9,7 @@ import { EventRecorder } from '../lib/kube/events.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
 import { acquireLease } from '../lib/kube/lease.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
-import { planDuties, type Usage } from './allocate/plan.ts';
+import { type Duty, planDuties, planNews, type Usage } from './allocate/plan.ts';
 import { describeDuty, DutyWriter } from './allocate/write.ts';
 import { Sessions } from './distribute/sessions.ts';
 import { AgentAuthenticator } from './http/authenticate.ts';
@@ -79,21 +79,23 @@ async function main(options: Options): Promise<void> {
   const events = new EventRecorder(client, 'bulkhead-controller', (error) => log.debug({ err: brief(error) }, 'event'));
   const writer = new DutyWriter(client, events);
   let view: View = viewOf(source.state());
+  const promised = new Map<string, number>();
+  // Events are a courtesy: they come after a second, when a network that was about to be made is there, and hold up nothing.
+  await using teller = new Runner(() => carryOut(writer, planNews(view)), {
+    minIntervalMs: 1_000,
+    maxIntervalMs: 30_000,
+  }).start();
   await using allocator = new Runner(
     async () => {
       const duties = planDuties(view, {
         stored: source.storedBlocks,
         usage: usageOf(source),
         reported: new Set(source.reports.keys()),
+        promised,
       });
-      const failed: unknown[] = [];
-      for (const duty of duties) {
-        await writer.carryOut(duty).catch((error: unknown) => {
-          failed.push(error);
-          log.warn({ err: brief(error) }, describeDuty(duty));
-        });
-      }
-      if (failed.length > 0) throw failed[0];
+      for (const d of duties) if (d.do === 'network-status' && d.vni !== undefined) promised.set(d.network.uid, d.vni);
+      await carryOut(writer, duties);
+      teller.request();
     },
     { minIntervalMs: 20, maxIntervalMs: 30_000 },
   ).start();
@@ -130,6 +132,23 @@ async function main(options: Options): Promise<void> {
   sessions.endAll();
   await server.close();
   await leadership.release();
+}
+
+/** Some at a time; goes on behind a failed one, and throws the first failure at the end. */
+async function carryOut(writer: DutyWriter, duties: readonly Duty[]): Promise<void> {
+  const failed: unknown[] = [];
+  let next = 0;
+  const work = async (): Promise<void> => {
+    for (let duty = duties[next++]; duty; duty = duties[next++]) {
+      const mine = duty;
+      await writer.carryOut(mine).catch((error: unknown) => {
+        failed.push(error);
+        log.warn({ err: brief(error) }, describeDuty(mine));
+      });
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, work));
+  if (failed.length > 0) throw failed[0];
 }
 
 function usageOf(source: ClusterSource): Map<string, Usage> {

@@ -43,6 +43,7 @@ export function planDuties(
     stored,
     usage,
     reported,
+    promised,
   }: {
     readonly stored: ReadonlyMap<
       string,
@@ -50,24 +51,36 @@ export function planDuties(
     >;
     readonly usage: ReadonlyMap<NetworkKey, Usage>;
     readonly reported: ReadonlySet<string>;
+    /** VNIs given by this leader, by uid of the network: a write may not have come back by watch yet. */
+    readonly promised: ReadonlyMap<string, number>;
   },
 ): Duty[] {
-  return [
-    ...namespaceDuties(view),
-    ...networkDuties(view, usage, reported),
-    ...blockDuties(view, stored),
-    ...podDuties(view),
-  ];
+  return [...namespaceDuties(view), ...networkDuties(view, usage, reported, promised), ...blockDuties(view, stored)];
+}
+
+/** What users should be told of: pods that wait, labels that mean nothing. */
+export function planNews(view: View): Duty[] {
+  return [...namespaceNews(view), ...podNews(view)];
 }
 
 function* namespaceDuties(view: View): Generator<Duty> {
   for (const namespace of view.state.namespaces.values()) {
     if (namespace.deleting) continue;
     const isolated = isolation(namespace);
-    if ('problem' in isolated)
-      yield { do: 'namespace-problem', namespace: namespace.name, uid: namespace.uid, problem: isolated.problem };
-    else if (isolated.isolated && !view.state.networks.has(`${namespace.name}/${DEFAULT_NETWORK_NAME}`))
+    if (
+      'isolated' in isolated &&
+      isolated.isolated &&
+      !view.state.networks.has(`${namespace.name}/${DEFAULT_NETWORK_NAME}`)
+    )
       yield { do: 'create-network', namespace: namespace.name };
+  }
+}
+
+function* namespaceNews(view: View): Generator<Duty> {
+  for (const { name, uid, labels, deleting } of view.state.namespaces.values()) {
+    const isolated = isolation({ name, labels });
+    if ('problem' in isolated && !deleting)
+      yield { do: 'namespace-problem', namespace: name, uid, problem: isolated.problem };
   }
 }
 
@@ -75,9 +88,10 @@ function* networkDuties(
   view: View,
   usage: ReadonlyMap<NetworkKey, Usage>,
   reported: ReadonlySet<string>,
+  promised: ReadonlyMap<string, number>,
 ): Generator<Duty> {
   const { networks, namespaces } = view.state;
-  const taken = new Set<number>([FLAT_VNI]);
+  const taken = new Set<number>([FLAT_VNI, ...promised.values()]);
   for (const n of networks.values()) if (n.vni !== undefined) taken.add(n.vni);
   let next = Math.max(...taken) + 1;
   const nextVni = (): number | undefined => {
@@ -105,7 +119,7 @@ function* networkDuties(
       yield { do: 'delete-network', network };
       continue;
     }
-    const vni = network.vni ?? (network.spec ? nextVni() : undefined);
+    const vni = network.vni ?? promised.get(network.uid) ?? (network.spec ? nextVni() : undefined);
     const { used = 0, free = 0, faults = [] } = usage.get(key) ?? {};
     const nodes = [...new Set([...(view.blocksByNetwork.get(key) ?? [])].map((b) => b.node))].sort();
     yield {
@@ -171,7 +185,7 @@ function* blockDuties(
   }
 }
 
-function* podDuties(view: View): Generator<Duty> {
+function* podNews(view: View): Generator<Duty> {
   for (const [key, assignment] of view.podAssignment) {
     const pod = view.state.pods.get(key);
     // A network that is about to be made is no news for anybody.

@@ -53,8 +53,10 @@ try {
   let networks = 1;
   for (const scale of SCALES) {
     progress(`making ${scale - networks} more networks on n1`);
-    for (; networks < scale; networks++)
+    for (; networks < scale; networks++) {
       await applyManifests(client, [ns(`many-${networks}`, true), pod(`many-${networks}`, 'p1')]);
+      if (networks % 25 === 0) await ready();
+    }
     await ready();
     const cni: CniFigures[] = [];
     for (const callers of [1, 4]) cni.push(...(await interleaved(callers)));

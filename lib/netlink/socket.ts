@@ -26,13 +26,15 @@ export const NLM_F_APPEND = 0x800;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 
+/** Of all sockets: calls are synchronous, so only one reads at a time. What outlives the next call is copied. */
+const RECEIVED = Buffer.alloc(1 << 18);
+
 /** A request and how to name it in an error. */
 export type Request = { readonly what: string; readonly writer: MessageWriter };
 
 /** A synchronous rtnetlink socket, bound for life to the network namespace in which it was opened. */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
-  readonly #buffer = Buffer.alloc(1 << 18);
   #sequence = 1;
 
   private constructor(fd: number) {
@@ -129,8 +131,8 @@ export class NetlinkSocket implements Disposable {
 
   #receive(): Buffer {
     for (;;) {
-      const length = libc.recv(this.#fd, this.#buffer, this.#buffer.length, 0);
-      if (length >= 0) return this.#buffer.subarray(0, length);
+      const length = libc.recv(this.#fd, RECEIVED, RECEIVED.length, 0);
+      if (length >= 0) return RECEIVED.subarray(0, length);
       const errno = lastErrno();
       if (errnoName(errno) !== 'EINTR') throw new NetlinkError(errnoName(errno), 'recv(AF_NETLINK)');
     }
