@@ -29,7 +29,8 @@ fi
 if [ ! -x node_modules/.bin/node ] || [ ! -f node_modules/.setup ] || [ package-lock.json -nt node_modules/.setup ]; then
   have npm || { say "install Node.js with npm (any version that can install packages); Node 24 itself comes from npm"; exit 1; }
   say "setting up: installing packages"
-  npm ci --no-audit --no-fund --loglevel=error >&2
+  # Not `npm ci`: it refuses the lock where a registry lacks builds for other platforms. --no-save leaves the lock as it is.
+  npm install --no-save --no-audit --no-fund --loglevel=error >&2
   touch node_modules/.setup
 fi
 
