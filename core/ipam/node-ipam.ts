@@ -225,14 +225,14 @@ export class NodeIpam {
     return undefined;
   }
 
-  /** Cuts a new block: /28 (or /120) while there is room, smaller when the node's CIDR runs short. */
+  /** Cuts a new block: /30 to /28 (or /120), smaller when the node's CIDR runs short. */
   #carve(
     network: NetworkKey,
     cidr: Prefix,
     now: number,
     events: IpamEvent[],
   ): { block: Block; value: bigint } | undefined {
-    for (const length of this.#lengthsFor(cidr)) {
+    for (const length of this.#lengthsFor(cidr, network)) {
       // The block with .0 to .2 may hold nothing usable when it is tiny: then the next one.
       const skipped: Prefix[] = [];
       for (;;) {
@@ -262,13 +262,19 @@ export class NodeIpam {
     return value === undefined ? undefined : { block, value };
   }
 
-  #lengthsFor(cidr: Prefix): number[] {
+  /** A network begins small, since most have few pods on a node, and each further block is as big as what it has. */
+  #lengthsFor(cidr: Prefix, network: NetworkKey): number[] {
     if (cidr.family === 6) return cidr.length <= 120 ? [120, 124, 128] : [128];
-    const held = this.#taken(4).reduce((sum, p) => sum + sizeOf(p), 0n);
-    const free = sizeOf(cidr) - held;
-    // A block is at most an eighth of what is free, so that many small networks fit on one node.
-    const lengths = [28, 29, 30, 31, 32].filter((l) => l >= cidr.length);
-    return lengths.filter((l) => l === 32 || 8n << BigInt(32 - l) <= free);
+    const all = [...this.#blocks.values()].filter((b) => b.prefix.family === 4);
+    const free = sizeOf(cidr) - all.reduce((sum, b) => sum + sizeOf(b.prefix), 0n);
+    const own = all.filter((b) => b.network === network).reduce((sum, b) => sum + sizeOf(b.prefix), 0n);
+    const most = own > 4n ? own : 4n;
+    // Never more than a 32nd of what is free for a first block, an eighth for more: others come after.
+    const share = own === 0n ? free / 32n : free / 8n;
+    return [28, 29, 30, 31, 32].filter((l) => {
+      const size = 1n << BigInt(32 - l);
+      return l >= cidr.length && (l === 32 || (size <= most && size <= share));
+    });
   }
 
   #taken(family: Family): Prefix[] {

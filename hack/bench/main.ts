@@ -38,7 +38,7 @@ try {
     checkout,
     progress,
     agentArgs: ['--address-rest', '1'],
-    nodeCidrLength: 21,
+    nodeCidrLength: 20,
   });
   const client = labClient(name);
   await applyManifests(client, [

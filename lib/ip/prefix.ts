@@ -59,22 +59,22 @@ export const hostCidr = (text: string): string => `${text}/${text.includes(':') 
 /**
  * The first aligned prefix of the wished length inside `outer` that overlaps none of `taken`, lowest address first.
  *
- * `taken` need not be sorted. Cost: O(taken²) at worst, without ever walking the addresses.
+ * `taken` need not be sorted. Cost: O(n log n) in `taken`, without ever walking the addresses.
  */
 export function firstFree(outer: Prefix, length: number, taken: readonly Prefix[]): Prefix | undefined {
   if (length < outer.length || length > bitsOf(outer.family)) return undefined;
   const step = 1n << BigInt(bitsOf(outer.family) - length);
-  const end = lastOf(outer);
-  let first = outer.first;
-  while (first + step - 1n <= end) {
-    const candidate: Prefix = { family: outer.family, first, length };
-    const blocker = taken.find((t) => overlaps(t, candidate));
-    if (!blocker) return candidate;
-    // Jump behind the blocker, up to the next aligned start.
-    const after = lastOf(blocker) + 1n;
-    first = outer.first + ((after - outer.first + step - 1n) / step) * step;
+  const aligned = (from: bigint): bigint => outer.first + ((from - outer.first + step - 1n) / step) * step;
+  const blockers = taken
+    .filter((t) => overlaps(t, outer))
+    .map((t) => ({ first: t.first, last: lastOf(t) }))
+    .sort((a, b) => (a.first < b.first ? -1 : 1));
+  let candidate = outer.first;
+  for (const { first, last } of blockers) {
+    if (candidate + step <= first) break;
+    if (last >= candidate) candidate = aligned(last + 1n);
   }
-  return undefined;
+  return candidate + step - 1n <= lastOf(outer) ? { family: outer.family, first: candidate, length } : undefined;
 }
 
 function maskTo(ip: Ip, length: number): bigint {

@@ -219,7 +219,7 @@ describe('named networks', () => {
       pod(`full-${i}`, 'p', { node: 'n2' }),
     ]).flat();
     await lab.apply(pods.join('\n---\n'));
-    expect(await lab.kubectl('get', 'ablk', '-o', 'jsonpath={.items[*].spec.cidr}')).toMatch(/\/(29|30|31|32)/);
+    expect(await lab.kubectl('get', 'ablk', '-o', 'jsonpath={.items[*].spec.cidr}')).toMatch(/\/(30|31|32)/);
   });
 
   test('exit codes and messages of kubectl', async () => {
