@@ -20,43 +20,69 @@ export type Nft = Disposable & {
   list(command: string, options?: { json?: boolean }): string;
 };
 
-/** Opens libnftables in the namespace at `netns`, or in this process's own. */
+/** libnftables in the namespace at `netns`, or in this process's own. Opened at first use. */
 export function openNft(netns?: string): Nft {
-  const { ctxNew, bufferOutput, bufferError } = load();
-  // The context opens its netlink socket here, so it belongs to the namespace of this moment.
-  const open = (): unknown => ctxNew(0);
-  const context = netns === undefined ? open() : inNetns<unknown>(netns, open);
-  if (!context) throw new NftError('libnftables gave no context', '');
-  bufferOutput(context);
-  bufferError(context);
-  return new LibNft(context);
+  return new LibNft(netns);
 }
 
+/**
+ * Contexts that are open, the least recently used first. Only few are kept: libnftables waits with select(), which ends
+ * the process when a file number reaches 1024, and an agent has an instance for each of hundreds of networks.
+ */
+const contexts = new Map<LibNft, unknown>();
+const MOST_CONTEXTS = 32;
+
 class LibNft implements Nft {
-  readonly #context: unknown;
-  constructor(context: unknown) {
-    this.#context = context;
+  readonly #netns: string | undefined;
+  constructor(netns: string | undefined) {
+    this.#netns = netns;
   }
 
   run(script: string): void {
     if (script === '') return;
     const { runCommand, errorBuffer } = load();
-    if (runCommand(this.#context, script) !== 0) throw new NftError(errorBuffer(this.#context), script);
+    const context = this.#context();
+    if (runCommand(context, script) !== 0) throw new NftError(errorBuffer(context), script);
   }
 
   list(command: string, { json = false }: { json?: boolean } = {}): string {
     const { runCommand, errorBuffer, outputBuffer, setOutput } = load();
-    setOutput(this.#context, json ? NFT_CTX_OUTPUT_JSON : 0);
+    const context = this.#context();
+    setOutput(context, json ? NFT_CTX_OUTPUT_JSON : 0);
     try {
-      if (runCommand(this.#context, command) !== 0) throw new NftError(errorBuffer(this.#context), command);
-      return outputBuffer(this.#context);
+      if (runCommand(context, command) !== 0) throw new NftError(errorBuffer(context), command);
+      return outputBuffer(context);
     } finally {
-      setOutput(this.#context, 0);
+      setOutput(context, 0);
     }
   }
 
   [Symbol.dispose](): void {
-    load().ctxFree(this.#context);
+    const context = contexts.get(this);
+    if (contexts.delete(this)) load().ctxFree(context);
+  }
+
+  #context(): unknown {
+    const known = contexts.get(this);
+    contexts.delete(this);
+    const context = known ?? this.#open();
+    contexts.set(this, context);
+    for (const [oldest] of contexts) {
+      if (contexts.size <= MOST_CONTEXTS) break;
+      oldest[Symbol.dispose]();
+    }
+    return context;
+  }
+
+  #open(): unknown {
+    const { ctxNew, bufferOutput, bufferError } = load();
+    // The context opens its netlink socket here, so it belongs to the namespace of this moment.
+    const open = (): unknown => ctxNew(0);
+    const context = this.#netns === undefined ? open() : inNetns<unknown>(this.#netns, open);
+    if (!context) throw new NftError('libnftables gave no context', '');
+    bufferOutput(context);
+    bufferError(context);
+    return context;
   }
 }
 
