@@ -127,6 +127,15 @@ describe('NodeIpam', () => {
     );
   });
 
+  test('what could not be written down is taken back whole, blocks included', () => {
+    const it = ipam();
+    it.allocate('a/x', 'c0', 0);
+    const before = it.snapshot();
+    it.undo(it.allocate('b/x', 'c1', 0).events);
+    it.undo(it.prepare('c/x', 0));
+    expect(it.snapshot()).toEqual(before);
+  });
+
   test('a clock that jumps back does not make addresses rest for ever', () => {
     const it = ipam(['10.244.1.0/29']);
     const { ips } = it.allocate('a/x', 'c1', 1_000_000);

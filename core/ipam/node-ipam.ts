@@ -91,7 +91,7 @@ export class NodeIpam {
     for (const cidr of this.#cidrs) {
       const found = this.#findIn(network, cidr.family, now) ?? this.#carve(network, cidr, now, events);
       if (!found) {
-        for (const e of events.reverse()) this.#undo(e);
+        this.undo(events);
         throw new IpamError(
           'Exhausted',
           `no free address for network ${network} in ${formatPrefix(cidr)} of this node; delete pods, or wait until released addresses have rested`,
@@ -114,6 +114,11 @@ export class NodeIpam {
       if (!this.#findIn(network, cidr.family, now)) this.#carve(network, cidr, now, events);
     }
     return events;
+  }
+
+  /** Takes back events that were just returned, and could not be written down: as if they had never been. */
+  undo(events: readonly IpamEvent[]): void {
+    for (const e of [...events].reverse()) this.#undo(e);
   }
 
   /** The address rests from now on. Unknown addresses are passed over: releasing twice is no fault. */

@@ -101,7 +101,12 @@ export class Attachments {
     for (const network of this.#s.dataplane.neededNetworks())
       events.push(...this.#ipam.prepare(network, this.#s.now()));
     if (events.length === 0) return;
-    this.#s.journal.append(events);
+    try {
+      this.#s.journal.append(events);
+    } catch (error) {
+      this.#ipam.undo(events);
+      throw error;
+    }
     this.#blocksChanged();
   }
 
@@ -166,7 +171,12 @@ export class Attachments {
     for (const a of doomed) if (!this.#byId.has(a.id)) this.#s.dataplane.removePod(a.id);
     if (authoritative) {
       const events = this.#ipam.reclaim(this.#s.now(), this.#s.dataplane.neededNetworks());
-      this.#s.journal.append(events);
+      try {
+        this.#s.journal.append(events);
+      } catch (error) {
+        this.#ipam.undo(events);
+        throw error;
+      }
       if (events.length > 0) this.#blocksChanged();
     }
     const snapshot = this.#ipam.snapshot();
@@ -267,7 +277,7 @@ export class Attachments {
     try {
       this.#s.journal.append([...given.events, { op: 'attach', attachment: a }]);
     } catch (error) {
-      for (const ip of given.ips) this.#ipam.release(ip, 0); // it was never used: no need to rest
+      this.#ipam.undo(given.events);
       throw new AttachError(CNI_ERRORS.Io, `the journal cannot be written: ${(error as Error).message}`, {
         cause: error,
       });
