@@ -13,9 +13,6 @@ export const ISOLATED: Name = { key: 'bulkhead.dev/isolated', aliases: ['core.ju
 /** Annotation of a namespace or a pod: "[namespace/]name" of the VirtualNetwork of its first interface. */
 export const NETWORK: Name = { key: 'bulkhead.dev/network', aliases: ['net.juniper.contrail.podnetwork'] };
 
-/** Annotation that we write on a pod: what its interfaces are (Multus' form). */
-export const NETWORK_STATUS = 'k8s.v1.cni.cncf.io/network-status';
-
 /** Name of the network that an isolated namespace gets. */
 export const DEFAULT_NETWORK_NAME = 'default';
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import pino from 'pino';
 import { AGENT_SOCKET } from '../api/cni.ts';
+import { GROUP, VERSION } from '../api/names.ts';
 import type { Assignment } from '../api/nodeconfig.ts';
 import type { NodeReport } from '../api/report.ts';
 import { assignPod } from '../core/cluster/assign.ts';
@@ -200,7 +201,7 @@ async function lookUpPod(
     const pod = readPod(await client.get(core('pods'), name, namespace, { timeoutMs: 2_000 }));
     if (uid !== '' && pod.uid !== uid) return undefined;
     const ns = readNamespace(await client.get(core('namespaces'), namespace, undefined, { timeoutMs: 2_000 }));
-    const networks = await client.list({ group: 'bulkhead.dev', version: 'v1alpha1', plural: 'virtualnetworks' });
+    const networks = await client.list({ group: GROUP, version: VERSION, plural: 'virtualnetworks' });
     return assignPod(
       {
         namespaces: new Map([[namespace, ns]]),

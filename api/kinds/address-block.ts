@@ -19,5 +19,3 @@ export const addressBlockSpec = z
   .meta({
     'x-kubernetes-validations': [{ rule: 'self == oldSelf', message: 'a block never changes: it is made and deleted' }],
   });
-
-export type AddressBlockSpec = z.output<typeof addressBlockSpec>;

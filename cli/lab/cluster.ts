@@ -6,6 +6,7 @@ import {
   readPod,
   readService,
 } from '../../core/cluster/read.ts';
+import { GROUP, VERSION } from '../../api/names.ts';
 import { type ClusterState, emptyClusterState } from '../../core/cluster/state.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
 import { POD_CIDR, families, SERVICE_CIDR, type LabSpec } from '../../lab/world/plan.ts';
@@ -21,7 +22,7 @@ export async function loadState(client: KubeClient, lab: LabSpec): Promise<Clust
       ]),
     );
   };
-  const ours = (plural: string): Resource => ({ group: 'bulkhead.dev', version: 'v1alpha1', plural });
+  const ours = (plural: string): Resource => ({ group: GROUP, version: VERSION, plural });
   const [namespaces, nodes, pods, networks, services, slices, blocks] = await Promise.all([
     load(core('namespaces'), readNamespace),
     load(core('nodes'), readNode),

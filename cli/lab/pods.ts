@@ -1,7 +1,7 @@
 import { listProcesses } from '../../lab/world/processes.ts';
 import { readSandboxes } from '../../lab/node/sandbox-list.ts';
 import { labSpec } from '../../lab/world/lab.ts';
-import { netPath, nodeNames } from '../../lab/world/plan.ts';
+import { nodeNames } from '../../lab/world/plan.ts';
 import { existsSync } from 'node:fs';
 
 /** Paths of pods' network namespaces, as this process can open them: uid → path through the node's own file system. */
@@ -21,5 +21,3 @@ export function nodeRoot(lab: string, node: string): string | undefined {
   const inNode = listProcesses(lab).filter((p) => p.role === `node-${node}` || p.role === `agent-${node}`);
   return inNode.map((p) => `/proc/${p.pid}/root`).find((root) => existsSync(`${root}/run/bulkhead-lab`));
 }
-
-export const nodeNetns = (lab: string, node: string): string => netPath(lab, node);

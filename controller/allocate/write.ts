@@ -2,7 +2,7 @@ import { API_VERSION } from '../../api/kinds/crds.ts';
 import { DEFAULT_NETWORK_NAME, IN_USE_FINALIZER, MANAGED_BY } from '../../api/names.ts';
 import type { Condition, VirtualNetworkStatus } from '../../api/kinds/virtual-network.ts';
 import { keyOf } from '../../core/cluster/state.ts';
-import { core, type KubeClient, type KubeObject } from '../../lib/kube/client.ts';
+import { core, type KubeClient, type KubeObject, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
 import { ADDRESS_BLOCKS, VIRTUAL_NETWORKS } from '../sources/cluster.ts';
@@ -66,16 +66,17 @@ export class DutyWriter {
     const { network, vni, condition, nodes, used, free } = duty;
     const text = JSON.stringify([network.generation, network.vni, vni, condition, nodes, used, free, duty.hold]);
     if (this.#written.get(network.uid) === text) return;
-    const current = await this.#client.get(VIRTUAL_NETWORKS, network.name, network.namespace);
-    if (duty.hold && !current.metadata.finalizers?.includes(IN_USE_FINALIZER)) await this.#setFinalizer(network, true);
+    let current = await this.#client.get(VIRTUAL_NETWORKS, network.name, network.namespace);
+    // The patch makes a new version; writing the status on the old one would only be refused.
+    if (duty.hold && !current.metadata.finalizers?.includes(IN_USE_FINALIZER))
+      current = await this.#setFinalizer(network, true);
     const before = current['status'] as VirtualNetworkStatus | undefined;
     const old = before?.conditions?.find((c) => c.type === 'Ready');
     const ready: Condition = {
       type: 'Ready',
       ...condition,
       observedGeneration: network.generation,
-      lastTransitionTime:
-        old?.status === condition.status ? old.lastTransitionTime : new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+      lastTransitionTime: old?.status === condition.status ? old.lastTransitionTime : timestamp(),
     };
     // A VNI in the API wins over the one that was planned: it may be in kernels already.
     const status: VirtualNetworkStatus = {
@@ -104,12 +105,15 @@ export class DutyWriter {
     }
   }
 
-  async #setFinalizer(network: { readonly namespace: string; readonly name: string }, present: boolean): Promise<void> {
+  async #setFinalizer(
+    network: { readonly namespace: string; readonly name: string },
+    present: boolean,
+  ): Promise<KubeObject> {
     const current = await this.#client.get(VIRTUAL_NETWORKS, network.name, network.namespace);
     const others = (current.metadata.finalizers ?? []).filter((f) => f !== IN_USE_FINALIZER);
     const finalizers = present ? [...others, IN_USE_FINALIZER] : others;
     const { resourceVersion } = current.metadata;
-    await this.#client.patch(VIRTUAL_NETWORKS, network.name, network.namespace, {
+    return await this.#client.patch(VIRTUAL_NETWORKS, network.name, network.namespace, {
       metadata: { finalizers, resourceVersion },
     });
   }

@@ -1,3 +1,4 @@
+import { familyOf } from '../../lib/ip/address.ts';
 import { existsSync } from 'node:fs';
 import { CNI_ERRORS, type CniErrorCode, type CniRequest, type CniResult } from '../../api/cni.ts';
 import { FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
@@ -101,12 +102,7 @@ export class Attachments {
     for (const network of this.#s.dataplane.neededNetworks())
       events.push(...this.#ipam.prepare(network, this.#s.now()));
     if (events.length === 0) return;
-    try {
-      this.#s.journal.append(events);
-    } catch (error) {
-      this.#ipam.undo(events);
-      throw error;
-    }
+    this.#writeDown(events, events);
     this.#blocksChanged();
   }
 
@@ -171,12 +167,7 @@ export class Attachments {
     for (const a of doomed) if (!this.#byId.has(a.id)) this.#s.dataplane.removePod(a.id);
     if (authoritative) {
       const events = this.#ipam.reclaim(this.#s.now(), this.#s.dataplane.neededNetworks());
-      try {
-        this.#s.journal.append(events);
-      } catch (error) {
-        this.#ipam.undo(events);
-        throw error;
-      }
+      this.#writeDown(events, events);
       if (events.length > 0) this.#blocksChanged();
     }
     const snapshot = this.#ipam.snapshot();
@@ -275,9 +266,8 @@ export class Attachments {
       ips: given.ips,
     };
     try {
-      this.#s.journal.append([...given.events, { op: 'attach', attachment: a }]);
+      this.#writeDown([...given.events, { op: 'attach', attachment: a }], given.events);
     } catch (error) {
-      this.#ipam.undo(given.events);
       throw new AttachError(CNI_ERRORS.Io, `the journal cannot be written: ${(error as Error).message}`, {
         cause: error,
       });
@@ -312,6 +302,16 @@ export class Attachments {
     this.#s.onGarbage();
   }
 
+  /** Appends to the journal; when that fails, what the addresses were changed by is taken back, and the error goes on. */
+  #writeDown(entries: readonly JournalEntry[], changes: readonly IpamEvent[]): void {
+    try {
+      this.#s.journal.append(entries);
+    } catch (error) {
+      this.#ipam.undo(changes);
+      throw error;
+    }
+  }
+
   #blocksChanged(): void {
     this.#s.dataplane.setBlocks(this.blocks);
     this.#s.onChange();
@@ -344,7 +344,7 @@ function resultOf(a: Attachment): CniResult {
       { name: a.hostIf, mac: GATEWAY_MAC, mtu: a.mtu },
       { name: a.ifname, mac: a.mac, mtu: a.mtu, sandbox: a.netns },
     ],
-    ips: a.ips.map((ip) => ({ interface: 1, address: hostCidr(ip), gateway: GATEWAY[ip.includes(':') ? 6 : 4] })),
+    ips: a.ips.map((ip) => ({ interface: 1, address: hostCidr(ip), gateway: GATEWAY[familyOf(ip)] })),
     routes: a.ips.map((ip) =>
       ip.includes(':') ? { dst: '::/0', gw: GATEWAY[6] } : { dst: '0.0.0.0/0', gw: GATEWAY[4] },
     ),

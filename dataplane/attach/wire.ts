@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
 import { isGone, NetlinkError } from '../../lib/netlink/error.ts';
-import { ipToBytes, mustIp } from '../../lib/ip/address.ts';
+import { familyOf, ipToBytes, mustIp } from '../../lib/ip/address.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { writeSysctls } from '../../lib/netns/sysctl.ts';
 import { GATEWAY, GATEWAY_MAC, POD_PREFIX } from '../plan/names.ts';
@@ -36,7 +36,7 @@ export function wirePod(home: Netlink, a: Attachment): void {
     a.netns,
   );
   const dev = a.ifname;
-  const families = [...new Set(a.ips.map((ip): 4 | 6 => (ip.includes(':') ? 6 : 4)))];
+  const families = [...new Set(a.ips.map(familyOf))];
   applyAll(pod, [
     { verb: 'set', kind: 'link', name: 'lo', change: { up: true } },
     { verb: 'set', kind: 'link', name: dev, change: { up: true } },

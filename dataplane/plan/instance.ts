@@ -1,3 +1,5 @@
+import { hostCidr } from '../../lib/ip/prefix.ts';
+import { familyOf } from '../../lib/ip/address.ts';
 import type { NetworkItem, NodeItem } from '../../api/nodeconfig.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { type DesiredLink, element, type Fragment } from './fragment.ts';
@@ -67,14 +69,14 @@ export function planUplink(vni: number, self: NodeItem, mtu: number): Fragment {
     // Numbered with the node's own address: masquerade takes the out device's address, or some other global one.
     addresses: self.podCIDRs.map((c) => ({
       dev: name,
-      cidr: `${nodeAddress(c)}/${c.includes(':') ? 128 : 32}`,
+      cidr: hostCidr(nodeAddress(c)),
       scope: 'global',
     })),
     // Loose: ICMP errors of an instance come from an address that no route leads to. Forgery is stopped at the pod.
     sysctls: { [`net/ipv4/conf/${name}/rp_filter`]: '2' },
     neighbours: self.podCIDRs.map((c) => ({
       dev: name,
-      ip: UPLINK_HOP[c.includes(':') ? 6 : 4],
+      ip: UPLINK_HOP[familyOf(c)],
       mac: UPLINK_MAC.instance,
     })),
   };
@@ -86,7 +88,7 @@ export function planLocalBlock(
   { vni, egress }: Pick<NetworkItem, 'vni' | 'egress'>,
   self: NodeItem,
 ): { readonly instance: Fragment; readonly root: Fragment } {
-  const family = cidr.includes(':') ? 6 : 4;
+  const family = familyOf(cidr);
   const podCIDR = podCidrOf(self, family);
   return {
     // An address that no pod has fails at once, and never loops between instance and root.
@@ -116,13 +118,13 @@ export function planGateSets(
   podRanges: readonly string[],
 ): Fragment {
   const nft: NftObject[] = [];
-  for (const cidr of self.podCIDRs) nft.push(element(`probe${cidr.includes(':') ? 6 : 4}`, probeSource(cidr)));
+  for (const cidr of self.podCIDRs) nft.push(element(`probe${familyOf(cidr)}`, probeSource(cidr)));
   for (const node of nodes) {
-    for (const cidr of node.podCIDRs) nft.push(element(`node${cidr.includes(':') ? 6 : 4}`, nodeAddress(cidr)));
-    for (const address of node.addresses) nft.push(element(`cluster${address.includes(':') ? 6 : 4}`, address));
+    for (const cidr of node.podCIDRs) nft.push(element(`node${familyOf(cidr)}`, nodeAddress(cidr)));
+    for (const address of node.addresses) nft.push(element(`cluster${familyOf(address)}`, address));
   }
-  for (const range of clusterRanges) nft.push(element(`cluster${range.includes(':') ? 6 : 4}`, range));
-  for (const range of podRanges) nft.push(element(`pods${range.includes(':') ? 6 : 4}`, range));
+  for (const range of clusterRanges) nft.push(element(`cluster${familyOf(range)}`, range));
+  for (const range of podRanges) nft.push(element(`pods${familyOf(range)}`, range));
   return { nft };
 }
 

@@ -1,3 +1,4 @@
+import { familyOf } from '../../lib/ip/address.ts';
 import type { NodeItem } from '../../api/nodeconfig.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
@@ -15,7 +16,7 @@ export type PodLink = {
 /** A pod on an instance. */
 export function planPod(pod: PodLink): Fragment {
   const nft: NftObject[] = pod.ips.flatMap((ip) => {
-    const family = ip.includes(':') ? 6 : 4;
+    const family = familyOf(ip);
     return [element(`src${family}`, `"${pod.hostIf}" . ${ip}`), element(`hairpin${family}`, `${ip} . ${ip}`)];
   });
   nft.push(element('ep_from', `"${pod.hostIf}"`, 'goto eg_any'), element('ep_to', `"${pod.hostIf}"`, 'goto in_any'));
@@ -31,7 +32,7 @@ export function planFlatPod(pod: PodLink, self: NodeItem): Fragment {
   return {
     ...links(pod),
     routes: pod.ips.map((ip) => {
-      const cidr = podCidrOf(self, ip.includes(':') ? 6 : 4);
+      const cidr = podCidrOf(self, familyOf(ip));
       return {
         dst: hostCidr(ip),
         type: 'unicast',
@@ -40,7 +41,7 @@ export function planFlatPod(pod: PodLink, self: NodeItem): Fragment {
         ...(cidr === undefined ? {} : { src: probeSource(cidr) }),
       };
     }),
-    nft: pod.ips.map((ip) => element(`src${ip.includes(':') ? 6 : 4}`, `"${pod.hostIf}" . ${ip}`)),
+    nft: pod.ips.map((ip) => element(`src${familyOf(ip)}`, `"${pod.hostIf}" . ${ip}`)),
   };
 }
 

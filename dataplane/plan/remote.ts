@@ -1,10 +1,11 @@
+import { familyOf } from '../../lib/ip/address.ts';
 import type { BlockItem, NodeItem } from '../../api/nodeconfig.ts';
 import type { Fragment } from './fragment.ts';
 import { nodeAddress, OVERLAY_DEV, podCidrOf, VXLAN_DEV, vtepMac } from './names.ts';
 
 /** A block of the same network on another node. The next hop is that node's `.0`: an address of the overlay only. */
 export function planRemoteBlock(block: BlockItem, owner: NodeItem): Fragment {
-  const family = block.cidr.includes(':') ? 6 : 4;
+  const family = familyOf(block.cidr);
   const cidr = podCidrOf(owner, family);
   if (cidr === undefined) return {};
   return {

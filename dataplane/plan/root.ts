@@ -1,3 +1,5 @@
+import { hostCidr } from '../../lib/ip/prefix.ts';
+import { familyOf } from '../../lib/ip/address.ts';
 import type { NodeItem } from '../../api/nodeconfig.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
@@ -16,9 +18,9 @@ export function planRoot(self: NodeItem, mtu: number): Fragment {
       },
     ],
     addresses: self.podCIDRs.flatMap((c) => [
-      { dev: OVERLAY_DEV, cidr: `${nodeAddress(c)}/${c.includes(':') ? 128 : 32}`, scope: 'global' as const },
+      { dev: OVERLAY_DEV, cidr: hostCidr(nodeAddress(c)), scope: 'global' as const },
       // Scope link: nothing chooses it as a source by itself; only the routes to local pods name it.
-      { dev: 'lo', cidr: `${probeSource(c)}/${c.includes(':') ? 128 : 32}`, scope: 'link' as const },
+      { dev: 'lo', cidr: hostCidr(probeSource(c)), scope: 'link' as const },
     ]),
     routes: self.podCIDRs.map((c) => ({ dst: c, type: 'unreachable', metric: 4000 })),
     nft: rootTable(self),
@@ -28,8 +30,8 @@ export function planRoot(self: NodeItem, mtu: number): Fragment {
 
 /** Ranges of the cluster that the root's table refers to. */
 export function planRootSets(nodes: Iterable<NodeItem>, podRanges: readonly string[]): Fragment {
-  const nft: NftObject[] = podRanges.map((range) => element(`pods${range.includes(':') ? 6 : 4}`, range));
-  for (const node of nodes) for (const a of node.addresses) nft.push(element(`nodes${a.includes(':') ? 6 : 4}`, a));
+  const nft: NftObject[] = podRanges.map((range) => element(`pods${familyOf(range)}`, range));
+  for (const node of nodes) for (const a of node.addresses) nft.push(element(`nodes${familyOf(a)}`, a));
   return { nft };
 }
 
@@ -113,7 +115,7 @@ function chains(self: NodeItem): NftObject[] {
       name: 'nat_post',
       hook: { type: 'nat', hook: 'postrouting', priority: 'srcnat + 10', policy: 'accept' },
       rules: self.podCIDRs.flatMap((c) => {
-        const family = c.includes(':') ? 6 : 4;
+        const family = familyOf(c);
         const ip = ipWord(family);
         return [
           `${ip} saddr ${c} ${ip} daddr != @pods${family} oifname != "bh*" ${ip} saddr != @routed${family} masquerade`,

@@ -5,7 +5,8 @@ import { applyPatch } from './patch.ts';
 import { arr, at, isObject, type Json, obj, str } from './path.ts';
 import { Resources, type ResourceType } from './resources.ts';
 import { fieldSelector, labelSelector } from './select.ts';
-import { type Meta, resourceName, Store, type StoredObject, timestamp } from './store.ts';
+import { type Meta, resourceName, Store, type StoredObject } from './store.ts';
+import { timestamp } from '../../lib/kube/client.ts';
 
 /** Where an operation is aimed. */
 export type Ref = { readonly type: ResourceType; readonly namespace?: string; readonly name: string };

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { ApiError, conflict, notFound } from './error.ts';
+import { timestamp } from '../../lib/kube/client.ts';
 import type { ResourceType } from './resources.ts';
 
 /** An object as the API holds it. Never changed in place: every write makes a new one. */
@@ -189,8 +190,6 @@ export class Store {
 /** "deployments.apps" */
 export const resourceName = (t: ResourceType): string => (t.group === '' ? t.plural : `${t.plural}.${t.group}`);
 export const apiVersion = (t: ResourceType): string => (t.group === '' ? t.version : `${t.group}/${t.version}`);
-/** RFC 3339, whole seconds, as Kubernetes writes times. */
-export const timestamp = (at = Date.now()): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
 
 const keyOf = (namespace: string | undefined, name: string): string =>
   namespace === undefined ? name : `${namespace}/${name}`;

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Operations } from '../apiserver/operations.ts';
 import { at, num, obj, str } from '../apiserver/path.ts';
-import { type StoredObject, timestamp } from '../apiserver/store.ts';
+import { type StoredObject } from '../apiserver/store.ts';
+import { timestamp } from '../../lib/kube/client.ts';
 import {
   controllerOf,
   createPod,

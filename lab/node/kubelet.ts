@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import { core, type KubeClient, type KubeObject } from '../../lib/kube/client.ts';
+import { core, type KubeClient, type KubeObject, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import { EventRecorder } from '../../lib/kube/events.ts';
 import { Reflector } from '../../lib/kube/reflector.ts';
@@ -185,8 +185,8 @@ function nodeStatus(ips: readonly string[], ready: boolean, message: string): ob
           status: ready ? 'True' : 'False',
           reason: ready ? 'KubeletReady' : 'KubeletNotReady',
           message,
-          lastTransitionTime: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
-          lastHeartbeatTime: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+          lastTransitionTime: timestamp(),
+          lastHeartbeatTime: timestamp(),
         },
       ],
     },

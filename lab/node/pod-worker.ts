@@ -1,5 +1,5 @@
 import { systemClock } from '../../lib/reconcile/clock.ts';
-import { core, type KubeClient, type KubeObject } from '../../lib/kube/client.ts';
+import { core, type KubeClient, type KubeObject, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
 import { arr, at, type Json, num, obj, str } from '../apiserver/path.ts';
@@ -69,7 +69,7 @@ export class PodWorker {
       started: false,
       ready: false,
       restarts: 0,
-      startedAt: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+      startedAt: timestamp(),
     }));
     this.#serve(host);
     this.#phase = 'Running';
@@ -246,7 +246,7 @@ export class PodWorker {
   }
 
   async #sendStatus(): Promise<void> {
-    const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+    const now = timestamp();
     const done = this.#phase === 'Succeeded';
     const ready = !done && this.#containers.every((c) => c.ready);
     const condition = (type: string, is: boolean) => ({ type, status: is ? 'True' : 'False', lastTransitionTime: now });

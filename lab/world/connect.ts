@@ -1,3 +1,4 @@
+import { familyOf } from '../../lib/ip/address.ts';
 import { closeSync } from 'node:fs';
 import { errnoName, lastErrno, libc } from '../../lib/netns/libc.ts';
 import { sockaddr } from '../../lib/netns/listen.ts';
@@ -77,7 +78,7 @@ export async function connectAll(
 
 function open(attempt: Attempt, index: number): Live | Outcome {
   const started = performance.now();
-  const family = attempt.address.includes(':') ? 6 : 4;
+  const family = familyOf(attempt.address);
   const protocol = attempt.protocol === 'ICMP' ? (family === 4 ? 1 : 58) : attempt.protocol === 'SCTP' ? 132 : 0;
   const type = (attempt.protocol === 'UDP' || attempt.protocol === 'ICMP' ? 2 : 1) | 0o4000 | 0o2000000;
   const address = sockaddr(attempt.address, attempt.port);

@@ -51,6 +51,9 @@ export type RequestOptions = {
   readonly timeoutMs?: number;
 };
 
+/** RFC 3339, whole seconds, as Kubernetes writes times. */
+export const timestamp = (at = Date.now()): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
+
 export const MERGE_PATCH = 'application/merge-patch+json';
 
 /** Requests to one API server. HTTP/1.1, kept alive; a dead connection is noticed by its own time-outs. */

@@ -1,4 +1,4 @@
-import { core, type KubeClient } from './client.ts';
+import { core, type KubeClient, timestamp } from './client.ts';
 import { isKube } from './error.ts';
 
 /** What an event is about. */
@@ -32,7 +32,7 @@ export class EventRecorder {
     const known = this.#known.get(key);
     if (known && now - known.at < 5_000) return;
     if (this.#known.size > 5_000) this.#known.clear();
-    const time = new Date(now).toISOString().replace(/\.\d+Z$/, 'Z');
+    const time = timestamp(now);
     const namespace = about.namespace ?? 'default';
     try {
       if (known) {

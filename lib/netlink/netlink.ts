@@ -77,12 +77,6 @@ export function openNetlink(netns?: string): Netlink {
   return new KernelNetlink(NetlinkSocket.open(netns));
 }
 
-/** As `apply` with one change; throws its error. */
-export function applyOne(netlink: Netlink, op: NetlinkOp): void {
-  const [error] = netlink.apply([op]);
-  if (error) throw error;
-}
-
 /** As `apply`; throws the first error. */
 export function applyAll(netlink: Netlink, ops: readonly NetlinkOp[]): void {
   const error = netlink.apply(ops).find((e) => e !== undefined);

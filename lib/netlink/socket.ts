@@ -14,14 +14,12 @@ const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
 
 export const NLM_F_REQUEST = 1;
-export const NLM_F_MULTI = 2;
 export const NLM_F_ACK = 4;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
-export const NLM_F_APPEND = 0x800;
 
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;

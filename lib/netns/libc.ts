@@ -87,6 +87,5 @@ export const libc = {
 };
 
 export const CLONE_NEWNET = 0x4000_0000;
-export const CLONE_NEWNS = 0x0002_0000;
 export const MS_BIND = 4096;
 export const MNT_DETACH = 2;
