@@ -35,6 +35,9 @@ export const CA_CONFIGMAP = 'bulkhead-ca';
 export const CA_SECRET = 'bulkhead-ca';
 /** Annotation of the Lease: the URL at which the leader serves agents. */
 export const LEADER_URL = 'bulkhead.dev/url';
+/** Service by which the API server calls the webhook, and the configuration that says so. */
+export const WEBHOOK_SERVICE = 'bulkhead-controller';
+export const WEBHOOK_CONFIGURATION = 'bulkhead';
 /** Audience of the tokens by which agents show who they are. */
 export const AGENT_AUDIENCE = 'bulkhead-controller';
 /** User that agents run as; the node's name comes from the token's node claim. */

@@ -1,5 +1,8 @@
 import { z } from 'zod';
 
+/** Why a node is not as it should be; a reason of its condition BulkheadReady. */
+export const NODE_PROBLEMS = ['KernelFeatureMissing', 'OtherNetworkConfigured', 'StateNotWritable'] as const;
+
 /** What an agent tells the controller about its node: the whole of it, each time. */
 export const nodeReport = z.object({
   node: z.string(),
@@ -19,5 +22,13 @@ export const nodeReport = z.object({
   ),
   /** Networks whose instance could not be realised: each with the reason. */
   faults: z.array(z.object({ network: z.string(), message: z.string() })),
+  /** What is wrong with the node itself. `blocking`: pods cannot be attached. */
+  problems: z
+    .array(z.object({ reason: z.enum(NODE_PROBLEMS), message: z.string(), blocking: z.boolean() }))
+    .default([]),
+  /** Whether the runtime's calls are served. */
+  serving: z.boolean().default(true),
+  version: z.string().default(''),
 });
 export type NodeReport = z.output<typeof nodeReport>;
+export type NodeProblem = NodeReport['problems'][number];

@@ -1,21 +1,25 @@
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
 import { Command } from 'commander';
 import pino from 'pino';
-import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE } from '../api/names.ts';
-import { type View, viewOf } from '../core/cluster/view.ts';
+import { PROGRAM_VERSION } from '../api/version.ts';
+import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE, WEBHOOK_SERVICE } from '../api/names.ts';
+import { reviewAdmission } from '../core/admission/review.ts';
+import { viewOf } from '../core/cluster/view.ts';
+import { AccessCache, mayAccess, reviewToken } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
-import { EventRecorder } from '../lib/kube/events.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
 import { acquireLease } from '../lib/kube/lease.ts';
+import { systemClock } from '../lib/reconcile/clock.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
-import { type Duty, planDuties, planNews, type Usage } from './allocate/plan.ts';
-import { describeDuty, DutyWriter } from './allocate/write.ts';
-import { Sessions } from './distribute/sessions.ts';
+import { publishWebhookTrust } from './admission/trust.ts';
 import { AgentAuthenticator } from './http/authenticate.ts';
-import { agentServer } from './http/server.ts';
+import { controllerServer } from './http/server.ts';
+import { Leader } from './leader.ts';
+import { ControllerMetrics } from './metrics.ts';
 import { ClusterSource } from './sources/cluster.ts';
-import { servingCertificate } from './tls/authority.ts';
+import { ServingIdentity } from './tls/identity.ts';
 
 const log = pino({ name: 'controller' }, pino.destination({ fd: 2, sync: true }));
 
@@ -30,6 +34,7 @@ type Options = {
 
 const program = new Command('bulkhead-controller')
   .description('Allocates networks and tells every node what it must know.')
+  .version(PROGRAM_VERSION)
   .option('--kubeconfig <file>', 'how to reach the API server; default: the pod that this runs in')
   .option('--listen <host:port>', 'where agents connect to', '[::]:9443')
   .option('--advertise <host>', 'address of this replica, as agents reach it; default: the host name')
@@ -50,11 +55,61 @@ async function main(options: Options): Promise<void> {
     onTrouble: ({ what, error, retryInMs }) =>
       log.warn({ err: brief(error), retryInMs }, `${what} failed, will be tried again`),
   });
+  // Followers keep their copy warm: a fail-over costs one Lease, not a list of the cluster.
+  let synced = false;
+  const whenSynced = source.start().then(() => (synced = true));
+
   const [host, port] = splitHostPort(options.listen);
   const advertised = options.advertise ?? hostname();
+  const identity = new ServingIdentity(client, servingNames(advertised));
+  let leader: Leader | undefined;
+  const metrics = new ControllerMetrics(() => ({
+    leading: leader !== undefined,
+    epoch: leader?.epoch ?? 0,
+    revision: leader?.sessions.revision ?? 0,
+    connected: leader?.sessions.nodes ?? [],
+    networks: source.state().networks.size,
+    reports: source.reports.values(),
+    reflectors: source.stats,
+  }));
+  const authenticator = new AgentAuthenticator(client);
+  const metricsAccess = new AccessCache(async (token) => {
+    const user = await reviewToken(client, token);
+    return user !== undefined && (await mayAccess(client, user, 'get', '/metrics'));
+  });
+  const first = await untilDone(() => identity.refresh(), 'certificate authority', stop.signal);
+  if (!first) return;
+  const server = controllerServer(
+    {
+      agents: () => leader?.agents,
+      nodeOf: (token) => authenticator.nodeOf(token),
+      admit: (request) => {
+        const answer = reviewAdmission(viewOf(source.state()), request);
+        metrics.admissions.inc({ resource: request.resource.resource, allowed: String(answer.allowed) });
+        return answer;
+      },
+      missing: () => (synced ? undefined : `waits for the API server: ${source.waitingFor().join(', ')}`),
+      metrics: () => metrics.text(),
+      mayReadMetrics: (token) => metricsAccess.allows(token),
+    },
+    first.tls,
+  );
+  await server.listen({ host, port });
+  log.info({ listen: options.listen, version: PROGRAM_VERSION }, 'serving');
+  await using keeper = new Runner(
+    async () => {
+      const { tls, bundle } = await identity.refresh();
+      (server.server as unknown as TlsServer).setSecureContext(tls);
+      if (leader) await publishWebhookTrust(client, bundle);
+    },
+    {
+      minIntervalMs: 1_000,
+      maxIntervalMs: 600_000,
+      onError: (error) => log.warn({ err: brief(error) }, 'certificate'),
+    },
+  ).start();
+
   const url = `https://${isIP(advertised) === 6 ? `[${advertised}]` : advertised}:${port}`;
-  // Followers keep their copy warm: a fail-over costs one Lease, not a list of the cluster.
-  const synced = source.start();
   const leadership = await acquireLease(
     {
       client,
@@ -66,106 +121,51 @@ async function main(options: Options): Promise<void> {
     },
     stop.signal,
   );
-  if (!leadership) return;
-  log.info({ epoch: leadership.epoch, url }, 'leading');
-  void leadership.lost.then((reason) => {
-    if (stop.signal.aborted) return;
-    log.error({ reason }, 'not the leader any more: leaving');
-    process.exit(1); // at once: whatever is under way would be written by an old leader
-  });
-  await synced;
-
-  const sessions = new Sessions(leadership.epoch);
-  const events = new EventRecorder(client, 'bulkhead-controller', (error) => log.debug({ err: brief(error) }, 'event'));
-  const writer = new DutyWriter(client, events);
-  let view: View = viewOf(source.state());
-  const promised = new Map<string, number>();
-  // Events are a courtesy: they come after a second, when a network that was about to be made is there, and hold up nothing.
-  await using teller = new Runner(() => carryOut(writer, planNews(view)), {
-    minIntervalMs: 1_000,
-    maxIntervalMs: 30_000,
-  }).start();
-  await using allocator = new Runner(
-    async () => {
-      const duties = planDuties(view, {
-        stored: source.storedBlocks,
-        usage: usageOf(source),
-        reported: new Set(source.reports.keys()),
-        promised,
-      });
-      for (const d of duties) if (d.do === 'network-status' && d.vni !== undefined) promised.set(d.network.uid, d.vni);
-      await carryOut(writer, duties);
-      teller.request();
-    },
-    { minIntervalMs: 20, maxIntervalMs: 30_000 },
-  ).start();
-  await using distributor = new Runner(
-    () => {
-      view = viewOf(source.state());
-      sessions.distribute(view);
-      allocator.request();
-    },
-    { minIntervalMs: 5, onError: (error) => log.error({ err: error }, 'distribute') },
-  ).start();
-  changed = () => distributor.request();
-
-  const authenticator = new AgentAuthenticator(client);
-  const tls = await servingCertificate(client, [...new Set([advertised, hostname()])]);
-  const server = agentServer(
-    {
-      nodeOf: (token) => authenticator.nodeOf(token),
-      open: (node, sink) => sessions.open(node, sink, viewOf(source.state())),
-      report: (report) => {
-        if (source.report(report)) distributor.request();
-        else allocator.request();
-      },
-    },
-    tls,
-  );
-  await server.listen({ host, port });
-  const ping = setInterval(() => sessions.ping(), 5_000);
-  distributor.request();
-  log.info({ listen: options.listen }, 'serving agents');
-
-  await new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()));
-  clearInterval(ping);
-  sessions.endAll();
-  await server.close();
-  await leadership.release();
-}
-
-/** Some at a time; goes on behind a failed one, and throws the first failure at the end. */
-async function carryOut(writer: DutyWriter, duties: readonly Duty[]): Promise<void> {
-  const failed: unknown[] = [];
-  let next = 0;
-  const work = async (): Promise<void> => {
-    for (let duty = duties[next++]; duty; duty = duties[next++]) {
-      const mine = duty;
-      await writer.carryOut(mine).catch((error: unknown) => {
-        failed.push(error);
-        log.warn({ err: brief(error) }, describeDuty(mine));
-      });
-    }
-  };
-  await Promise.all(Array.from({ length: 8 }, work));
-  if (failed.length > 0) throw failed[0];
-}
-
-function usageOf(source: ClusterSource): Map<string, Usage> {
-  const usage = new Map<string, { used: number; free: number; faults: string[] }>();
-  for (const report of source.reports.values()) {
-    for (const block of report.blocks) {
-      const u = usage.get(block.network) ?? { used: 0, free: 0, faults: [] };
-      usage.set(block.network, { ...u, used: u.used + block.used, free: u.free + block.free });
-    }
-    for (const fault of report.faults) {
-      const u = usage.get(fault.network) ?? { used: 0, free: 0, faults: [] };
-      u.faults.push(`node ${report.node}: ${fault.message}`);
-      usage.set(fault.network, u);
+  if (leadership) {
+    log.info({ epoch: leadership.epoch, url }, 'leading');
+    void leadership.lost.then((reason) => {
+      if (stop.signal.aborted) return;
+      log.error({ reason }, 'not the leader any more: leaving');
+      process.exit(1); // at once: whatever is under way would be written by an old leader
+    });
+    await Promise.race([whenSynced, aborted(stop.signal)]);
+    if (!stop.signal.aborted) {
+      await using mine = new Leader({ client, source, epoch: leadership.epoch, log, metrics });
+      leader = mine;
+      changed = () => mine.request();
+      mine.request();
+      keeper.request();
+      await aborted(stop.signal);
+      leader = undefined;
+      changed = () => undefined;
     }
   }
-  return usage;
+  await server.close();
+  await leadership?.release();
 }
+
+/** Tries until it works or the signal fires: what others must have set up first may come late. */
+async function untilDone<T>(work: () => Promise<T>, what: string, signal: AbortSignal): Promise<T | undefined> {
+  while (!signal.aborted) {
+    try {
+      return await work();
+    } catch (error) {
+      log.warn({ err: brief(error) }, `${what} is not to be had yet, will be tried again`);
+      await systemClock.sleep(2_000, signal);
+    }
+  }
+  return undefined;
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  signal.aborted
+    ? Promise.resolve()
+    : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+
+/** Names that the serving certificate is for: as agents call this replica, and as the API server calls the Service. */
+const servingNames = (advertised: string): string[] => [
+  ...new Set([advertised, hostname(), `${WEBHOOK_SERVICE}.${SYSTEM_NAMESPACE}.svc`]),
+];
 
 const list = (text: string | undefined): string[] => (text === undefined || text === '' ? [] : text.split(','));
 const brief = (error: unknown): string => (error instanceof Error ? error.message : String(error));

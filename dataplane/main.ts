@@ -1,23 +1,32 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
 import { AGENT_SOCKET } from '../api/cni.ts';
 import { GROUP, VERSION } from '../api/names.ts';
+import { PROGRAM_VERSION } from '../api/version.ts';
 import type { Assignment } from '../api/nodeconfig.ts';
 import type { NodeReport } from '../api/report.ts';
 import { assignPod } from '../core/cluster/assign.ts';
 import { readNamespace, readNetwork, readPod } from '../core/cluster/read.ts';
+import { AccessCache, mayAccess, reviewToken } from '../lib/kube/authorize.ts';
 import { core, KubeClient } from '../lib/kube/client.ts';
 import { isKube } from '../lib/kube/error.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
+import { issueServer, makeAuthority } from '../lib/pki/certificates.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
 import { Dataplane } from './apply/dataplane.ts';
 import { Attachments } from './attach/attachments.ts';
 import { Journal } from './attach/journal.ts';
 import { writeConflist } from './cniserver/conflist.ts';
+import { installPlugin } from './cniserver/plugin.ts';
 import { CniServer } from './cniserver/server.ts';
 import { ControllerLink } from './follow/controller-link.ts';
 import { loadConfig, saveConfig } from './follow/saved-config.ts';
+import { serveHealth, serveMetrics } from './http/server.ts';
+import { AgentMetrics } from './metrics.ts';
+import { probeFeatures } from './probe/features.ts';
+import { NodeState } from './probe/node-state.ts';
 
 const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
 
@@ -29,18 +38,27 @@ type Options = {
   stateDir: string;
   cniConfDir: string;
   socket: string;
+  cniBinDir?: string;
+  plugin?: string;
+  healthPort: string;
+  metricsListen: string;
   auditInterval: string;
   addressRest: string;
 };
 
 const program = new Command('bulkhead-agent')
   .description('Attaches the pods of one node to their networks.')
+  .version(PROGRAM_VERSION)
   .requiredOption('--node <name>', 'name of this node', process.env['NODE_NAME'])
   .option('--kubeconfig <file>', 'how to reach the API server; default: the pod that this runs in')
   .option('--token <file>', 'ServiceAccount token with audience bulkhead-controller', '/var/run/secrets/bulkhead/token')
   .option('--run-dir <dir>', 'journal; must be a tmpfs', '/run/bulkhead')
   .option('--state-dir <dir>', 'last good configuration; survives a reboot', '/var/lib/bulkhead')
   .option('--cni-conf-dir <dir>', 'where the runtime looks for networks', '/etc/cni/net.d')
+  .option('--cni-bin-dir <dir>', 'where the runtime looks for plugins: --plugin is copied there')
+  .option('--plugin <file>', 'the CNI plugin to install')
+  .option('--health-port <port>', 'loopback port of /healthz and /readyz; 0 for none', '9445')
+  .option('--metrics-listen <host:port>', 'address of /metrics (TLS); empty for none', '[::]:9444')
   .option('--socket <file>', 'where the CNI plugin finds this agent', AGENT_SOCKET)
   .option('--audit-interval <seconds>', 'how often the kernel is compared with what it should be', '30')
   .option('--address-rest <seconds>', 'how long a released address is not given again', '30');
@@ -48,6 +66,11 @@ const program = new Command('bulkhead-agent')
 async function main(o: Options): Promise<void> {
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
+  const node = new NodeState(probeFeatures(), o.cniConfDir);
+  if (node.blocked !== undefined) log.error({ missing: node.blocked }, 'this kernel cannot carry pods');
+  const health =
+    o.healthPort === '0' ? undefined : await serveHealth(Number(o.healthPort), { missing: () => node.missing() });
+  if (o.plugin !== undefined && o.cniBinDir !== undefined) installPlugin(o.plugin, o.cniBinDir);
   const savedPath = `${o.stateDir}/nodeconfig.json`;
   const config = loadConfig(savedPath);
   await using client = new KubeClient(loadAccess(o.kubeconfig));
@@ -77,8 +100,24 @@ async function main(o: Options): Promise<void> {
       applier.request();
       reporter.request();
     },
-    onTrouble: (message, error) => log.warn({ err: brief(error) }, message),
+    onTrouble: (message, error) => {
+      metrics.reconnected();
+      log.warn({ err: brief(error) }, message);
+      if (!dataplane.self) node.waitsFor = `the controller has not described this node yet: ${brief(error)}`;
+    },
   });
+  const metrics = new AgentMetrics(() => ({
+    blocks: attachments?.blocks ?? [],
+    podsByNetwork: countBy([...(attachments?.all ?? [])], (a) => a.network),
+    connected: link.connected,
+    epoch: link.epoch,
+    received: revision,
+    realised,
+    faults: faults.size,
+    problems: node.problems(),
+    drops: dataplane.drops(),
+  }));
+  const metricsServer = await openMetrics(o, client, metrics);
   await using applier = new Runner(
     () => {
       attachments?.prepare();
@@ -89,7 +128,7 @@ async function main(o: Options): Promise<void> {
       realised = now;
       for (const [network, error] of faults)
         log.error({ network, err: error.message }, 'network could not be realised');
-      if (authoritative) saveConfig(savedPath, config);
+      if (authoritative) node.notSaved = attempt(() => saveConfig(savedPath, config));
       if (before.size !== faults.size) reporter.request();
       if (faults.size > 0) throw new Error(`${faults.size} network(s) could not be realised`);
     },
@@ -109,24 +148,31 @@ async function main(o: Options): Promise<void> {
     },
     { minIntervalMs: 500, retryMs: 500, onError: (error) => log.warn({ err: brief(error) }, 'clean-up') },
   );
-  await using reporter = new Runner(() => link.report(reportOf(o.node, realised, attachments, faults)), {
-    minIntervalMs: 20,
-    maxIntervalMs: 15_000,
-    retryMs: 300,
-    maxRetryMs: 3_000,
-    onError: (error) => log.debug({ err: brief(error) }, 'report'),
-  });
+  await using reporter = new Runner(
+    () => link.report(reportOf({ node: o.node, revision: realised, attachments, faults, state: node })),
+    {
+      minIntervalMs: 20,
+      maxIntervalMs: 15_000,
+      retryMs: 300,
+      maxRetryMs: 3_000,
+      onError: (error) => log.debug({ err: brief(error) }, 'report'),
+    },
+  );
   const following = link.run();
 
   // A running kernel enforces already. A moment's patience for the controller spares it a pass over an old picture.
   const patience = setTimeout(() => dataplane.self && started.resolve(), 3_000);
-  await Promise.race([
-    started.promise,
-    new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve())),
-  ]);
+  await Promise.race([started.promise, aborted(stop.signal)]);
   clearTimeout(patience);
   const { self } = dataplane;
   if (stop.signal.aborted || !self) return;
+  if (node.blocked !== undefined) {
+    // Nothing can be attached here; the node's condition says why, and the agent stays to say it.
+    node.waitsFor = undefined;
+    reporter.start().request();
+    await aborted(stop.signal);
+    return;
+  }
 
   attachments = new Attachments(
     {
@@ -168,25 +214,33 @@ async function main(o: Options): Promise<void> {
         ms: Number(ms.toFixed(2)),
         ...(error === undefined ? {} : { err: brief(error) }),
       };
+      metrics.cni(request.verb, error === undefined ? 'ok' : 'refused', ms / 1000);
       if (error === undefined) log.info(fields, 'cni');
       else log.warn(fields, 'cni refused');
     },
   );
   writeConflist(o.cniConfDir, o.socket);
-  log.info({ node: o.node, socket: o.socket, authoritative }, 'serving');
+  node.waitsFor = undefined;
+  reporter.request();
+  log.info({ node: o.node, socket: o.socket, authoritative, version: PROGRAM_VERSION }, 'serving');
+  for (const { reason, message } of node.problems()) log.warn({ reason }, message);
   // One namespace at a time: reading hundreds at once would hold up ADD.
   let audit: NodeJS.Timeout | undefined;
   const auditNext = (): void => {
     const count = dataplane.resyncNext();
+    // Whoever tidied up the folder took the node's network away with it.
+    attempt(() => writeConflist(o.cniConfDir, o.socket));
     applier.request();
     audit = setTimeout(auditNext, (Number(o.auditInterval) * 1000) / count);
   };
   auditNext();
 
-  await new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()));
+  await aborted(stop.signal);
   clearTimeout(audit);
   void server;
   await following;
+  await health?.close();
+  await metricsServer?.close();
   // The kernel's state stays: pods go on while the agent is replaced.
 }
 
@@ -229,12 +283,19 @@ function nextConfig(waiting: Set<() => void>, ms: number): Promise<void> {
   });
 }
 
-function reportOf(
-  node: string,
-  revision: number,
-  attachments: Attachments | undefined,
-  faults: ReadonlyMap<string, Error>,
-): NodeReport {
+function reportOf({
+  node,
+  revision,
+  attachments,
+  faults,
+  state,
+}: {
+  readonly node: string;
+  readonly revision: number;
+  readonly attachments: Attachments | undefined;
+  readonly faults: ReadonlyMap<string, Error>;
+  readonly state: NodeState;
+}): NodeReport {
   return {
     node,
     revision,
@@ -247,8 +308,55 @@ function reportOf(
       ips: [...a.ips],
     })),
     faults: [...faults].map(([network, error]) => ({ network, message: error.message })),
+    problems: state.problems(),
+    serving: state.serving,
+    version: PROGRAM_VERSION,
   };
 }
+
+/** Metrics by TLS, with a certificate of the agent's own: who may read is told by the caller's token. A port in use costs the metrics only. */
+async function openMetrics(
+  o: Options,
+  client: KubeClient,
+  metrics: AgentMetrics,
+): Promise<FastifyInstance | undefined> {
+  const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(o.metricsListen) ?? [];
+  if (port === '') return undefined;
+  const access = new AccessCache(async (token) => {
+    const user = await reviewToken(client, token);
+    return user !== undefined && (await mayAccess(client, user, 'get', '/metrics'));
+  });
+  try {
+    const tls = await issueServer(await makeAuthority('bulkhead-agent'), 'bulkhead-agent', [o.node]);
+    return await serveMetrics(
+      { host: host.replace(/^\[|\]$/g, ''), port: Number(port) },
+      { tls, metrics: () => metrics.text(), mayRead: (token) => access.allows(token) },
+    );
+  } catch (error) {
+    log.error({ err: brief(error) }, 'no metrics');
+    return undefined;
+  }
+}
+
+function countBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const item of items) counts.set(keyOf(item), (counts.get(keyOf(item)) ?? 0) + 1);
+  return counts;
+}
+
+function attempt(work: () => void): Error | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  signal.aborted
+    ? Promise.resolve()
+    : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
 const brief = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -16,6 +16,21 @@ const PROGRAMS = {
   bulkhead: 'cli/main.ts',
 };
 
+/** "0.1.0+f4fc283": the package's version and the commit, when there is one. */
+function stamp(): string {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  try {
+    const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    return `${version}+${commit.trim()}`;
+  } catch {
+    return version;
+  }
+}
+
 await build({
   absWorkingDir: root,
   entryPoints: Object.entries(PROGRAMS)
@@ -28,6 +43,7 @@ await build({
   target: 'node24',
   outExtension: { '.js': '.mjs' },
   sourcemap: 'linked',
+  define: { BULKHEAD_VERSION: JSON.stringify(stamp()) },
   // Native: finds its own binary beside its package.
   external: ['koffi'],
   // Bundled CommonJS packages still call require().

@@ -1,18 +1,20 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { crdFiles } from './crd.ts';
+import { installYaml } from './install-manifest.ts';
 
 /** Writes generated files; with --check only says which are stale, and fails then. */
 
-const dir = join(import.meta.dirname, '../manifests/crds');
+const root = join(import.meta.dirname, '..');
 const check = process.argv.includes('--check');
-mkdirSync(dir, { recursive: true });
 let stale = 0;
-for (const { file, text } of crdFiles()) {
-  const path = join(dir, file);
+
+function put(file: string, text: string): void {
+  const path = join(root, file);
   if (!check) {
+    mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
-    continue;
+    return;
   }
   let now = '';
   try {
@@ -20,8 +22,12 @@ for (const { file, text } of crdFiles()) {
   } catch {
     // not there: stale
   }
-  if (now === text) continue;
+  if (now === text) return;
   stale++;
-  console.error(`manifests/crds/${file} is stale: run 'make generate'`);
+  console.error(`${file} is stale: run 'make generate'`);
 }
+
+for (const { file, text } of crdFiles()) put(`manifests/crds/${file}`, text);
+// After the CRDs, which are part of it.
+put('manifests/install.yaml', installYaml(join(root, 'manifests/kustomization.yaml')));
 process.exit(stale === 0 ? 0 : 1);

@@ -1,7 +1,7 @@
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
 import { isolation } from '../../core/cluster/assign.ts';
-import { keyOf, type Network, type Pod } from '../../core/cluster/state.ts';
+import { keyOf, type Network, type NodeCondition, type Pod } from '../../core/cluster/state.ts';
 import type { View } from '../../core/cluster/view.ts';
 
 /** One write that the controller owes the API. Pure data; `write.ts` carries it out. */
@@ -22,6 +22,14 @@ export type Duty =
   | { readonly do: 'create-block'; readonly block: BlockItem }
   | { readonly do: 'delete-block'; readonly cidr: string; readonly objectName: string }
   | { readonly do: 'pod-problem'; readonly pod: Pod; readonly problem: Problem }
+  | {
+      readonly do: 'node-conditions';
+      readonly node: string;
+      readonly uid: string;
+      readonly conditions: readonly NodeCondition[];
+      /** Types whose status is another than before. */
+      readonly turned: readonly string[];
+    }
   | { readonly do: 'namespace-problem'; readonly namespace: string; readonly uid: string; readonly problem: Problem };
 
 export type NetworkCondition = { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string };

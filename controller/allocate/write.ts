@@ -2,7 +2,8 @@ import { API_VERSION } from '../../api/kinds/crds.ts';
 import { DEFAULT_NETWORK_NAME, IN_USE_FINALIZER, MANAGED_BY } from '../../api/names.ts';
 import type { Condition, VirtualNetworkStatus } from '../../api/kinds/virtual-network.ts';
 import { keyOf } from '../../core/cluster/state.ts';
-import { core, type KubeClient, type KubeObject, timestamp } from '../../lib/kube/client.ts';
+import { BULKHEAD_READY } from '../../core/nodes/conditions.ts';
+import { core, type KubeClient, type KubeObject, STRATEGIC_MERGE_PATCH, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
 import { ADDRESS_BLOCKS, VIRTUAL_NETWORKS } from '../sources/cluster.ts';
@@ -52,6 +53,8 @@ export class DutyWriter {
           duty.problem.message,
         );
       }
+      case 'node-conditions':
+        return await this.#ignoring('NotFound', () => this.#nodeConditions(duty));
       case 'namespace-problem':
         return await this.#events.record(
           { apiVersion: 'v1', kind: 'Namespace', name: duty.namespace, uid: duty.uid },
@@ -102,6 +105,27 @@ export class DutyWriter {
         condition.reason,
         condition.message,
       );
+    }
+  }
+
+  /** Merged by type, so that kubelet's own conditions stay as they are. */
+  async #nodeConditions(duty: Duty & { do: 'node-conditions' }): Promise<void> {
+    const conditions = duty.conditions.map((c) => ({
+      ...c,
+      lastHeartbeatTime: timestamp(),
+      ...(duty.turned.includes(c.type) ? { lastTransitionTime: timestamp() } : {}),
+    }));
+    await this.#client.patch(
+      core('nodes'),
+      duty.node,
+      undefined,
+      { status: { conditions } },
+      { subresource: 'status', contentType: STRATEGIC_MERGE_PATCH },
+    );
+    const about = { apiVersion: 'v1', kind: 'Node', name: duty.node, uid: duty.uid };
+    for (const c of duty.conditions) {
+      if (c.type !== BULKHEAD_READY) continue;
+      await this.#events.record(about, c.status === 'True' ? 'Normal' : 'Warning', c.reason, c.message);
     }
   }
 
@@ -161,6 +185,8 @@ export function describeDuty(duty: Duty): string {
       return `${duty.do} ${duty.block.cidr}`;
     case 'delete-block':
       return `${duty.do} ${duty.cidr}`;
+    case 'node-conditions':
+      return `${duty.do} ${duty.node}`;
     case 'pod-problem':
       return `${duty.do} ${keyOf(duty.pod)}`;
   }

@@ -17,6 +17,11 @@ export class Sessions {
     this.#epoch = epoch;
   }
 
+  /** The last revision that was sent. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   get nodes(): string[] {
     return [...this.#sessions.keys()];
   }

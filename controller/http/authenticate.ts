@@ -1,5 +1,6 @@
 import { AGENT_AUDIENCE, AGENT_SERVICE_ACCOUNT, SYSTEM_NAMESPACE } from '../../api/names.ts';
-import type { KubeClient, KubeObject } from '../../lib/kube/client.ts';
+import { reviewToken } from '../../lib/kube/authorize.ts';
+import type { KubeClient } from '../../lib/kube/client.ts';
 
 /** Tells which node an agent speaks for, by its ServiceAccount token; undefined for anybody else. */
 export class AgentAuthenticator {
@@ -14,30 +15,11 @@ export class AgentAuthenticator {
     const cached = this.#cache.get(token);
     if (cached && cached.until > Date.now()) return cached.node;
     if (this.#cache.size > 10_000) this.#cache.clear();
-    const review = await this.#client.json<KubeObject & { status?: ReviewStatus }>(
-      'POST',
-      '/apis/authentication.k8s.io/v1/tokenreviews',
-      {
-        body: {
-          apiVersion: 'authentication.k8s.io/v1',
-          kind: 'TokenReview',
-          metadata: {},
-          spec: { token, audiences: [AGENT_AUDIENCE] },
-        },
-      },
-    );
-    const { status } = review;
-    const isAgent =
-      status?.authenticated === true &&
-      status.user?.username === `system:serviceaccount:${SYSTEM_NAMESPACE}:${AGENT_SERVICE_ACCOUNT}`;
+    const user = await reviewToken(this.#client, token, AGENT_AUDIENCE);
+    const isAgent = user?.username === `system:serviceaccount:${SYSTEM_NAMESPACE}:${AGENT_SERVICE_ACCOUNT}`;
     // The API server puts the node of a pod-bound token here (since 1.30), so an agent cannot claim another node.
-    const node = isAgent ? status.user?.extra?.['authentication.kubernetes.io/node-name']?.[0] : undefined;
+    const node = isAgent ? user.extra?.['authentication.kubernetes.io/node-name']?.[0] : undefined;
     this.#cache.set(token, { node, until: Date.now() + (node === undefined ? 5_000 : 60_000) });
     return node;
   }
 }
-
-type ReviewStatus = {
-  readonly authenticated?: boolean;
-  readonly user?: { readonly username?: string; readonly extra?: Readonly<Record<string, readonly string[]>> };
-};

@@ -1,20 +1,28 @@
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
-import { nodeReport, type NodeReport } from '../../api/report.ts';
-import type { Sink } from '../distribute/sessions.ts';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { AdmissionRequest, AdmissionResponse } from '../../core/admission/review.ts';
+import { agentRoutes, type AgentApi } from './agents.ts';
+import { bearer } from './bearer.ts';
 
 /** What the server asks of the rest of the controller. */
-export type AgentApi = {
+export type ServerParts = {
+  /** Serves agents while this replica leads; undefined while it follows. */
+  readonly agents: () => AgentApi | undefined;
   readonly nodeOf: (token: string) => Promise<string | undefined>;
-  /** Begins a node's stream; returns how to end it. */
-  readonly open: (node: string, sink: Sink) => () => void;
-  readonly report: (report: NodeReport) => void;
+  readonly admit: (request: AdmissionRequest) => AdmissionResponse;
+  /** What is missing before this replica can be of use; undefined when nothing is. */
+  readonly missing: () => string | undefined;
+  readonly metrics: () => Promise<string>;
+  readonly mayReadMetrics: (token: string) => Promise<boolean>;
 };
 
-/** Bytes that may wait for a slow agent before it is cut off. */
-const MAX_BACKLOG = 64 << 20;
-
-/** `GET /v1/config`: the NDJSON stream of the caller's node. `POST /v1/report`: its report. `/healthz`. TLS only. */
-export function agentServer(api: AgentApi, tls: { readonly cert: string; readonly key: string }): FastifyInstance {
+/**
+ * The one port of a replica, TLS only. `/v1/config` and `/v1/report` for agents, `/admit` for the API server, `/metrics` for who
+ * may read them, `/healthz` and `/readyz`. Followers serve all but the first two.
+ */
+export function controllerServer(
+  parts: ServerParts,
+  tls: { readonly cert: string; readonly key: string },
+): FastifyInstance {
   const server = Fastify({
     https: tls,
     bodyLimit: 16 << 20,
@@ -22,37 +30,22 @@ export function agentServer(api: AgentApi, tls: { readonly cert: string; readonl
   }) as unknown as FastifyInstance;
 
   server.get('/healthz', () => 'ok');
-
-  server.get('/v1/config', async (request, reply) => {
-    const node = await authenticate(api, request);
-    if (node === undefined)
-      return await reply.code(401).send({ message: 'a token of a bulkhead agent, bound to a node, is needed' });
-    reply.hijack();
-    const { raw } = reply;
-    raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
-    const close = api.open(node, {
-      write: (text) => raw.write(text) || raw.writableLength < MAX_BACKLOG,
-      end: () => raw.destroy(),
-    });
-    raw.on('close', close);
-    return reply;
+  server.get('/readyz', async (_, reply) => {
+    const missing = parts.missing();
+    return await reply.code(missing === undefined ? 200 : 503).send(missing ?? 'ok');
   });
-
-  server.post('/v1/report', async (request, reply) => {
-    const node = await authenticate(api, request);
-    const parsed = nodeReport.safeParse(request.body);
-    if (!parsed.success) return await reply.code(400).send({ message: parsed.error.message });
-    if (node === undefined || node !== parsed.data.node) {
-      return await reply.code(403).send({ message: `the token does not speak for node ${parsed.data.node}` });
-    }
-    api.report(parsed.data);
-    return {};
+  server.get('/metrics', async (request, reply) => {
+    const token = bearer(request.headers.authorization);
+    if (token === undefined || !(await parts.mayReadMetrics(token)))
+      return await reply
+        .code(403)
+        .send('needs a token of somebody who may get /metrics (ClusterRole bulkhead-metrics-reader)');
+    return await reply.type('text/plain; version=0.0.4').send(await parts.metrics());
   });
-
+  server.post('/admit', (request) => {
+    const { request: asked } = request.body as { request: AdmissionRequest };
+    return { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: parts.admit(asked) };
+  });
+  agentRoutes(server, parts);
   return server;
-}
-
-async function authenticate(api: AgentApi, request: FastifyRequest): Promise<string | undefined> {
-  const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? [];
-  return token === undefined ? undefined : await api.nodeOf(token);
 }

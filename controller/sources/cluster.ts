@@ -12,13 +12,16 @@ import {
 import type { ClusterState } from '../../core/cluster/state.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
-import { Reflector } from '../../lib/kube/reflector.ts';
+import { isKube } from '../../lib/kube/error.ts';
+import { systemClock } from '../../lib/reconcile/clock.ts';
+import { Reflector, type ReflectorStats } from '../../lib/kube/reflector.ts';
 
 /** An AddressBlock as it is in the API. */
 export type StoredBlock = BlockItem & { readonly objectName: string };
 
 export const VIRTUAL_NETWORKS: Resource = { group: GROUP, version: VERSION, plural: 'virtualnetworks' };
 export const ADDRESS_BLOCKS: Resource = { group: GROUP, version: VERSION, plural: 'addressblocks' };
+const SERVICE_CIDRS: Resource = { group: 'networking.k8s.io', version: 'v1', plural: 'servicecidrs' };
 const SLICES: Resource = { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' };
 
 export type ClusterSourceOptions = {
@@ -32,7 +35,8 @@ export type ClusterSourceOptions = {
 /** Live copy of all that the controller looks at: API objects by reflector, and what agents reported since. */
 export class ClusterSource implements AsyncDisposable {
   readonly #o: ClusterSourceOptions;
-  readonly #reflectors: Reflector<unknown>[] = [];
+  readonly #reflectors = new Map<string, Reflector<unknown>>();
+  readonly #serviceCIDRs = new Map<string, readonly string[]>();
   readonly #maps = {
     namespaces: new Map<string, ReturnType<typeof readNamespace>>(),
     nodes: new Map<string, ReturnType<typeof readNode>>(),
@@ -58,8 +62,21 @@ export class ClusterSource implements AsyncDisposable {
 
   /** Starts all reflectors; resolves when each has its first list. */
   async start(): Promise<void> {
-    for (const r of this.#reflectors) r.start();
-    await Promise.all(this.#reflectors.map((r) => r.synced()));
+    if (this.#o.serviceCIDRs.length === 0 && (await this.#serves(SERVICE_CIDRS)))
+      this.#reflect(SERVICE_CIDRS, this.#serviceCIDRs, readServiceCidr);
+    for (const r of this.#reflectors.values()) r.start();
+    await Promise.all([...this.#reflectors.values()].map((r) => r.synced()));
+  }
+
+  /** Kinds whose first list has not come yet. */
+  waitingFor(): string[] {
+    const waiting = [...this.#reflectors].filter(([, r]) => !r.hasSynced).map(([plural]) => plural);
+    return waiting.length > 0 ? waiting : ['discovery'];
+  }
+
+  /** Figures of each reflector, by plural of its kind. */
+  get stats(): ReadonlyMap<string, Readonly<ReflectorStats>> {
+    return new Map([...this.#reflectors].map(([plural, r]) => [plural, r.stats]));
   }
 
   /** Takes a node's report. Returns whether it says anything new. */
@@ -83,15 +100,37 @@ export class ClusterSource implements AsyncDisposable {
       for (const e of report.endpoints) if (e.uid !== '') attached.set(e.uid, e.network);
     }
     const podCIDRs = this.#o.podCIDRs.length > 0 ? this.#o.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
-    return { ...this.#maps, blocks, attached, podCIDRs, serviceCIDRs: this.#o.serviceCIDRs };
+    const { serviceCIDRs } = this.#o;
+    return {
+      ...this.#maps,
+      blocks,
+      attached,
+      podCIDRs,
+      serviceCIDRs: serviceCIDRs.length > 0 ? serviceCIDRs : [...new Set([...this.#serviceCIDRs.values()].flat())],
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#reflectors.map((r) => r[Symbol.asyncDispose]()));
+    await Promise.all([...this.#reflectors.values()].map((r) => r[Symbol.asyncDispose]()));
+  }
+
+  /** Whether this API server has a kind at all. Asks until it gets an answer. */
+  async #serves(resource: Resource): Promise<boolean> {
+    for (;;) {
+      try {
+        await this.#o.client.list(resource, { limit: 1 });
+        return true;
+      } catch (error) {
+        if (isKube(error, 'NotFound') || isKube(error, 'Forbidden')) return false;
+        this.#o.onTrouble({ what: `list ${resource.plural}`, error, retryInMs: 1_000 });
+        await systemClock.sleep(1_000);
+      }
+    }
   }
 
   #reflect<T>(resource: Resource, into: Map<string, T>, read: (raw: KubeObject) => T | undefined): void {
-    this.#reflectors.push(
+    this.#reflectors.set(
+      resource.plural,
       new Reflector<T | undefined>({
         client: this.#o.client,
         resource,
@@ -111,6 +150,12 @@ export class ClusterSource implements AsyncDisposable {
     );
   }
 }
+
+const readServiceCidr = (raw: KubeObject): string[] =>
+  (((raw['spec'] as { cidrs?: unknown } | undefined)?.cidrs ?? []) as unknown[]).flatMap((c) => {
+    const prefix = typeof c === 'string' ? parsePrefix(c) : undefined;
+    return prefix ? [formatPrefix(prefix)] : [];
+  });
 
 function readBlock(raw: KubeObject): StoredBlock | undefined {
   const spec = raw['spec'] as

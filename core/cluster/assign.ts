@@ -117,7 +117,8 @@ function useNetwork(state: Pick<ClusterState, 'namespaces' | 'networks'>, user: 
   return { network: key };
 }
 
-function isShared(
+/** Whether a network's owner lets the pods of namespace `user` attach. */
+export function isShared(
   state: Pick<ClusterState, 'namespaces'>,
   selector: { readonly matchLabels?: Record<string, string> | undefined } | undefined,
   user: string,

@@ -35,6 +35,7 @@ export function exampleState(change: Partial<ClusterState> = {}): ClusterState {
           uid: `n${n}`,
           addresses: [`192.0.2.1${n}`],
           podCIDRs: [`10.244.${n}.0/24`, `fd00:10:244:${n}::/64`],
+          conditions: [],
         }),
       ),
     ),

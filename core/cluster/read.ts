@@ -3,6 +3,7 @@ import { MANAGED_BY } from '../../api/names.ts';
 import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
+import { BULKHEAD_READY, NETWORK_UNAVAILABLE } from '../nodes/conditions.ts';
 import type { ContainerPort, EndpointSlice, Namespace, Network, Node, Pod, Service, Strings } from './state.ts';
 
 /**
@@ -35,6 +36,14 @@ export function readNode(raw: Raw): Node {
     ...pick(readMeta(raw), 'name', 'uid'),
     addresses: ips(addresses),
     podCIDRs: prefixes(cidrs.length > 0 ? cidrs : single ? [single] : []),
+    conditions: list(object(raw['status'])['conditions'])
+      .filter((c) => c['type'] === NETWORK_UNAVAILABLE || c['type'] === BULKHEAD_READY)
+      .map((c) => ({
+        type: text(c['type']),
+        status: c['status'] === 'True' || c['status'] === 'False' ? c['status'] : 'Unknown',
+        reason: text(c['reason']),
+        message: text(c['message']),
+      })),
   };
 }
 

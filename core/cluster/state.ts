@@ -33,6 +33,15 @@ export type Node = {
   readonly uid: string;
   readonly addresses: readonly string[];
   readonly podCIDRs: readonly string[];
+  /** NetworkUnavailable and BulkheadReady, as they stand in the API. */
+  readonly conditions: readonly NodeCondition[];
+};
+
+export type NodeCondition = {
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
+  readonly reason: string;
+  readonly message: string;
 };
 
 export type ContainerPort = { readonly name: string; readonly protocol: Protocol; readonly port: number };

@@ -237,6 +237,22 @@ export class Dataplane implements Disposable {
     return needed;
   }
 
+  /** Packets refused or dropped so far, by reason and network, as the kernel counts them. */
+  drops(): Map<string, { network: string; packets: number }[]> {
+    const all = new Map<string, { network: string; packets: number }[]>();
+    const read = (network: string, nft: Nft): void => {
+      const text = nft.list(`list counters table ${TABLE}`);
+      for (const [, reason = '', packets] of text.matchAll(/counter (\w+) \{\s*packets (\d+)/g)) {
+        const list = all.get(reason) ?? [];
+        list.push({ network, packets: Number(packets) });
+        all.set(reason, list);
+      }
+    };
+    read(FLAT_NETWORK, this.#rootNft);
+    for (const [key, { nft }] of this.#held) read(key, nft);
+    return all;
+  }
+
   [Symbol.dispose](): void {
     for (const { netlink, nft } of this.#held.values()) {
       netlink[Symbol.dispose]();

@@ -1,13 +1,14 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Name of our network configuration: it sorts behind the usual ones, so it wins only when no other network is there. */
-const FILE = '80-bulkhead.conflist';
+/** Name of our network configuration: runtimes take the first by name, so ours wins only when no other network is there. */
+export const CONFLIST = 'zz-bulkhead.conflist';
 
 /** Writes the network configuration that makes the runtime call our plugin. Last of all, when ADD can be served. */
 export function writeConflist(dir: string, socket: string): void {
-  const text = `${JSON.stringify({ cniVersion: '1.1.0', name: 'bulkhead', plugins: [{ type: 'bulkhead', socket }] }, undefined, 2)}\n`;
-  const path = join(dir, FILE);
+  const plugin = { type: 'bulkhead', socket, capabilities: { portMappings: true } };
+  const text = `${JSON.stringify({ cniVersion: '1.1.0', name: 'bulkhead', plugins: [plugin] }, undefined, 2)}\n`;
+  const path = join(dir, CONFLIST);
   mkdirSync(dir, { recursive: true });
   try {
     if (readFileSync(path, 'utf8') === text) return;
@@ -16,4 +17,16 @@ export function writeConflist(dir: string, socket: string): void {
   }
   writeFileSync(`${path}.tmp`, text);
   renameSync(`${path}.tmp`, path);
+}
+
+/** Another network's configuration that the runtime takes in place of ours; undefined when ours is the one. */
+export function otherNetwork(dir: string): string | undefined {
+  let files: string[];
+  try {
+    files = readdirSync(dir);
+  } catch {
+    return undefined;
+  }
+  const [first] = files.filter((f) => /\.(conf|conflist|json)$/.test(f)).sort();
+  return first === undefined || first === CONFLIST ? undefined : first;
 }

@@ -40,6 +40,11 @@ export class ControllerLink {
     return this.#connected;
   }
 
+  /** The leadership that was seen last. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   /** Follows until the signal fires. Every fault is told and followed by another attempt. */
   async run(): Promise<void> {
     const { signal } = this.#o;

@@ -155,7 +155,13 @@ function instanceTable(egress: NetworkItem['egress'], self: NodeItem): NftObject
   const cidr6 = podCidrOf(self, 6);
   // As who a pod meets itself through its Service. Not the link-local gateway in IPv6: programs would need its zone.
   const hairpin = { 4: GATEWAY[4], 6: cidr6 === undefined ? GATEWAY[6] : errorSource(cidr6) };
-  return [...FAMILIES.flatMap(familySets), ...VERDICT_MAPS, ...chains(egress, hairpin), ...UPLINK_ELEMENTS];
+  return [
+    ...COUNTERS,
+    ...FAMILIES.flatMap(familySets),
+    ...VERDICT_MAPS,
+    ...chains(egress, hairpin),
+    ...UPLINK_ELEMENTS,
+  ];
 }
 
 function familySets(family: 4 | 6): NftObject[] {
@@ -177,6 +183,12 @@ function familySets(family: 4 | 6): NftObject[] {
     { kind: 'set', name: `svc${family}`, type: `${addr} . inet_proto . inet_service`, to: 'verdict' },
   ];
 }
+
+/** One for each reason to refuse or drop; the agent's metric of drops reads them. */
+const COUNTERS: NftObject[] = ['spoofed_source', 'no_endpoint', 'ingress_gate', 'egress_gate'].map((name) => ({
+  kind: 'counter',
+  name,
+}));
 
 const VERDICT_MAPS: NftObject[] = [
   { kind: 'set', name: 'ep_from', type: 'ifname', to: 'verdict' },
@@ -201,6 +213,7 @@ function chains(egress: NetworkItem['egress'], hairpin: Readonly<Record<4 | 6, s
       rules: [
         `iifname { "lo", "${UPLINK_DEV}", "${VXLAN_DEV}" } accept`,
         ...both((ip, f) => `iifname . ${ip} saddr @src${f} accept`),
+        'counter name spoofed_source drop',
       ],
     },
     {
@@ -213,7 +226,12 @@ function chains(egress: NetworkItem['egress'], hairpin: Readonly<Record<4 | 6, s
       kind: 'chain',
       name: 'forward',
       hook: { type: 'filter', hook: 'forward', priority: 'filter', policy: 'drop' },
-      rules: ['ct state established,related accept', 'ct state invalid drop', 'iifname vmap @ep_from'],
+      rules: [
+        'ct state established,related accept',
+        'ct state invalid drop',
+        'iifname vmap @ep_from',
+        'counter name no_endpoint drop',
+      ],
     },
     { kind: 'chain', name: 'eg_any', rules: ['goto to'] },
     { kind: 'chain', name: 'in_any', rules: ['accept'] },
@@ -226,8 +244,9 @@ function chains(egress: NetworkItem['egress'], hairpin: Readonly<Record<4 | 6, s
         `oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`,
         ...both((ip, f) => `${ip} saddr @probe${f} goto to`),
         ...both((ip, f) => `${ip} saddr @node${f} ${frontend(ip)} @exposed${f} goto to`),
-        ...both((ip, f) => `${ip} saddr @pods${f} goto deny`),
+        ...both((ip, f) => `${ip} saddr @pods${f} counter name ingress_gate goto deny`),
         ...both((ip, f) => `${frontend(ip)} @exposed${f} goto to`),
+        'counter name ingress_gate drop',
       ],
     },
     {
@@ -235,8 +254,8 @@ function chains(egress: NetworkItem['egress'], hairpin: Readonly<Record<4 | 6, s
       name: 'gate_out',
       rules: [
         `ct mark ${ALLOWED_MARK} accept`,
-        ...both((ip, f) => `${ip} daddr @cluster${f} goto deny`),
-        egress === 'None' ? 'goto deny' : 'accept',
+        ...both((ip, f) => `${ip} daddr @cluster${f} counter name egress_gate goto deny`),
+        egress === 'None' ? 'counter name egress_gate goto deny' : 'accept',
       ],
     },
     // Isolation answers at once; a silent drop would look like a slow network.

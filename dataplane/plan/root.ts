@@ -43,7 +43,7 @@ const ROOT_SYSCTLS = {
 } as const;
 
 function rootTable(self: NodeItem): NftObject[] {
-  return [...FAMILIES.flatMap(familySets), ...chains(self)];
+  return [{ kind: 'counter', name: 'spoofed_source' }, ...FAMILIES.flatMap(familySets), ...chains(self)];
 }
 
 function familySets(family: 4 | 6): NftObject[] {
@@ -79,7 +79,10 @@ function chains(self: NodeItem): NftObject[] {
     {
       kind: 'chain',
       name: 'from_pod',
-      rules: [...both((ip, f) => `iifname . ${ip} saddr @src${f} goto from_pod_checked`), 'drop'],
+      rules: [
+        ...both((ip, f) => `iifname . ${ip} saddr @src${f} goto from_pod_checked`),
+        'counter name spoofed_source drop',
+      ],
     },
     { kind: 'chain', name: 'from_pod_checked', rules: both((ip, f) => `${ip} daddr @nodes${f} ${overlay} drop`) },
     {

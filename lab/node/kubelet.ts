@@ -131,7 +131,9 @@ async function register(client: KubeClient, node: string, ips: readonly string[]
     }
     break;
   }
-  await client.patch(core('nodes'), node, undefined, nodeStatus(ips, false, 'cni plugin not initialized'), 'status');
+  await client.patch(core('nodes'), node, undefined, nodeStatus(ips, false, 'cni plugin not initialized'), {
+    subresource: 'status',
+  });
 }
 
 /** A node is ready when a network is configured and its plugin says so. */
@@ -153,7 +155,9 @@ async function keepReady(
     }
     if (problem !== told) {
       const status = nodeStatus(o.nodeIps, problem === '', problem);
-      const done = await o.client.patch(core('nodes'), o.node, undefined, status, 'status').catch(() => undefined);
+      const done = await o.client
+        .patch(core('nodes'), o.node, undefined, status, { subresource: 'status' })
+        .catch(() => undefined);
       if (done) told = problem;
       o.log(problem === '' ? 'node is ready' : 'node is not ready', problem === '' ? {} : { problem });
     }

@@ -278,7 +278,7 @@ export class PodWorker {
     // The API server may be away for a moment; a pod is not, so this is tried until it is told.
     for (let failures = 0; failures < 20 && !this.#ending; failures++) {
       try {
-        await this.#c.client.patch(core('pods'), name, namespace, { status }, 'status');
+        await this.#c.client.patch(core('pods'), name, namespace, { status }, { subresource: 'status' });
         return;
       } catch (error) {
         if (isKube(error, 'NotFound')) return;

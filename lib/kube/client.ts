@@ -55,6 +55,8 @@ export type RequestOptions = {
 export const timestamp = (at = Date.now()): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
 
 export const MERGE_PATCH = 'application/merge-patch+json';
+/** Lists of built-in kinds are merged by their keys. */
+export const STRATEGIC_MERGE_PATCH = 'application/strategic-merge-patch+json';
 
 /** Requests to one API server. HTTP/1.1, kept alive; a dead connection is noticed by its own time-outs. */
 export class KubeClient implements AsyncDisposable {
@@ -144,20 +146,20 @@ export class KubeClient implements AsyncDisposable {
     );
   }
 
-  /** JSON merge patch (RFC 7386). */
+  /** JSON merge patch (RFC 7386), unless another type is said. */
   patch(
     r: Resource,
     name: string,
     namespace: string | undefined,
     patch: unknown,
-    subresource?: string,
+    { subresource, contentType = MERGE_PATCH }: { readonly subresource?: string; readonly contentType?: string } = {},
   ): Promise<KubeObject> {
     const path = pathOf(r, {
       name,
       ...(namespace === undefined ? {} : { namespace }),
       ...(subresource === undefined ? {} : { subresource }),
     });
-    return this.json('PATCH', path, { body: patch, contentType: MERGE_PATCH });
+    return this.json('PATCH', path, { body: patch, contentType });
   }
 
   delete(r: Resource, name: string, namespace?: string, body?: unknown): Promise<KubeObject> {

@@ -52,6 +52,16 @@ export function nftConformance(make: () => Nft): void {
     expect(code(() => nft.run(renderChanges('inet nowhere', [set(chain('a'))])))).toBe('ENOENT');
   });
 
+  test('a counter must be there before a rule names it, and outlives the rule', () => {
+    const nft = make();
+    const counter: NftObject = { kind: 'counter', name: 'n' };
+    nft.run(renderFresh(T, [chain('a')]));
+    expect(code(() => nft.run(renderChanges(T, [set(chain('a', 'counter name n drop'), chain('a'))])))).toBe('ENOENT');
+    nft.run(renderChanges(T, [set(counter), set(chain('a', 'counter name n drop'), chain('a'))]));
+    nft.run(renderChanges(T, [set(chain('a', 'accept'), chain('a', 'counter name n drop')), drop(counter)]));
+    expect(code(() => nft.run(renderChanges(T, [drop(counter)])))).toBe('ENOENT');
+  });
+
   test('an element is not added twice with two values', () => {
     const nft = make();
     nft.run(renderFresh(T, [map, chain('c', 'drop'), chain('d', 'drop'), element('"x"', 'goto c')]));

@@ -1,6 +1,10 @@
 import { type Nft, NftError } from './nft.ts';
 
-type Table = { readonly sets: Map<string, Map<string, string>>; readonly chains: Map<string, string[]> };
+type Table = {
+  readonly sets: Map<string, Map<string, string>>;
+  readonly chains: Map<string, string[]>;
+  readonly counters: Set<string>;
+};
 
 /**
  * nft in memory, for the commands that `program.ts` writes. A transaction is all or nothing; what refers to a chain or set
@@ -36,6 +40,7 @@ export class FakeNft implements Nft {
       `set ${name}`,
       ...[...elements].map(([k, v]) => `element ${name} ${k}${v === '' ? '' : ` : ${v}`}`),
     ]);
+    lines.push(...[...(t?.counters ?? [])].map((name) => `counter ${name}`));
     lines.push(...[...(t?.chains ?? [])].map(([name, rules]) => `chain ${name} { ${rules.join('; ')} }`));
     return lines.sort().join('\n');
   }
@@ -63,7 +68,10 @@ export class FakeNft implements Nft {
     const tableName = `${family} ${name}`;
     if (kind === 'table') {
       if (verb === 'add')
-        this.#tables.set(tableName, this.#tables.get(tableName) ?? { sets: new Map(), chains: new Map() });
+        this.#tables.set(
+          tableName,
+          this.#tables.get(tableName) ?? { sets: new Map(), chains: new Map(), counters: new Set() },
+        );
       else if (!this.#tables.delete(tableName)) fail('ENOENT');
       return;
     }
@@ -78,6 +86,12 @@ export class FakeNft implements Nft {
       case 'delete set':
       case 'delete map':
         if (!table.sets.delete(object)) fail('ENOENT');
+        return;
+      case 'add counter':
+        table.counters.add(object);
+        return;
+      case 'delete counter':
+        if (!table.counters.delete(object)) fail('ENOENT');
         return;
       case 'add chain':
         table.chains.set(object, table.chains.get(object) ?? []);
@@ -108,12 +122,15 @@ export class FakeNft implements Nft {
   }
 
   #checkReferences(script: string): void {
-    for (const { chains, sets } of this.#tables.values()) {
+    for (const { chains, sets, counters } of this.#tables.values()) {
       const texts = [...[...chains.values()].flat(), ...[...sets.values()].flatMap((s) => [...s.values()])];
       for (const text of texts) {
         for (const [, chain = ''] of text.matchAll(/\b(?:goto|jump) ([^\s,}]+)/g))
           if (!chains.has(chain))
             throw new NftError(`Error: Could not process rule: No such file or directory (chain ${chain})`, script);
+        for (const [, counter = ''] of text.matchAll(/\bcounter name (\S+)/g))
+          if (!counters.has(counter))
+            throw new NftError(`Error: No such file or directory (counter ${counter})`, script);
         for (const [, set = ''] of text.matchAll(/@([^\s,}]+)/g))
           if (!sets.has(set)) throw new NftError(`Error: No such file or directory (set ${set})`, script);
       }

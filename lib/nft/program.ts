@@ -1,7 +1,7 @@
 /**
  * A table as a bag of objects with keys. Two programs differ object by object, so a change is as big as what changed.
  *
- * References only point backwards in {@link RENDER_ORDER}: sets, chains, rules, elements.
+ * References only point backwards in the order that is rendered: sets, counters, chains, rules, elements.
  */
 export type NftObject =
   | {
@@ -26,6 +26,8 @@ export type NftObject =
       };
       readonly rules: readonly string[];
     }
+  /** A named counter; rules say `counter name NAME`. It keeps counting when a rule that names it is replaced. */
+  | { readonly kind: 'counter'; readonly name: string }
   | { readonly kind: 'element'; readonly set: string; readonly key: string; readonly value?: string };
 
 /** Unique within the table. */
@@ -33,6 +35,7 @@ export function keyOf(o: NftObject): string {
   switch (o.kind) {
     case 'set':
     case 'chain':
+    case 'counter':
       return `${o.kind} ${o.name}`;
     case 'element':
       return `element ${o.set} ${o.key}`;
@@ -60,6 +63,8 @@ export function renderChanges(table: TableName, changes: readonly NftChange[]): 
   const added: string[] = [];
   const deletedChains: string[] = [];
   const deletedSets: string[] = [];
+  const counters: string[] = [];
+  const deletedCounters: string[] = [];
   for (const change of changes) {
     const o = change.object;
     switch (o.kind) {
@@ -79,6 +84,11 @@ export function renderChanges(table: TableName, changes: readonly NftChange[]): 
           rules.push(...o.rules.map((rule) => `add rule ${table} ${o.name} ${rule}`));
         }
         break;
+      case 'counter':
+        (change.verb === 'delete' ? deletedCounters : counters).push(
+          `${change.verb === 'delete' ? 'delete' : 'add'} counter ${table} ${o.name}`,
+        );
+        break;
       case 'element':
         if (change.verb === 'delete') removed.push(`delete element ${table} ${o.set} { ${o.key} }`);
         else {
@@ -89,7 +99,18 @@ export function renderChanges(table: TableName, changes: readonly NftChange[]): 
         break;
     }
   }
-  const lines = [...sets, ...chains, ...flushes, ...rules, ...removed, ...added, ...deletedChains, ...deletedSets];
+  const lines = [
+    ...sets,
+    ...counters,
+    ...chains,
+    ...flushes,
+    ...rules,
+    ...removed,
+    ...added,
+    ...deletedChains,
+    ...deletedSets,
+    ...deletedCounters,
+  ];
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
 }
 

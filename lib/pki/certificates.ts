@@ -14,13 +14,13 @@ const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as con
 const DAY_MS = 86_400_000;
 
 /** A new authority, valid for ten years. */
-export async function makeAuthority(commonName: string): Promise<Authority> {
+export async function makeAuthority(commonName: string, now = Date.now()): Promise<Authority> {
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const cert = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: randomSerial(),
     name: `CN=${commonName}`,
-    notBefore: new Date(Date.now() - DAY_MS),
-    notAfter: new Date(Date.now() + 3650 * DAY_MS),
+    notBefore: new Date(now - DAY_MS),
+    notAfter: new Date(now + 3650 * DAY_MS),
     signingAlgorithm: ALGORITHM,
     keys,
     extensions: [
@@ -36,14 +36,15 @@ export async function issueServer(
   authority: Authority,
   commonName: string,
   hosts: readonly string[],
+  now = Date.now(),
 ): Promise<ServerPem> {
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const cert = await x509.X509CertificateGenerator.create({
     serialNumber: randomSerial(),
     subject: `CN=${commonName}`,
     issuer: authority.cert.subject,
-    notBefore: new Date(Date.now() - DAY_MS),
-    notAfter: new Date(Date.now() + 90 * DAY_MS),
+    notBefore: new Date(now - DAY_MS),
+    notAfter: new Date(now + 90 * DAY_MS),
     signingAlgorithm: ALGORITHM,
     publicKey: keys.publicKey,
     signingKey: authority.key,
@@ -63,6 +64,17 @@ export const keyToPem = async (key: webcrypto.CryptoKey): Promise<string> =>
 export async function readAuthority(certPem: string, keyPem: string): Promise<Authority> {
   const key = await crypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(keyPem), ALGORITHM, true, ['sign']);
   return { cert: new x509.X509Certificate(certPem), key };
+}
+
+/** Share of a certificate's life that is left, 1 to 0; 0 when it cannot be read. */
+export function lifeLeft(certificate: x509.X509Certificate | string, now = Date.now()): number {
+  try {
+    const { notBefore, notAfter } =
+      typeof certificate === 'string' ? new x509.X509Certificate(certificate) : certificate;
+    return Math.max(0, (notAfter.getTime() - now) / (notAfter.getTime() - notBefore.getTime()));
+  } catch {
+    return 0;
+  }
 }
 
 /** 127 random bits, positive, as X.509 wants. */

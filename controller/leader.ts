@@ -1,0 +1,149 @@
+import type { Logger } from 'pino';
+import { type View, viewOf } from '../core/cluster/view.ts';
+import { EventRecorder } from '../lib/kube/events.ts';
+import type { KubeClient } from '../lib/kube/client.ts';
+import { Runner } from '../lib/reconcile/runner.ts';
+import { planNodes } from './allocate/nodes.ts';
+import { type Duty, planDuties, planNews, type Usage } from './allocate/plan.ts';
+import { describeDuty, DutyWriter } from './allocate/write.ts';
+import { Sessions } from './distribute/sessions.ts';
+import type { AgentApi } from './http/agents.ts';
+import type { ControllerMetrics } from './metrics.ts';
+import type { ClusterSource } from './sources/cluster.ts';
+
+/** An agent without a stream for this long is told of: a rolling update takes less. */
+const SILENCE_MS = 40_000;
+
+export type LeaderOptions = {
+  readonly client: KubeClient;
+  readonly source: ClusterSource;
+  readonly epoch: number;
+  readonly log: Logger;
+  readonly metrics: ControllerMetrics;
+};
+
+/** What only the leader does: tells the nodes, and writes what is owed to the API. */
+export class Leader implements AsyncDisposable {
+  readonly epoch: number;
+  readonly sessions: Sessions;
+  readonly agents: AgentApi;
+  readonly #o: LeaderOptions;
+  readonly #writer: DutyWriter;
+  /** VNIs given by this leader, by uid of the network. */
+  readonly #promised = new Map<string, number>();
+  readonly #distributor: Runner;
+  readonly #allocator: Runner;
+  readonly #teller: Runner;
+  readonly #ping: NodeJS.Timeout;
+  readonly #since = performance.now();
+  readonly #lastSeen = new Map<string, number>();
+  #view: View;
+
+  constructor(options: LeaderOptions) {
+    this.#o = options;
+    this.epoch = options.epoch;
+    const { client, source, log } = options;
+    this.sessions = new Sessions(options.epoch);
+    this.#writer = new DutyWriter(
+      client,
+      new EventRecorder(client, 'bulkhead-controller', (error) => log.debug({ err: brief(error) }, 'event')),
+    );
+    this.#view = viewOf(source.state());
+    this.agents = {
+      open: (node, sink) => this.sessions.open(node, sink, viewOf(source.state())),
+      report: (report) => {
+        if (source.report(report)) this.#distributor.request();
+        else this.#allocator.request();
+      },
+    };
+    // Events are a courtesy: they come after a second, when a network that was about to be made is there, and hold up nothing.
+    this.#teller = new Runner(() => this.#carryOut(planNews(this.#view)), {
+      minIntervalMs: 1_000,
+      maxIntervalMs: 30_000,
+    }).start();
+    this.#allocator = new Runner(() => this.#allocate(), { minIntervalMs: 20, maxIntervalMs: 30_000 }).start();
+    this.#distributor = new Runner(
+      () => {
+        this.#view = viewOf(source.state());
+        this.sessions.distribute(this.#view);
+        this.#allocator.request();
+      },
+      { minIntervalMs: 5, onError: (error) => log.error({ err: error }, 'distribute') },
+    ).start();
+    this.#ping = setInterval(() => this.sessions.ping(), 5_000);
+  }
+
+  /** The cluster has changed. */
+  request(): void {
+    this.#distributor.request();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#ping);
+    for (const runner of [this.#distributor, this.#allocator, this.#teller]) await runner[Symbol.asyncDispose]();
+    this.sessions.endAll();
+  }
+
+  async #allocate(): Promise<void> {
+    const { source } = this.#o;
+    const duties = planDuties(this.#view, {
+      stored: source.storedBlocks,
+      usage: usageOf(source),
+      reported: new Set(source.reports.keys()),
+      promised: this.#promised,
+    });
+    duties.push(...planNodes(this.#view, source.reports, (node) => this.#isSilent(node)));
+    for (const d of duties)
+      if (d.do === 'network-status' && d.vni !== undefined) this.#promised.set(d.network.uid, d.vni);
+    await this.#carryOut(duties);
+    this.#teller.request();
+  }
+
+  /** Whether a node's agent has had no stream for {@link SILENCE_MS}. */
+  #isSilent(node: string): boolean {
+    const now = performance.now();
+    if (this.sessions.nodes.includes(node)) this.#lastSeen.set(node, now);
+    const seen = this.#lastSeen.get(node) ?? this.#since;
+    return now - seen > SILENCE_MS;
+  }
+
+  /** Some at a time; goes on behind a failed one, and throws the first failure at the end. */
+  async #carryOut(duties: readonly Duty[]): Promise<void> {
+    const { log, metrics } = this.#o;
+    const failed: unknown[] = [];
+    let next = 0;
+    const work = async (): Promise<void> => {
+      for (let duty = duties[next++]; duty; duty = duties[next++]) {
+        const mine = duty;
+        try {
+          await this.#writer.carryOut(mine);
+          metrics.duties.inc({ duty: mine.do, result: 'ok' });
+        } catch (error) {
+          failed.push(error);
+          metrics.duties.inc({ duty: mine.do, result: 'failed' });
+          log.warn({ err: brief(error) }, describeDuty(mine));
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, work));
+    if (failed.length > 0) throw failed[0];
+  }
+}
+
+function usageOf(source: ClusterSource): Map<string, Usage> {
+  const usage = new Map<string, { used: number; free: number; faults: string[] }>();
+  for (const report of source.reports.values()) {
+    for (const block of report.blocks) {
+      const u = usage.get(block.network) ?? { used: 0, free: 0, faults: [] };
+      usage.set(block.network, { ...u, used: u.used + block.used, free: u.free + block.free });
+    }
+    for (const fault of report.faults) {
+      const u = usage.get(fault.network) ?? { used: 0, free: 0, faults: [] };
+      u.faults.push(`node ${report.node}: ${fault.message}`);
+      usage.set(fault.network, u);
+    }
+  }
+  return usage;
+}
+
+const brief = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,93 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { PROGRAM_VERSION } from '../api/version.ts';
+
+/** What is read at the moment of a scrape. */
+export type Observed = {
+  readonly blocks: Iterable<{ readonly network: string; readonly used: number; readonly free: number }>;
+  readonly podsByNetwork: ReadonlyMap<string, number>;
+  readonly connected: boolean;
+  readonly epoch: number;
+  readonly received: number;
+  readonly realised: number;
+  readonly faults: number;
+  readonly problems: readonly { readonly reason: string }[];
+  /** Packets refused or dropped since the tables were made, by reason, over all networks of this node. */
+  readonly drops: ReadonlyMap<string, { readonly network: string; readonly packets: number }[]>;
+};
+
+/** The figures of one agent, in Prometheus' text form. Lag of the event loop comes with the defaults. */
+export class AgentMetrics {
+  readonly #registry = new Registry();
+  readonly #observe: () => Observed;
+  readonly #cni: Histogram<'verb' | 'result'>;
+  readonly #restarts: Counter;
+  readonly #g: ReturnType<typeof gauges>;
+
+  constructor(observe: () => Observed) {
+    this.#observe = observe;
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry });
+    this.#g = gauges(registers);
+    this.#cni = new Histogram({
+      name: 'bulkhead_agent_cni_duration_seconds',
+      help: 'CNI verbs, from the request on the socket to the answer.',
+      labelNames: ['verb', 'result'],
+      buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
+      registers,
+    });
+    this.#restarts = new Counter({
+      name: 'bulkhead_agent_controller_reconnects_total',
+      help: 'Streams from the controller that ended.',
+      registers,
+    });
+    this.#g.build.set({ version: PROGRAM_VERSION }, 1);
+  }
+
+  cni(verb: string, result: 'ok' | 'refused', seconds: number): void {
+    this.#cni.observe({ verb, result }, seconds);
+  }
+
+  reconnected(): void {
+    this.#restarts.inc();
+  }
+
+  async text(): Promise<string> {
+    const now = this.#observe();
+    const g = this.#g;
+    for (const gauge of [g.addresses, g.pods, g.problems, g.drops]) gauge.reset();
+    for (const b of now.blocks) {
+      g.addresses.inc({ network: b.network, state: 'used' }, b.used);
+      g.addresses.inc({ network: b.network, state: 'free' }, b.free);
+    }
+    for (const [network, count] of now.podsByNetwork) g.pods.set({ network }, count);
+    for (const { reason } of now.problems) g.problems.set({ reason }, 1);
+    for (const [reason, list] of now.drops)
+      for (const { network, packets } of list) g.drops.inc({ network, reason }, packets);
+    g.connected.set(now.connected ? 1 : 0);
+    g.epoch.set(now.epoch);
+    g.received.set(now.received);
+    g.realised.set(now.realised);
+    g.faults.set(now.faults);
+    return await this.#registry.metrics();
+  }
+}
+
+function gauges(registers: Registry[]) {
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> =>
+    new Gauge({ name: `bulkhead_agent_${name}`, help, labelNames, registers });
+  return {
+    build: gauge('build_info', 'Version of this agent.', ['version']),
+    connected: gauge('controller_connected', '1 while the stream from the controller is open.'),
+    epoch: gauge('controller_epoch', 'Leadership that the stream belongs to.'),
+    received: gauge('revision_received', 'Last revision that the controller sent.'),
+    realised: gauge('revision_realised', 'Last revision that is in the kernel.'),
+    faults: gauge('network_faults', 'Networks that could not be realised.'),
+    problems: gauge('problems', '1 for each thing that is wrong with this node.', ['reason']),
+    pods: gauge('pods', 'Pods attached, by network.', ['network']),
+    addresses: gauge('addresses', 'Addresses by network, used or free in the blocks of this node.', [
+      'network',
+      'state',
+    ]),
+    drops: gauge('dropped_packets_total', 'Packets refused or dropped, by network and reason.', ['network', 'reason']),
+  };
+}

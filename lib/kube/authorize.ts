@@ -1,0 +1,72 @@
+import type { KubeClient, KubeObject } from './client.ts';
+
+/** Who holds a token, as the API server says. */
+export type TokenUser = {
+  readonly username: string;
+  readonly uid?: string;
+  readonly groups?: readonly string[];
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
+};
+
+/** Asks the API server who a bearer token belongs to (TokenReview). Undefined: to nobody, or not for this audience. */
+export async function reviewToken(
+  client: KubeClient,
+  token: string,
+  audience?: string,
+): Promise<TokenUser | undefined> {
+  const review = await client.json<KubeObject & { status?: { authenticated?: boolean; user?: TokenUser } }>(
+    'POST',
+    '/apis/authentication.k8s.io/v1/tokenreviews',
+    {
+      body: {
+        apiVersion: 'authentication.k8s.io/v1',
+        kind: 'TokenReview',
+        metadata: {},
+        spec: { token, ...(audience === undefined ? {} : { audiences: [audience] }) },
+      },
+    },
+  );
+  return review.status?.authenticated === true ? review.status.user : undefined;
+}
+
+/** Whether a user may `verb` a path that is no resource, such as /metrics (SubjectAccessReview). */
+export async function mayAccess(client: KubeClient, user: TokenUser, verb: string, path: string): Promise<boolean> {
+  const review = await client.json<KubeObject & { status?: { allowed?: boolean } }>(
+    'POST',
+    '/apis/authorization.k8s.io/v1/subjectaccessreviews',
+    {
+      body: {
+        apiVersion: 'authorization.k8s.io/v1',
+        kind: 'SubjectAccessReview',
+        metadata: {},
+        spec: {
+          user: user.username,
+          ...(user.uid === undefined ? {} : { uid: user.uid }),
+          groups: user.groups ?? [],
+          extra: user.extra ?? {},
+          nonResourceAttributes: { path, verb },
+        },
+      },
+    },
+  );
+  return review.status?.allowed === true;
+}
+
+/** Remembers answers for a while, so that a scrape every few seconds does not ask the API server each time. */
+export class AccessCache {
+  readonly #ask: (token: string) => Promise<boolean>;
+  readonly #known = new Map<string, { readonly allowed: boolean; readonly until: number }>();
+
+  constructor(ask: (token: string) => Promise<boolean>) {
+    this.#ask = ask;
+  }
+
+  async allows(token: string): Promise<boolean> {
+    const known = this.#known.get(token);
+    if (known && known.until > Date.now()) return known.allowed;
+    if (this.#known.size > 1_000) this.#known.clear();
+    const allowed = await this.#ask(token);
+    this.#known.set(token, { allowed, until: Date.now() + (allowed ? 60_000 : 5_000) });
+    return allowed;
+  }
+}
