@@ -29,9 +29,9 @@ export type CniErrorCode = (typeof CNI_ERRORS)[keyof typeof CNI_ERRORS];
 /** An error as the spec prints it. */
 export type CniErrorBody = { readonly code: number; readonly msg: string; readonly details?: string };
 
-/** What the plugin asks of the agent: one line of JSON. */
+/** What the plugin asks of the agent: one line of JSON. `PODS` is for tools on the node, and no verb of the specification. */
 export type CniRequest = {
-  readonly verb: 'ADD' | 'DEL' | 'CHECK' | 'GC' | 'STATUS';
+  readonly verb: 'ADD' | 'DEL' | 'CHECK' | 'GC' | 'STATUS' | 'PODS';
   readonly containerID: string;
   readonly netns: string;
   readonly ifname: string;
@@ -41,8 +41,31 @@ export type CniRequest = {
   readonly config: Readonly<Record<string, unknown>>;
 };
 
+/** A port of the node that leads to a pod: the runtime's word for `hostPort` (capability portMappings). */
+export type PortMapping = {
+  readonly hostPort: number;
+  readonly containerPort: number;
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  /** Only on this address of the node; "": on all. */
+  readonly hostIP: string;
+};
+
 /** What the agent answers: one line of JSON. */
-export type CniResponse = { readonly result: CniResult } | { readonly error: CniErrorBody } | { readonly ok: true };
+export type CniResponse =
+  | { readonly result: CniResult }
+  | { readonly error: CniErrorBody }
+  | { readonly ok: true }
+  | { readonly pods: readonly AttachedPod[] };
+
+/** A pod that this node's agent has attached. */
+export type AttachedPod = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly network: string;
+  readonly netns: string;
+  readonly ips: readonly string[];
+};
 
 /** A result in the form of 1.1.0; the plugin rewrites it for older versions. */
 export type CniResult = {

@@ -16,7 +16,11 @@ export type ClusterItem = {
   /** All pod ranges: what "inside the cluster" means beside Services and nodes. */
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
+  /** Node ports that no pod of another network may use. */
+  readonly closedNodePorts?: readonly ClosedNodePort[];
 };
+
+export type ClosedNodePort = { readonly protocol: Protocol; readonly port: number; readonly network: NetworkKey };
 
 /** A node, key = its name. */
 export type NodeItem = {

@@ -1,5 +1,8 @@
 import { Command, CommanderError } from 'commander';
-import { labCommand, traceCommand } from './lab/command.ts';
+import { PROGRAM_VERSION } from '../api/version.ts';
+import { reachCommand, statusCommand, traceCommand } from './cluster/command.ts';
+import { nodeProbeCommand } from './cluster/node-probe.ts';
+import { labCommand } from './lab/command.ts';
 import { UsageError } from './output.ts';
 
 let exitCode = 0;
@@ -9,10 +12,13 @@ const exit = (code: number): void => {
 
 const program = new Command('bulkhead')
   .description('The Kubernetes network that makes segmentation the default and keeps it livable.')
-  .version('0.1.0')
+  .version(PROGRAM_VERSION)
   .enablePositionalOptions()
   .addCommand(labCommand(exit))
-  .addCommand(traceCommand(exit));
+  .addCommand(statusCommand(exit))
+  .addCommand(reachCommand(exit))
+  .addCommand(traceCommand(exit))
+  .addCommand(nodeProbeCommand(), { hidden: true });
 
 /** Commands end by a code; commander's own errors are wrong use. */
 function endOnErrors(c: Command): void {

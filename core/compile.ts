@@ -10,6 +10,7 @@ import {
 import { keyOf } from './cluster/state.ts';
 import type { View } from './cluster/view.ts';
 import { serviceItem } from './services/backends.ts';
+import { closedNodePorts } from './services/node-ports.ts';
 
 /**
  * All that one node must know, and nothing of networks that have no business there.
@@ -19,7 +20,12 @@ import { serviceItem } from './services/backends.ts';
 export function compile(view: View, node: string): NodeConfig {
   const { state } = view;
   const config = emptyNodeConfig();
-  config.cluster.set('cluster', { podCIDRs: state.podCIDRs, serviceCIDRs: state.serviceCIDRs });
+  const closed = closedNodePorts(view);
+  config.cluster.set('cluster', {
+    podCIDRs: state.podCIDRs,
+    serviceCIDRs: state.serviceCIDRs,
+    ...(closed.length > 0 ? { closedNodePorts: closed } : {}),
+  });
   for (const n of state.nodes.values()) {
     const [underlay] = n.addresses;
     if (underlay === undefined || n.podCIDRs.length === 0) continue;

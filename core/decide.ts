@@ -5,6 +5,7 @@ import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod, type Service } from './cluster/state.ts';
 import { networkOf, type View } from './cluster/view.ts';
 import { serviceItem } from './services/backends.ts';
+import { closedNodePorts } from './services/node-ports.ts';
 
 /** What happens to a new connection: it is made; it is refused at once; nothing ever answers. */
 export type Verdict = 'open' | 'rejected' | 'closed';
@@ -26,7 +27,14 @@ export type Decision = {
   readonly why: string;
   readonly destination: Destination;
   /** Which gate or map said so; undefined when everything let it pass. */
-  readonly decidedBy: 'service map' | 'egress gate' | 'ingress gate' | 'kube-proxy' | 'nobody' | undefined;
+  readonly decidedBy:
+    | 'service map'
+    | 'egress gate'
+    | 'ingress gate'
+    | 'kube-proxy'
+    | 'node port gate'
+    | 'nobody'
+    | undefined;
 };
 
 /**
@@ -58,7 +66,7 @@ export function decide(view: View, from: Pod, target: Target): Decision {
       return decideService(view, from, network, destination, target, say);
     case 'Node':
       if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach nodes`);
-      return say('open', undefined, 'the flat network reaches nodes');
+      return decideNodePort(view, target, say);
     case 'Cluster':
       if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach ${destination.what}`);
       return say('rejected', 'nobody', `${destination.what} is not in use`);
@@ -72,6 +80,20 @@ export function decide(view: View, from: Pod, target: Target): Decision {
       );
     }
   }
+}
+
+function decideNodePort(
+  view: View,
+  { port, protocol }: Target,
+  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
+): Decision {
+  const closed = closedNodePorts(view).find((c) => c.port === port && c.protocol === protocol);
+  if (!closed) return say('open', undefined, 'the flat network reaches nodes');
+  return say(
+    'rejected',
+    'node port gate',
+    `node port ${port}/${protocol} belongs to ${nameOf(closed.network)}, which has services.nodePortAccess External`,
+  );
 }
 
 function decideService(

@@ -16,6 +16,7 @@ import { loadAccess } from '../lib/kube/kubeconfig.ts';
 import { issueServer, makeAuthority } from '../lib/pki/certificates.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
 import { Dataplane } from './apply/dataplane.ts';
+import { cleanUpNode } from './cleanup.ts';
 import { Attachments } from './attach/attachments.ts';
 import { Journal } from './attach/journal.ts';
 import { writeConflist } from './cniserver/conflist.ts';
@@ -49,7 +50,7 @@ type Options = {
 const program = new Command('bulkhead-agent')
   .description('Attaches the pods of one node to their networks.')
   .version(PROGRAM_VERSION)
-  .requiredOption('--node <name>', 'name of this node', process.env['NODE_NAME'])
+  .option('--node <name>', 'name of this node', process.env['NODE_NAME'])
   .option('--kubeconfig <file>', 'how to reach the API server; default: the pod that this runs in')
   .option('--token <file>', 'ServiceAccount token with audience bulkhead-controller', '/var/run/secrets/bulkhead/token')
   .option('--run-dir <dir>', 'journal; must be a tmpfs', '/run/bulkhead')
@@ -64,6 +65,7 @@ const program = new Command('bulkhead-agent')
   .option('--address-rest <seconds>', 'how long a released address is not given again', '30');
 
 async function main(o: Options): Promise<void> {
+  if (!o.node) throw new Error('give --node, or set NODE_NAME');
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
   const node = new NodeState(probeFeatures(), o.cniConfDir);
@@ -359,6 +361,22 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
 const brief = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+program
+  .command('cleanup')
+  .description('takes away all that an agent has made on this node; run it when no agent runs')
+  .option('--host <dir>', "the node's file system, when it is mounted somewhere", '')
+  .option('--cni-bin-dir <dir>', 'where the runtime looks for plugins', '/opt/cni/bin')
+  .action(({ host, cniBinDir }: { host: string; cniBinDir: string }) => {
+    const removed = cleanUpNode({
+      host,
+      cniBinDir,
+      runDir: '/run/bulkhead',
+      stateDir: '/var/lib/bulkhead',
+      cniConfDir: '/etc/cni/net.d',
+    });
+    log.info({ removed }, removed.length === 0 ? 'nothing of ours is here' : 'cleaned');
+  });
 
 program.action(async (options: Options) => {
   try {

@@ -13,6 +13,7 @@ const PROGRAMS = {
   'bulkhead-controller': 'controller/main.ts',
   'bulkhead-agent': 'dataplane/main.ts',
   'bulkhead-lab': 'lab/main.ts',
+  'bulkhead-stand-in': 'lab/stand-in.ts',
   bulkhead: 'cli/main.ts',
 };
 

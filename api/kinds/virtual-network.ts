@@ -51,12 +51,19 @@ export const virtualNetworkSpec = z
             'Services of the flat network that pods of this network may reach. Default: cluster DNS and the Kubernetes API.',
           )
           .meta({ 'x-kubernetes-list-type': 'atomic' }),
+        nodePortAccess: z
+          .enum(['All', 'External'])
+          .default('All')
+          .describe(
+            "Who reaches this network's Services by node ports. All: everybody who reaches the nodes. External: not the pods of other networks.",
+          ),
       })
       .default({
         allow: [
           { namespace: 'kube-system', name: 'kube-dns' },
           { namespace: 'default', name: 'kubernetes' },
         ],
+        nodePortAccess: 'All',
       })
       .describe('Services of other networks that are reachable from this one.'),
     sharedWith: z

@@ -1,18 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import { viewOf } from '../../core/cluster/view.ts';
-import { trace } from '../../core/trace.ts';
 import { applyManifests, deleteManifests, readManifests } from '../../lab/world/manifests.ts';
 import { kubeconfigPath, labClient, labDown, labSpec, waitForPods } from '../../lab/world/lab.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
 import { checkout } from '../checkout.ts';
+import { showReach } from '../cluster/command.ts';
+import { labTarget } from '../cluster/lab-target.ts';
 import { format, paint, print, printJson, progress, tableText } from '../output.ts';
-import { loadState } from './cluster.ts';
 import { execInPod } from './exec.ts';
-import { describe, measureReach, reachTable } from './reach.ts';
 import { labNames, labStatus } from './status.ts';
-import { parseTo, podNamed } from './target.ts';
 import { up, type UpFlags } from './up.ts';
 
 const nameOption = (): Option => new Option('--name <name>', 'which lab').default('default');
@@ -110,7 +107,10 @@ export function labCommand(exit: (code: number) => void): Command {
     .description('every pod to everything, measured, beside what must be')
     .addOption(nameOption())
     .addOption(outputOption())
-    .action(async ({ name, output }: Shown) => exit(await reach(name, output)));
+    .action(async ({ name, output }: Shown) => {
+      await using target = labTarget(name);
+      exit(await showReach(target, output));
+    });
 
   upFlags(lab.command('run').description('up, apply the examples, show who reaches whom'))
     .option('--once', 'and take it down again')
@@ -118,7 +118,8 @@ export function labCommand(exit: (code: number) => void): Command {
       const file = flags.file.length > 0 ? flags.file : [join(checkout, 'examples/shops')];
       try {
         await up({ ...flags, file });
-        exit(await reach(flags.name, 'text'));
+        await using target = labTarget(flags.name);
+        exit(await showReach(target, 'text'));
         if (!once)
           print(
             `\nThe lab stays up. Next:  ./bulkhead lab status   ./bulkhead trace shop-a/web shop-b/web   ./bulkhead lab down`,
@@ -128,46 +129,4 @@ export function labCommand(exit: (code: number) => void): Command {
       }
     });
   return lab;
-}
-
-/** `bulkhead trace FROM TO`. */
-export function traceCommand(exit: (code: number) => void): Command {
-  return new Command('trace')
-    .description("a packet's way in words: where it goes, what decides")
-    .argument('<from>', 'namespace/pod')
-    .argument('<to>', 'namespace/name, svc/namespace/name, node/name, an address, api or internet; [:PORT[/PROTOCOL]]')
-    .addOption(nameOption())
-    .addOption(outputOption())
-    .action(async (fromText: string, toText: string, { name, output }: Shown) => {
-      await using client = labClient(name);
-      const view = viewOf(await loadState(client, labSpec(name)));
-      const from = podNamed(view, fromText);
-      const to = parseTo(view, from, toText);
-      const result = trace(view, from, to);
-      if (format(output) === 'json')
-        printJson({ from: { namespace: from.namespace, pod: from.name, node: from.node }, to, ...result });
-      else {
-        print(tableText(result.steps.map((s, i) => [`${i + 1}.`, s.where, s.what, paint('dim', `(${s.by})`)])));
-        print(`\n${paint(result.verdict === 'open' ? 'green' : 'red', result.verdict)}: ${result.why}`);
-      }
-      exit(result.verdict === 'open' ? 0 : 1);
-    });
-}
-
-async function reach(name: string, output: string): Promise<number> {
-  const shape = format(output);
-  const started = performance.now();
-  const probes = await measureReach(name, progress);
-  const wrong = probes.filter((p) => !p.match);
-  if (shape === 'json') {
-    printJson({ probes });
-    return wrong.length === 0 ? 0 : 1;
-  }
-  print(tableText(reachTable(probes, paint)));
-  print(
-    `\n${probes.length} probes in ${((performance.now() - started) / 1000).toFixed(1)} s: ${wrong.length === 0 ? paint('green', 'all as the design says') : paint('red', `${wrong.length} differ from what the design says`)}`,
-  );
-  for (const p of wrong.slice(0, 20)) print(`  ${describe(p)}`);
-  if (wrong.length > 20) print(`  … and ${wrong.length - 20} more: -o json has all`);
-  return wrong.length === 0 ? 0 : 1;
 }

@@ -3,18 +3,19 @@ import { existsSync } from 'node:fs';
 import { keyOf } from '../../core/cluster/state.ts';
 import { viewOf } from '../../core/cluster/view.ts';
 import { DNS_IP, families } from '../../lab/world/plan.ts';
-import { labClient, labSpec } from '../../lab/world/lab.ts';
+import { labTarget } from '../cluster/lab-target.ts';
+import { loadState } from '../cluster/state.ts';
+import { podNamed } from '../cluster/names.ts';
+import { labSpec } from '../../lab/world/lab.ts';
 import { UsageError } from '../output.ts';
-import { loadState } from './cluster.ts';
 import { podNamespaces } from './pods.ts';
-import { podNamed } from './target.ts';
 
 /** Runs any program of this machine in a pod's network, with the cluster's DNS. Gives its exit code. */
 export async function execInPod(name: string, podText: string, command: readonly string[]): Promise<number> {
   const lab = labSpec(name);
   if (command.length === 0) throw new UsageError('no command: bulkhead lab exec NAMESPACE/POD -- COMMAND');
-  await using client = labClient(name);
-  const pod = podNamed(viewOf(await loadState(client, lab)), podText);
+  await using target = labTarget(name);
+  const pod = podNamed(viewOf(await loadState(target)), podText);
   const netns = podNamespaces(name).get(pod.uid);
   if (netns === undefined || !existsSync(netns))
     throw new UsageError(`pod ${keyOf(pod)} has no network yet; kubectl describe pod tells why`);

@@ -69,7 +69,7 @@ export function readPod(raw: Raw): Pod {
 
 export function readNetwork(raw: Raw): Network {
   const meta = readMeta(raw);
-  const parsed = virtualNetworkSpec.safeParse(raw['spec'] ?? {});
+  const parsed = parseSpec(raw['spec'] ?? {});
   const problems = parsed.success
     ? (parsed.data.subnets?.flatMap((s, i) =>
         parsePrefix(s) ? [] : [`spec.subnets[${i}]: "${s}" is not a CIDR prefix with zero host bits`],
@@ -88,6 +88,25 @@ export function readNetwork(raw: Raw): Network {
   };
 }
 
+/**
+ * A field that this version does not know is passed over, as Kubernetes clients do: during an upgrade the API server may
+ * have the newer kind already. Users' own mistakes are refused by the API server, before they are stored.
+ */
+function parseSpec(raw: unknown): ReturnType<typeof virtualNetworkSpec.safeParse> {
+  const parsed = virtualNetworkSpec.safeParse(raw);
+  const unknown = parsed.success ? [] : parsed.error.issues.filter((i) => i.code === 'unrecognized_keys');
+  if (unknown.length === 0) return parsed;
+  const known = structuredClone(raw) as Raw;
+  for (const issue of unknown) {
+    const parent = issue.path.reduce<unknown>((at, step) => (at as Raw)[step as string], known) as Record<
+      string,
+      unknown
+    >;
+    for (const key of issue.keys) delete parent[key];
+  }
+  return virtualNetworkSpec.safeParse(known);
+}
+
 export function readService(raw: Raw): Service {
   const meta = readMeta(raw);
   const spec = object(raw['spec']);
@@ -100,7 +119,10 @@ export function readService(raw: Raw): Service {
     affinitySeconds:
       spec['sessionAffinity'] === 'ClientIP' ? (typeof timeout === 'number' ? timeout : 10_800) : undefined,
     internalTrafficPolicy: spec['internalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
-    ports: list(spec['ports']).map((p) => readPort(p, 'port')),
+    ports: list(spec['ports']).map((p) => ({
+      ...readPort(p, 'port'),
+      ...(number(p['nodePort']) > 0 ? { nodePort: number(p['nodePort']) } : {}),
+    })),
   };
 }
 

@@ -81,7 +81,13 @@ export type Service = {
   readonly clusterIPs: readonly string[];
   readonly affinitySeconds: number | undefined;
   readonly internalTrafficPolicy: 'Cluster' | 'Local';
-  readonly ports: readonly { readonly name: string; readonly protocol: Protocol; readonly port: number }[];
+  readonly ports: readonly {
+    readonly name: string;
+    readonly protocol: Protocol;
+    readonly port: number;
+    /** Absent: none. */
+    readonly nodePort?: number;
+  }[];
 };
 
 export type EndpointSlice = {

@@ -59,8 +59,9 @@ export type NodeIpamOptions = {
 /**
  * Addresses of one node: blocks of its pod CIDRs for each network, addresses out of the blocks.
  *
- * Invariants: blocks never overlap; an address has at most one owner; a resting address has none; .0, .1, .2 and the last
- * address of a pod CIDR belong to the node and are never given away. Every change is returned as events, and
+ * Invariants: blocks never overlap; an address has at most one owner; a resting address has none; the first four addresses
+ * and the last one of a pod CIDR belong to the node and are never given away. No block holds the first four: an instance
+ * answers for its blocks, and would then never send a reply to the node's probe source, .1. Every change is returned as events, and
  * replaying these on an empty instance gives the same state.
  */
 export class NodeIpam {
@@ -238,7 +239,7 @@ export class NodeIpam {
     events: IpamEvent[],
   ): { block: Block; value: bigint } | undefined {
     for (const length of this.#lengthsFor(cidr, network)) {
-      // The block with .0 to .2 may hold nothing usable when it is tiny: then the next one.
+      // A tiny block may hold nothing but the last address: then the next one.
       const skipped: Prefix[] = [];
       for (;;) {
         const prefix = firstFree(cidr, length, [...this.#taken(cidr.family), ...skipped]);
@@ -282,8 +283,10 @@ export class NodeIpam {
     });
   }
 
+  /** What no new block may overlap: other blocks, and the node's own addresses. */
   #taken(family: Family): Prefix[] {
-    return [...this.#blocks.values()].filter((b) => b.prefix.family === family).map((b) => b.prefix);
+    const blocks = [...this.#blocks.values()].filter((b) => b.prefix.family === family).map((b) => b.prefix);
+    return [...blocks, ...this.#cidrs.filter((c) => c.family === family).map(ownPrefix)];
   }
 
   #addBlock(cidr: string, network: NetworkKey): Block {
@@ -318,16 +321,23 @@ export class NodeIpam {
 
   #isReserved(family: Family, value: bigint): boolean {
     const cidr = this.#cidrs.find((c) => c.family === family && contains(c, { family, value }));
-    return (
-      cidr !== undefined &&
-      (value === cidr.first || value === cidr.first + 1n || value === cidr.first + 2n || value === lastOf(cidr))
-    );
+    return cidr !== undefined && (value < cidr.first + OWN || value === lastOf(cidr));
   }
 
   #reservedIn(block: Prefix): number {
     const cidr = this.#cidrs.find((c) => c.family === block.family && contains(c, nth(block, 0)));
     if (!cidr) return 0;
-    const reserved = new Set([cidr.first, cidr.first + 1n, cidr.first + 2n, lastOf(cidr)]);
+    const own = [...Array(Number(OWN)).keys()].map((i) => cidr.first + BigInt(i));
+    const reserved = new Set([...own, lastOf(cidr)]);
     return [...reserved].filter((value) => overlaps(block, hostPrefix({ family: block.family, value }))).length;
   }
 }
+
+/** Addresses at the start of a pod CIDR that belong to the node: .0 to .2 are in use, .3 completes the /30. */
+const OWN = 4n;
+
+/** The node's own addresses as a prefix; the whole CIDR when it is no bigger. */
+const ownPrefix = (cidr: Prefix): Prefix => ({
+  ...cidr,
+  length: Math.max(cidr.length, (cidr.family === 4 ? 32 : 128) - 2),
+});

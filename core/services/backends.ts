@@ -14,7 +14,12 @@ export function serviceItem(view: View, service: Service, network: string): Serv
     internalTrafficPolicy: service.internalTrafficPolicy,
     exposed: service.type === 'NodePort' || service.type === 'LoadBalancer',
     ports: service.ports.map(
-      (port): ServicePort => ({ ...port, backends: backendsOf(view, service, network, port.name, port.protocol) }),
+      ({ name, protocol, port }): ServicePort => ({
+        name,
+        protocol,
+        port,
+        backends: backendsOf(view, service, network, name, protocol),
+      }),
     ),
   };
 }

@@ -11,6 +11,7 @@ import { isGone } from '../../lib/netlink/error.ts';
 import { type Nft, openNft } from '../../lib/nft/nft.ts';
 import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
 import { ARP_TABLE, netnsName, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
+import { planHostPorts } from '../plan/host-ports.ts';
 import { planFlatPod, planPod, type PodLink } from '../plan/pod.ts';
 import { planRemoteBlock, planRemoteNode } from '../plan/remote.ts';
 import { planRoot, planRootSets } from '../plan/root.ts';
@@ -158,6 +159,7 @@ export class Dataplane implements Disposable {
     const { self } = this;
     const wishes = pod.network === FLAT_NETWORK ? this.#rootWishes : this.#held.get(pod.network)?.wishes;
     if (self && wishes) this.#wishPod(wishes, pod, self);
+    this.#wishHostPorts(pod);
   }
 
   /** The pod is no longer wired. The kernel forgets it with the next full `apply`. */
@@ -166,6 +168,7 @@ export class Dataplane implements Disposable {
     this.#pods.delete(id);
     const wishes = pod?.network === FLAT_NETWORK ? this.#rootWishes : this.#held.get(pod?.network ?? '')?.wishes;
     wishes?.drop(`pod ${id}`);
+    this.#rootWishes.drop(`pod ${id} ports`);
   }
 
   /** Drivers of a network's namespace, for the one who makes pod links. */
@@ -280,7 +283,12 @@ export class Dataplane implements Disposable {
     wanted.set('base', { deps: [self, mtu], plan: () => planRoot(self, mtu) });
     wanted.set('sets', {
       deps: [this.#nodesVersion],
-      plan: () => planRootSets(this.#config.node.values(), this.#podRanges()),
+      plan: () =>
+        planRootSets(
+          this.#config.node.values(),
+          this.#podRanges(),
+          this.#config.cluster.get('cluster')?.closedNodePorts ?? [],
+        ),
     });
     for (const node of this.#config.node.values())
       if (node.name !== self.name) wanted.set(`node ${node.name}`, { deps: [node], plan: () => planRemoteNode(node) });
@@ -344,6 +352,13 @@ export class Dataplane implements Disposable {
       deps: [pod, self],
       plan: () => (flat ? planFlatPod(pod.link, self) : planPod(pod.link)),
     });
+  }
+
+  /** Whatever a pod's network is, its host ports are the root's. */
+  #wishHostPorts({ id, link }: WiredPod): void {
+    const { ips, ports } = link;
+    if (!ports) return;
+    this.#rootWishes.set(`pod ${id} ports`, { deps: [link], plan: () => planHostPorts(ips, ports) });
   }
 
   #podRanges(): readonly string[] {

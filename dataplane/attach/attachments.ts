@@ -8,6 +8,7 @@ import type { Dataplane } from '../apply/dataplane.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { GATEWAY, GATEWAY_MAC } from '../plan/names.ts';
 import type { Attachment, Journal, JournalEntry } from './journal.ts';
+import { readPortMappings } from './port-mappings.ts';
 import { hostInterfaceName, inspectPod, podMac, removeLinks, wirePod } from './wire.ts';
 
 /** A CNI verb was refused. `code` is the number that the runtime sees. */
@@ -193,8 +194,11 @@ export class Attachments {
       this.#detach(known);
       this.cleanUp({ authoritative: false });
     }
+    const { mappings, problems } = readPortMappings(request.config);
+    if (problems.length > 0) throw new AttachError(CNI_ERRORS.InvalidConfig, problems.join('; '));
     const network = await this.#networkFor(namespace, pod, uid);
-    const a = this.#allocate(request, { namespace, pod, uid, network });
+    const ports = mappings.length > 0 ? { ports: mappings } : {};
+    const a = this.#allocate(request, { namespace, pod, uid, network, ...ports });
     try {
       this.#wire(a);
     } catch (error) {
@@ -241,7 +245,10 @@ export class Attachments {
     }
   }
 
-  #allocate(request: CniRequest, owner: { namespace: string; pod: string; uid: string; network: string }): Attachment {
+  #allocate(
+    request: CniRequest,
+    owner: Pick<Attachment, 'namespace' | 'pod' | 'uid' | 'network' | 'ports'>,
+  ): Attachment {
     const id = idOf(request);
     let given: ReturnType<NodeIpam['allocate']>;
     try {
@@ -335,7 +342,7 @@ const wiredPod = (a: Attachment) => ({
   id: a.id,
   network: a.network,
   vni: a.vni,
-  link: { hostIf: a.hostIf, mac: a.mac, ips: a.ips, mtu: a.mtu },
+  link: { hostIf: a.hostIf, mac: a.mac, ips: a.ips, mtu: a.mtu, ...(a.ports ? { ports: a.ports } : {}) },
 });
 
 function resultOf(a: Attachment): CniResult {

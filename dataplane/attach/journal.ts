@@ -1,5 +1,6 @@
 import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { PortMapping } from '../../api/cni.ts';
 import type { IpamEvent } from '../../core/ipam/node-ipam.ts';
 
 /** A pod's interface as it was wired. `id` is "containerID/ifname". */
@@ -17,6 +18,8 @@ export type Attachment = {
   readonly mac: string;
   readonly mtu: number;
   readonly ips: readonly string[];
+  /** Ports of the node that lead here. */
+  readonly ports?: readonly PortMapping[];
 };
 
 export type JournalEntry =

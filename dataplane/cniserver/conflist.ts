@@ -7,7 +7,9 @@ export const CONFLIST = 'zz-bulkhead.conflist';
 /** Writes the network configuration that makes the runtime call our plugin. Last of all, when ADD can be served. */
 export function writeConflist(dir: string, socket: string): void {
   const plugin = { type: 'bulkhead', socket, capabilities: { portMappings: true } };
-  const text = `${JSON.stringify({ cniVersion: '1.1.0', name: 'bulkhead', plugins: [plugin] }, undefined, 2)}\n`;
+  // Runtimes that know 1.1.0 read the list and take the highest they can; containerd up to 1.7 reads `cniVersion` alone.
+  const versions = { cniVersion: '1.0.0', cniVersions: ['1.0.0', '1.1.0'] };
+  const text = `${JSON.stringify({ ...versions, name: 'bulkhead', plugins: [plugin] }, undefined, 2)}\n`;
   const path = join(dir, CONFLIST);
   mkdirSync(dir, { recursive: true });
   try {

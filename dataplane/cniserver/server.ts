@@ -100,6 +100,17 @@ export class CniServer implements AsyncDisposable {
         if (Array.isArray(valid)) this.#attachments.collect(valid as { containerID: string; ifname: string }[]);
         return { ok: true };
       }
+      case 'PODS':
+        return {
+          pods: [...this.#attachments.all].map(({ namespace, pod, uid, network, netns, ips }) => ({
+            namespace,
+            name: pod,
+            uid,
+            network,
+            netns,
+            ips,
+          })),
+        };
       case 'STATUS': {
         const missing = this.#ready();
         if (missing !== undefined) throw new AttachError(CNI_ERRORS.PluginNotAvailable, missing);

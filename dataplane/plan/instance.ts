@@ -73,7 +73,8 @@ export function planUplink(vni: number, self: NodeItem, mtu: number): Fragment {
       scope: 'global',
     })),
     // Loose: ICMP errors of an instance come from an address that no route leads to. Forgery is stopped at the pod.
-    sysctls: { [`net/ipv4/conf/${name}/rp_filter`]: '2' },
+    // route_localnet: host ports of pods work from the node's own loopback; root's table lets no pod use that.
+    sysctls: { [`net/ipv4/conf/${name}/rp_filter`]: '2', [`net/ipv4/conf/${name}/route_localnet`]: '1' },
     neighbours: self.podCIDRs.map((c) => ({
       dev: name,
       ip: UPLINK_HOP[familyOf(c)],

@@ -1,8 +1,10 @@
 import { familyOf } from '../../lib/ip/address.ts';
+import type { PortMapping } from '../../api/cni.ts';
 import type { NodeItem } from '../../api/nodeconfig.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
+import { planMappedPorts } from './host-ports.ts';
 import { GATEWAY, GATEWAY_MAC, podCidrOf, probeSource } from './names.ts';
 
 /** What of an attachment the plan needs. */
@@ -11,6 +13,8 @@ export type PodLink = {
   readonly mac: string;
   readonly ips: readonly string[];
   readonly mtu: number;
+  /** Ports of the node that lead to it. */
+  readonly ports?: readonly PortMapping[];
 };
 
 /** A pod on an instance. */
@@ -20,6 +24,7 @@ export function planPod(pod: PodLink): Fragment {
     return [element(`src${family}`, `"${pod.hostIf}" . ${ip}`), element(`hairpin${family}`, `${ip} . ${ip}`)];
   });
   nft.push(element('ep_from', `"${pod.hostIf}"`, 'goto eg_any'), element('ep_to', `"${pod.hostIf}"`, 'goto in_any'));
+  nft.push(...planMappedPorts(pod.ips, pod.ports ?? []));
   return {
     ...links(pod),
     routes: pod.ips.map((ip) => ({ dst: hostCidr(ip), type: 'unicast', dev: pod.hostIf, ...linkScope(ip) })),
@@ -42,6 +47,8 @@ export function planFlatPod(pod: PodLink, self: NodeItem): Fragment {
       };
     }),
     nft: pod.ips.map((ip) => element(`src${familyOf(ip)}`, `"${pod.hostIf}" . ${ip}`)),
+    // A connection from the node's loopback to a host port goes on to the pod; root's table lets no pod use that.
+    ...(pod.ports ? { sysctls: { [`net/ipv4/conf/${pod.hostIf}/route_localnet`]: '1' } } : {}),
   };
 }
 

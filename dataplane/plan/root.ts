@@ -1,8 +1,9 @@
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { familyOf } from '../../lib/ip/address.ts';
-import type { NodeItem } from '../../api/nodeconfig.ts';
+import type { ClosedNodePort, NodeItem } from '../../api/nodeconfig.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
+import { HOST_PORT_OBJECTS } from './host-ports.ts';
 import { addrType, FAMILIES, ipWord, nodeAddress, OVERLAY_DEV, probeSource, VXLAN_PORT, vtepMac } from './names.ts';
 import { FLAT_VNI } from '../../api/names.ts';
 
@@ -29,8 +30,14 @@ export function planRoot(self: NodeItem, mtu: number): Fragment {
 }
 
 /** Ranges of the cluster that the root's table refers to. */
-export function planRootSets(nodes: Iterable<NodeItem>, podRanges: readonly string[]): Fragment {
+export function planRootSets(
+  nodes: Iterable<NodeItem>,
+  podRanges: readonly string[],
+  closedNodePorts: readonly ClosedNodePort[],
+): Fragment {
   const nft: NftObject[] = podRanges.map((range) => element(`pods${familyOf(range)}`, range));
+  for (const { protocol, port } of closedNodePorts)
+    nft.push(element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`));
   for (const node of nodes) for (const a of node.addresses) nft.push(element(`nodes${familyOf(a)}`, a));
   return { nft };
 }
@@ -43,8 +50,14 @@ const ROOT_SYSCTLS = {
 } as const;
 
 function rootTable(self: NodeItem): NftObject[] {
-  return [{ kind: 'counter', name: 'spoofed_source' }, ...FAMILIES.flatMap(familySets), ...chains(self)];
+  return [...OBJECTS, ...FAMILIES.flatMap(familySets), ...HOST_PORT_OBJECTS, ...chains(self)];
 }
+
+const OBJECTS: readonly NftObject[] = [
+  { kind: 'counter', name: 'spoofed_source' },
+  { kind: 'counter', name: 'node_port' },
+  { kind: 'set', name: 'closed_node_ports', type: 'inet_proto . inet_service' },
+];
 
 function familySets(family: 4 | 6): NftObject[] {
   const addr = addrType(family);
@@ -71,6 +84,7 @@ function chains(self: NodeItem): NftObject[] {
       hook: { type: 'filter', hook: 'prerouting', priority: 'raw', policy: 'accept' },
       rules: [
         // A pod may neither forge its source nor speak the overlay's own protocol to a node.
+        'iifname { "bhp*", "bhu*" } ip daddr 127.0.0.0/8 counter name spoofed_source drop',
         'iifname "bhp*" goto from_pod',
         `iifname "bhu*" ${overlay} fib daddr type local drop`,
         `iifname != "bh*" ${overlay} notrack`,
@@ -85,6 +99,29 @@ function chains(self: NodeItem): NftObject[] {
       ],
     },
     { kind: 'chain', name: 'from_pod_checked', rules: both((ip, f) => `${ip} daddr @nodes${f} ${overlay} drop`) },
+    {
+      // Before kube-proxy gives the connection another source: behind that, nobody knows whose it was.
+      kind: 'chain',
+      name: 'node_ports',
+      hook: { type: 'filter', hook: 'prerouting', priority: 'mangle', policy: 'accept' },
+      rules: [
+        'iifname "bhp*" meta l4proto . th dport @closed_node_ports fib daddr type local goto node_port_closed',
+        ...both(
+          (ip, f) =>
+            `iifname "bhp*" meta l4proto . th dport @closed_node_ports ${ip} daddr @nodes${f} goto node_port_closed`,
+        ),
+      ],
+    },
+    {
+      kind: 'chain',
+      name: 'node_port_closed',
+      rules: [
+        'ct state established,related accept',
+        'counter name node_port',
+        'meta l4proto tcp reject with tcp reset',
+        'reject with icmpx admin-prohibited',
+      ],
+    },
     {
       kind: 'chain',
       name: 'raw_out',
@@ -120,7 +157,13 @@ function chains(self: NodeItem): NftObject[] {
       rules: self.podCIDRs.flatMap((c) => {
         const family = familyOf(c);
         const ip = ipWord(family);
+        const node = nodeAddress(c);
         return [
+          // A pod's connection to a node port: the gate of the Service's network knows the node, and refuses pods of other networks.
+          `ct original ${ip} daddr @nodes${family} ${ip} saddr @pods${family} ct status dnat oifname "bh*" snat ${ip} to ${node}`,
+          // A host port, used by the pod itself or from the node's loopback: the answer must come back here.
+          `${ip} saddr . ${ip} daddr @mapped${family} snat ${ip} to ${node}`,
+          ...(family === 4 ? [`ip saddr 127.0.0.0/8 ct status dnat oifname "bh*" snat ip to ${node}`] : []),
           `${ip} saddr ${c} ${ip} daddr != @pods${family} oifname != "bh*" ${ip} saddr != @routed${family} masquerade`,
         ];
       }),

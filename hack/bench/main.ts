@@ -2,7 +2,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { podNamespaces } from '../../cli/lab/pods.ts';
-import { loadState } from '../../cli/lab/cluster.ts';
+import { labTarget } from '../../cli/cluster/lab-target.ts';
+import { loadState } from '../../cli/cluster/state.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { createNetns, deleteNetns } from '../../lib/netns/netns.ts';
 import { applyManifests } from '../../lab/world/manifests.ts';
@@ -41,6 +42,7 @@ try {
     nodeCidrLength: 20,
   });
   const client = labClient(name);
+  await using target = labTarget(name);
   await applyManifests(client, [
     ns('bench', true),
     ns('flat', false),
@@ -81,7 +83,7 @@ try {
   }
 
   async function paths(): Promise<Path[]> {
-    const state = await loadState(client, lab);
+    const state = await loadState(target);
     const namespaces = podNamespaces(name);
     const of = (key: string): { netns: string; ip: string } => {
       const p = state.pods.get(key);
@@ -105,7 +107,7 @@ try {
 
   /** All plugins with few callers, in small turns, so that a busy moment of the machine hits all of them. */
   async function interleaved(callers: number): Promise<CniFigures[]> {
-    const state = await loadState(client, lab);
+    const state = await loadState(target);
     const plugins: Plugin[] = [
       {
         name: 'bulkhead',

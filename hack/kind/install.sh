@@ -7,7 +7,7 @@ need docker kind kubectl
 say "building image $IMAGE"
 "$root/hack/image.sh" >/dev/null
 say "loading it into the nodes"
-kind load docker-image "$IMAGE" --name "$KIND_CLUSTER" >/dev/null 2>&1
+"$root/hack/kind/load.sh" "$IMAGE"
 say "applying manifests/install.yaml"
 sed "s#image: bulkhead:.*#image: $IMAGE#" "$root/manifests/install.yaml" | kubectl apply -f - >"$root/dist/kind/apply.log"
 # An image of the same name may have new contents.

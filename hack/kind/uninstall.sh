@@ -27,5 +27,9 @@ if kubectl get crd virtualnetworks.bulkhead.dev >/dev/null 2>&1; then
     done
 fi
 kubectl delete --ignore-not-found -f "$root/manifests/install.yaml" >/dev/null
+# Conditions that nobody will keep true any more.
+for node in $(kubectl get nodes -o name); do
+  kubectl patch "$node" --subresource=status --type=strategic -p '{"status":{"conditions":[{"type":"BulkheadReady","$patch":"delete"},{"type":"NetworkUnavailable","$patch":"delete"}]}}' >/dev/null
+done
 kubectl -n kube-system delete --ignore-not-found secret/bulkhead-ca configmap/bulkhead-ca lease/bulkhead-controller >/dev/null
 say "Bulkhead is gone from this cluster"

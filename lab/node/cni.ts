@@ -18,6 +18,13 @@ export type Sandbox = {
   readonly netns: string;
   readonly ifname: string;
   readonly args: Readonly<Record<string, string>>;
+  /** Passed to plugins with the capability portMappings. */
+  readonly portMappings?: readonly {
+    readonly hostPort: number;
+    readonly containerPort: number;
+    readonly protocol: string;
+    readonly hostIP: string;
+  }[];
 };
 
 /** What ADD gave: as far as a kubelet reads it. */
@@ -25,6 +32,7 @@ export type CniAddResult = { readonly ips: readonly { readonly address: string }
 
 type Conflist = {
   readonly cniVersion: string;
+  readonly cniVersions?: readonly string[];
   readonly name: string;
   readonly plugins: readonly (Readonly<Record<string, unknown>> & { readonly type: string })[];
 };
@@ -96,7 +104,14 @@ export class Cni {
     sandbox: Sandbox | undefined,
     extra: object,
   ): Promise<unknown> {
-    const input = JSON.stringify({ ...plugin, ...extra, name: list.name, cniVersion: list.cniVersion });
+    const capabilities = plugin['capabilities'] as { portMappings?: boolean } | undefined;
+    const runtimeConfig =
+      capabilities?.portMappings === true && sandbox?.portMappings
+        ? { runtimeConfig: { portMappings: sandbox.portMappings } }
+        : {};
+    // As libcni does since 1.2: the highest version of the list.
+    const cniVersion = [...(list.cniVersions ?? [list.cniVersion])].sort().at(-1);
+    const input = JSON.stringify({ ...plugin, ...extra, ...runtimeConfig, name: list.name, cniVersion });
     const env = {
       CNI_COMMAND: command,
       CNI_PATH: this.#binDir,

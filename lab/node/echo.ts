@@ -21,7 +21,7 @@ export const WHO_ARE_YOU = 'who are you\n';
  * gRPC's health service, and gives everything else back as it came: the first bytes tell.
  */
 export function startEcho(
-  netns: string,
+  netns: string | undefined,
   { protocol, port }: EchoPort,
   who: Identity,
   tls: { readonly cert: string; readonly key: string },
@@ -30,7 +30,7 @@ export function startEcho(
 }
 
 function tcpEcho(
-  netns: string,
+  netns: string | undefined,
   port: number,
   who: Identity,
   tls: { readonly cert: string; readonly key: string },
@@ -118,7 +118,7 @@ class Replayed extends Duplex {
   }
 }
 
-function udpEcho(netns: string, port: number, who: Identity): EchoServer {
+function udpEcho(netns: string | undefined, port: number, who: Identity): EchoServer {
   const socket = createSocket('udp6');
   socket.on('error', () => undefined);
   socket.on('message', (data, from) => {

@@ -20,6 +20,7 @@ export async function createSandbox(cni: Cni, pod: KubeObject): Promise<PodSandb
       K8S_POD_INFRA_CONTAINER_ID: '',
       K8S_POD_UID: pod.metadata.uid ?? '',
     },
+    portMappings: hostPortsOf(pod),
   };
   createNetns(sandbox.netns);
   writeSysctls(POD_SYSCTLS, sandbox.netns);
@@ -32,6 +33,17 @@ export async function createSandbox(cni: Cni, pod: KubeObject): Promise<PodSandb
     throw error;
   }
   return { sandbox, ips: result.ips.map((ip) => ip.address.replace(/\/.*$/, '')) };
+}
+
+/** Container ports with a hostPort. */
+function hostPortsOf(pod: KubeObject): NonNullable<Sandbox['portMappings']> {
+  type Port = { containerPort: number; hostPort?: number; protocol?: string; hostIP?: string };
+  const { containers = [] } = pod['spec'] as { containers?: { ports?: Port[] }[] };
+  return containers.flatMap((c) =>
+    (c.ports ?? []).flatMap(({ hostPort, containerPort, protocol = 'TCP', hostIP = '' }) =>
+      hostPort === undefined ? [] : [{ hostPort, containerPort, protocol: protocol.toLowerCase(), hostIP }],
+    ),
+  );
 }
 
 /** As container runtimes set them: ping and low ports without privileges. */

@@ -33,6 +33,7 @@ type Live = {
   state: 'connecting' | 'waiting';
   text: string;
   resent: boolean;
+  readonly raw: boolean;
 };
 
 const AF = { 4: 2, 6: 10 } as const;
@@ -80,12 +81,16 @@ function open(attempt: Attempt, index: number): Live | Outcome {
   const started = performance.now();
   const family = familyOf(attempt.address);
   const protocol = attempt.protocol === 'ICMP' ? (family === 4 ? 1 : 58) : attempt.protocol === 'SCTP' ? 132 : 0;
-  const type = (attempt.protocol === 'UDP' || attempt.protocol === 'ICMP' ? 2 : 1) | 0o4000 | 0o2000000;
+  const flags = 0o4000 | 0o2000000; // non-blocking, closed on exec
+  const type = (attempt.protocol === 'UDP' || attempt.protocol === 'ICMP' ? 2 : 1) | flags;
   const address = sockaddr(attempt.address, attempt.port);
   return inNetns<Live | Outcome>(attempt.netns, () => {
-    const fd = libc.socket(AF[family], type, protocol);
+    let fd = libc.socket(AF[family], type, protocol);
+    // Not every runtime lets a pod's groups open ping sockets (net.ipv4.ping_group_range); root may have a raw one.
+    const raw = fd < 0 && attempt.protocol === 'ICMP';
+    if (raw) fd = libc.socket(AF[family], 3 | flags, protocol);
     if (fd < 0) return { verdict: 'closed', ms: 0, by: undefined, error: errnoName(lastErrno()) };
-    const live: Live = { attempt, index, fd, started, state: 'connecting', text: '', resent: false };
+    const live: Live = { attempt, index, fd, started, state: 'connecting', text: '', resent: false, raw };
     if (libc.connect(fd, address, address.length) !== 0) {
       const error = errnoName(lastErrno());
       if (error !== 'EINPROGRESS') {
@@ -145,6 +150,8 @@ function ready(l: Live, revents: number, finish: (l: Live, verdict: Outcome['ver
     if (name === 'EAGAIN') return;
     return finish(l, REJECTIONS.has(name) ? 'rejected' : 'closed', name);
   }
+  // A raw socket hears every ICMP message of its peer: only the answer to the own request counts.
+  if (l.raw && !isEchoReply(buffer.subarray(0, n), l)) return;
   l.text += buffer.toString('utf8', 0, n);
   if (n === 0 || l.attempt.protocol !== 'TCP' || l.text.includes('"name"')) finish(l, 'open');
 }
@@ -162,22 +169,38 @@ const REJECTIONS = new Set([
   'EOPNOTSUPP',
 ]);
 
-function sendDatagram({ fd, attempt }: Live): void {
+function sendDatagram({ fd, attempt, index }: Live): void {
   const data =
     attempt.protocol === 'ICMP'
-      ? echoRequest(attempt.address)
+      ? echoRequest(attempt.address, index)
       : attempt.port === 53
         ? DNS_QUERY
         : Buffer.from(WHO_ARE_YOU);
   libc.send(fd, data, data.length, 0x4000);
 }
 
-/** The kernel fills in identifier and checksum of a ping socket's datagrams. */
-function echoRequest(address: string): Buffer {
+/** A ping socket gets its own identifier and checksum from the kernel; a raw one sends these. */
+function echoRequest(address: string, index: number): Buffer {
   const b = Buffer.alloc(16);
   b[0] = address.includes(':') ? 128 : 8;
+  b.writeUInt16BE(index & 0xffff, 4);
   b.writeUInt16BE(1, 6);
+  if (b[0] === 8) b.writeUInt16BE(checksum(b), 2);
   return b;
+}
+
+/** Of the Internet (RFC 1071). */
+function checksum(data: Buffer): number {
+  let sum = 0;
+  for (let i = 0; i < data.length; i += 2) sum += data.readUInt16BE(i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}
+
+function isEchoReply(data: Buffer, { attempt, index }: Live): boolean {
+  const v6 = attempt.address.includes(':');
+  const message = v6 ? data : data.subarray(((data[0] ?? 0) & 0xf) * 4); // raw IPv4 sockets get the IP header too
+  return message.length >= 8 && message[0] === (v6 ? 129 : 0) && message.readUInt16BE(4) === (index & 0xffff);
 }
 
 const DNS_QUERY = packet.encode({

@@ -22,11 +22,11 @@ export function sockaddr(ip: string, port: number): Buffer {
 }
 
 /**
- * A bound socket in another network namespace, as a file descriptor for `server.listen({ fd })` or a datagram socket's
+ * A bound socket in another network namespace, or in the own one for undefined, as a file descriptor for `server.listen({ fd })` or a datagram socket's
  * `bind({ fd })`. A TCP socket listens already. "::" takes both families.
  */
-export function listenIn(netns: string, kind: 'tcp' | 'udp', ip: string, port: number): number {
-  return inNetns<number>(netns, () => {
+export function listenIn(netns: string | undefined, kind: 'tcp' | 'udp', ip: string, port: number): number {
+  const open = (): number => {
     const address = sockaddr(ip, port);
     const fd = checked('socket', libc.socket(ip.includes(':') ? AF_INET6 : AF_INET, SOCK[kind] | NONBLOCK_CLOEXEC, 0));
     try {
@@ -40,5 +40,6 @@ export function listenIn(netns: string, kind: 'tcp' | 'udp', ip: string, port: n
       closeSync(fd);
       throw error;
     }
-  });
+  };
+  return netns === undefined ? open() : inNetns<number>(netns, open);
 }

@@ -5,7 +5,7 @@ import { isAlive, listProcesses } from '../../lab/world/processes.ts';
 import { startAgent, startController } from '../../lab/world/lab.ts';
 import { listenIn } from '../../lib/netns/listen.ts';
 import { nodeRoot } from '../../cli/lab/pods.ts';
-import { measureReach } from '../../cli/lab/reach.ts';
+import { measureReach } from '../../cli/cluster/reach.ts';
 import { pod, shop, useLab } from './lab.ts';
 
 // What runs goes on when programs die; what was given is neither lost nor given twice.
@@ -69,7 +69,7 @@ const noDoubles = async (): Promise<void> => {
   expect(new Set(all).size).toBe(all.length);
 };
 const reachIsRight = async (): Promise<void> =>
-  expect((await measureReach(lab.name, () => undefined)).filter((p) => !p.match)).toEqual([]);
+  expect((await measureReach(lab.target, () => undefined)).filter((p) => !p.match)).toEqual([]);
 
 describe('faults', () => {
   test('set-up', async () => {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { describe as describeProbe, measureReach } from '../../cli/lab/reach.ts';
+import { describe as describeProbe, measureReach } from '../../cli/cluster/reach.ts';
 import { OUTSIDE } from '../../lab/world/plan.ts';
 import { trace } from '../../core/trace.ts';
-import { parseTo, podNamed } from '../../cli/lab/target.ts';
+import { parseTo, podNamed } from '../../cli/cluster/names.ts';
 import { shop, useLab } from './lab.ts';
 
 // Tenants isolated on real packets. Each forbidden path stands beside its allowed twin: a dead network fails too.
@@ -12,7 +12,7 @@ const lab = useLab('iso', { nodes: 2 });
 describe('isolation', () => {
   test('two isolated shops and a flat one: every pair, port, Service, node, API and outside host is as the design says', async () => {
     await lab.apply([shop('a'), shop('b'), shop('flat', { isolated: false })].join('\n---\n'));
-    const probes = await measureReach(lab.name, () => undefined);
+    const probes = await measureReach(lab.target, () => undefined);
     expect(probes.filter((p) => !p.match).map(describeProbe)).toEqual([]);
     // Both verdicts, both families, all protocols, same and other node were really asked.
     const seen = new Set(probes.map((p) => `${p.verdict} ${p.to.protocol} ${p.to.address.includes(':') ? 6 : 4}`));
@@ -37,7 +37,7 @@ describe('isolation', () => {
       ['a/q1', 'api'],
     ] as const) {
       const source = podNamed(view, from);
-      const target = parseTo(view, source, to);
+      const target = parseTo(view, source, to, lab.target.outside);
       const measured = await lab.connect(from, target.address, target.port, target.protocol as 'TCP');
       expect([from, to, measured.split(':')[0]]).toEqual([from, to, trace(view, source, target).verdict]);
     }

@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
+import { labTarget } from '../../cli/cluster/lab-target.ts';
+import type { ClusterTarget } from '../../cli/cluster/target.ts';
 import { podNamespaces } from '../../cli/lab/pods.ts';
-import { loadState } from '../../cli/lab/cluster.ts';
-import { podNamed } from '../../cli/lab/target.ts';
+import { loadState } from '../../cli/cluster/state.ts';
+import { podNamed } from '../../cli/cluster/names.ts';
 import { type View, viewOf } from '../../core/cluster/view.ts';
 import type { Pod } from '../../core/cluster/state.ts';
 import { connectAll, type Attempt, type Outcome } from '../../lab/world/connect.ts';
@@ -22,6 +24,7 @@ export class TestLab {
   readonly name: string;
   spec!: LabSpec;
   client!: KubeClient;
+  #target: ClusterTarget | undefined;
 
   constructor(name: string) {
     this.name = `t${process.pid}-${name}`;
@@ -43,6 +46,7 @@ export class TestLab {
   }
 
   async down(): Promise<void> {
+    await this.#target?.[Symbol.asyncDispose]();
     await this.client?.[Symbol.asyncDispose]();
     await labDown(this.name);
   }
@@ -65,8 +69,14 @@ export class TestLab {
     return waitForPods(this.client, this.spec, performance.now() + 90_000, () => undefined);
   }
 
+  /** For the commands that ask a cluster. */
+  get target(): ClusterTarget {
+    this.#target ??= labTarget(this.name);
+    return this.#target;
+  }
+
   async view(): Promise<View> {
-    return viewOf(await loadState(this.client, this.spec));
+    return viewOf(await loadState(this.target));
   }
 
   async pod(text: string): Promise<Pod> {

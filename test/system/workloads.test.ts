@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { describe, expect, test } from 'vitest';
-import { describe as describeProbe, measureReach } from '../../cli/lab/reach.ts';
+import { describe as describeProbe, measureReach } from '../../cli/cluster/reach.ts';
 import { kubeconfigPath } from '../../lab/world/lab.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { spawn } from 'node:child_process';
@@ -24,7 +24,7 @@ describe('a shop of eleven Deployments, unedited, in two isolated namespaces', (
     }
     await lab.ready();
     expect((await lab.kubectl('get', 'deploy', '-A', '--no-headers')).match(/ 1\/1 /g)).toHaveLength(22);
-    const probes = await measureReach(lab.name, () => undefined);
+    const probes = await measureReach(lab.target, () => undefined);
     expect(probes.filter((p) => !p.match).map(describeProbe)).toEqual([]);
     const between = (from: string, to: string) =>
       probes.filter(
@@ -228,7 +228,7 @@ describe('sixty pods on three nodes', () => {
         .join('\n---\n'),
     );
     expect((await lab.kubectl('get', 'pods', '-A', '--no-headers')).match(/1\/1 +Running/g)).toHaveLength(60);
-    const probes = await measureReach(lab.name, () => undefined);
+    const probes = await measureReach(lab.target, () => undefined);
     expect(probes.filter((p) => !p.match).map(describeProbe)).toEqual([]);
     expect(probes.length).toBeGreaterThan(60 * 60);
     await lab.down();

@@ -8,13 +8,15 @@ import {
 } from '../../core/cluster/read.ts';
 import { GROUP, VERSION } from '../../api/names.ts';
 import { type ClusterState, emptyClusterState } from '../../core/cluster/state.ts';
-import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
-import { POD_CIDR, families, SERVICE_CIDR, type LabSpec } from '../../lab/world/plan.ts';
+import { core, type KubeObject, type Resource } from '../../lib/kube/client.ts';
+import type { ClusterTarget } from './target.ts';
 
 /** The cluster as its API tells it, for questions that are answered offline: nothing of it comes from a kernel. */
-export async function loadState(client: KubeClient, lab: LabSpec): Promise<ClusterState> {
+export async function loadState(
+  target: Pick<ClusterTarget, 'list' | 'podCIDRs' | 'serviceCIDRs'>,
+): Promise<ClusterState> {
   const load = async <T>(resource: Resource, read: (o: KubeObject) => T): Promise<Map<string, T>> => {
-    const { items } = await client.list(resource);
+    const { items } = await target.list(resource);
     return new Map(
       items.map((o) => [
         o.metadata.namespace === undefined ? o.metadata.name : `${o.metadata.namespace}/${o.metadata.name}`,
@@ -35,7 +37,6 @@ export async function loadState(client: KubeClient, lab: LabSpec): Promise<Clust
       (o) => o['spec'] as { cidr: string; node: string; network: { namespace?: string; name: string } },
     ),
   ]);
-  const fs = families(lab.family);
   return {
     ...emptyClusterState,
     namespaces,
@@ -50,7 +51,17 @@ export async function loadState(client: KubeClient, lab: LabSpec): Promise<Clust
         { cidr, node, network: network.namespace ? `${network.namespace}/${network.name}` : network.name },
       ]),
     ),
-    podCIDRs: fs.map((f) => POD_CIDR[f]),
-    serviceCIDRs: fs.map((f) => SERVICE_CIDR[f]),
+    podCIDRs: target.podCIDRs ?? [...nodes.values()].flatMap((n) => n.podCIDRs),
+    serviceCIDRs: target.serviceCIDRs ?? (await serviceRanges(target)),
   };
+}
+
+/** Service ranges as the API tells them (since 1.33). */
+async function serviceRanges(target: Pick<ClusterTarget, 'list'>): Promise<string[]> {
+  try {
+    const { items } = await target.list({ group: 'networking.k8s.io', version: 'v1', plural: 'servicecidrs' });
+    return items.flatMap((o) => (o['spec'] as { cidrs?: string[] } | undefined)?.cidrs ?? []);
+  } catch {
+    return []; // an older cluster: such addresses are then taken for outside ones
+  }
 }

@@ -1,11 +1,9 @@
 import { viewOf } from '../../core/cluster/view.ts';
 import { expectedReach, type ExpectedProbe } from '../../core/reach.ts';
-import { connectAll, type Outcome } from '../../lab/world/connect.ts';
-import { families, OUTSIDE, OUTSIDE_PORT, OUTSIDE_UDP_PORT } from '../../lab/world/plan.ts';
-import { labClient, labSpec } from '../../lab/world/lab.ts';
+import type { Outcome } from '../../lab/world/connect.ts';
 import { KUBELET_PORT } from '../../lab/node/kubelet.ts';
-import { loadState } from './cluster.ts';
-import { podNamespaces } from './pods.ts';
+import { loadState } from './state.ts';
+import type { ClusterTarget, PodAttempt } from './target.ts';
 
 /** One measured question. */
 export type ReachProbe = {
@@ -28,26 +26,19 @@ export type ReachProbe = {
 
 /** Asks everything of everybody with real connections, and holds the answers against what the design says. */
 export async function measureReach(
-  name: string,
+  target: ClusterTarget,
   progress: (text: string) => void,
   select: (p: ExpectedProbe) => boolean = () => true,
 ): Promise<ReachProbe[]> {
-  const lab = labSpec(name);
-  await using client = labClient(name);
-  const view = viewOf(await loadState(client, lab));
-  const outside = families(lab.family).flatMap((f) => [
-    { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_PORT, protocol: 'TCP' as const },
-    { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_UDP_PORT, protocol: 'UDP' as const },
-  ]);
-  const expected = expectedReach(view, { nodePort: KUBELET_PORT, outside }).filter(select);
-  const netns = podNamespaces(name);
-  const first = await run(expected, netns, 1_000, (done) => progress(`probing: ${done} of ${expected.length}`));
+  const view = viewOf(await loadState(target));
+  const expected = expectedReach(view, { nodePort: KUBELET_PORT, outside: target.outside }).filter(select);
+  const first = await run(target, expected, 1_000, (done) => progress(`probing: ${done} of ${expected.length}`));
   // A busy machine can lose a connection or be slow: what differs is asked again, alone and with patience.
   const again = first.flatMap((p, i) => (p.match ? [] : [i]));
   progress(again.length > 0 ? `asking ${again.length} again` : '');
   const second = await run(
+    target,
     again.flatMap((i) => expected[i] ?? []),
-    netns,
     3_000,
     () => undefined,
   );
@@ -60,33 +51,29 @@ export async function measureReach(
 }
 
 async function run(
+  target: ClusterTarget,
   expected: readonly ExpectedProbe[],
-  netns: ReadonlyMap<string, string>,
   timeoutMs: number,
   progress: (done: number) => void,
 ): Promise<ReachProbe[]> {
-  const asked = expected.map((e) => ({ e, path: netns.get(e.from.uid) }));
-  const attempts = asked.flatMap(({ e, path }) =>
-    path === undefined
-      ? []
-      : [
-          {
-            netns: path,
-            address: e.to.address,
-            port: e.to.port,
-            protocol: e.to.protocol,
-            timeoutMs,
-            identify: e.answers.length > 0 && e.to.protocol === 'TCP' && e.to.port !== 53,
-          },
-        ],
+  const attempts = expected.map(
+    (e): PodAttempt => ({
+      pod: { uid: e.from.uid, node: e.from.node },
+      address: e.to.address,
+      port: e.to.port,
+      protocol: e.to.protocol,
+      timeoutMs,
+      identify: target.identify && e.answers.length > 0 && e.to.protocol === 'TCP' && e.to.port !== 53,
+    }),
   );
-  const outcomes = await connectAll(attempts, progress);
-  let next = 0;
-  return asked.map(({ e, path }) => {
-    const outcome: Outcome =
-      path === undefined
-        ? { verdict: 'closed', ms: 0, by: undefined, error: 'the pod has no sandbox' }
-        : (outcomes[next++] ?? { verdict: 'closed', ms: 0, by: undefined, error: undefined });
+  const outcomes = attempts.length > 0 ? await target.connect(attempts, progress) : [];
+  return expected.map((e, i) => {
+    const outcome: Outcome = outcomes[i] ?? {
+      verdict: 'closed',
+      ms: 0,
+      by: undefined,
+      error: 'the pod has no network that an agent knows of',
+    };
     const stranger =
       outcome.verdict === 'open' && outcome.by !== undefined && e.answers.length > 0 && !e.answers.includes(outcome.by);
     return {

@@ -2,8 +2,11 @@ import { keyOf, type Pod } from '../../core/cluster/state.ts';
 import type { View } from '../../core/cluster/view.ts';
 import type { Target } from '../../core/decide.ts';
 import { canonicalIp, familyOf } from '../../lib/ip/address.ts';
-import { OUTSIDE, OUTSIDE_PORT } from '../../lab/world/plan.ts';
 import { UsageError } from '../output.ts';
+import type { ClusterTarget } from './target.ts';
+
+/** Stands for any address outside where none is known: addresses for documentation (RFC 5737, RFC 3849). */
+const DOCUMENTATION = { 4: '203.0.113.1', 6: '2001:db8::1' } as const;
 
 /** The pod that "namespace/name" means, or the first whose name begins so: "shop-a/web" is a pod of Deployment web. */
 export function podNamed(view: View, text: string): Pod {
@@ -20,7 +23,7 @@ export function podNamed(view: View, text: string): Pod {
  * What "TO[:PORT[/PROTOCOL]]" means: an address, "namespace/name" of a pod or a Service (`pod/…`, `svc/…` to say which),
  * `node/NAME`, `api`, `internet`. Without a port: a Service's or pod's first one, else ICMP.
  */
-export function parseTo(view: View, from: Pod, text: string): Target {
+export function parseTo(view: View, from: Pod, text: string, outside: ClusterTarget['outside'] = []): Target {
   const [, where = '', port, protocol] =
     /^(.*?|\[[^\]]+\])(?::(\d+)(?:\/(\w+))?)?$/.exec(isBareIp(text) ? `[${text}]` : text) ?? [];
   const family = familyOf(from.ips[0] ?? '');
@@ -38,7 +41,10 @@ export function parseTo(view: View, from: Pod, text: string): Target {
   const ofFamily = (ips: readonly string[]): string => ips.find((ip) => familyOf(ip) === family) ?? ips[0] ?? '';
   const ip = canonicalIp(where.replace(/^\[|\]$/g, ''));
   if (ip !== undefined) return at(ip);
-  if (where === 'internet') return at(OUTSIDE[family].host, { port: OUTSIDE_PORT, protocol: 'TCP' });
+  if (where === 'internet') {
+    const host = outside.find((o) => familyOf(o.address) === family);
+    return at(host?.address ?? DOCUMENTATION[family], host ?? { port: 443, protocol: 'TCP' });
+  }
   const service = view.state.services.get(where === 'api' ? 'default/kubernetes' : where.replace(/^svc\//, ''));
   if (where.startsWith('node/')) {
     const node = view.state.nodes.get(where.slice(5));

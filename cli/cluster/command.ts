@@ -1,0 +1,129 @@
+import { Command, Option } from 'commander';
+import { viewOf } from '../../core/cluster/view.ts';
+import { trace } from '../../core/trace.ts';
+import { format, paint, print, printJson, progress, tableText } from '../output.ts';
+import { chooseTarget, type TargetFlags, targetOptions } from './choose.ts';
+import { parseTo, podNamed } from './names.ts';
+import { describe, measureReach, reachTable } from './reach.ts';
+import { loadState } from './state.ts';
+import { clusterStatus } from './status.ts';
+import type { ClusterTarget } from './target.ts';
+
+const outputOption = (): Option => new Option('-o, --output <format>', 'text or json').default('text');
+type Shown = TargetFlags & { output: string };
+
+/** `bulkhead trace FROM TO`. */
+export function traceCommand(exit: (code: number) => void): Command {
+  return targetOptions(new Command('trace'))
+    .description("a packet's way in words: where it goes, what decides")
+    .argument('<from>', 'namespace/pod')
+    .argument('<to>', 'namespace/name, svc/namespace/name, node/name, an address, api or internet; [:PORT[/PROTOCOL]]')
+    .addOption(outputOption())
+    .action(async (fromText: string, toText: string, { output, ...flags }: Shown) => {
+      await using target = chooseTarget(flags);
+      const view = viewOf(await loadState(target));
+      const from = podNamed(view, fromText);
+      const to = parseTo(view, from, toText, target.outside);
+      const result = trace(view, from, to);
+      if (format(output) === 'json')
+        printJson({ from: { namespace: from.namespace, pod: from.name, node: from.node }, to, ...result });
+      else {
+        print(tableText(result.steps.map((s, i) => [`${i + 1}.`, s.where, s.what, paint('dim', `(${s.by})`)])));
+        print(`\n${paint(result.verdict === 'open' ? 'green' : 'red', result.verdict)}: ${result.why}`);
+      }
+      exit(result.verdict === 'open' ? 0 : 1);
+    });
+}
+
+/** `bulkhead reach`. */
+export function reachCommand(exit: (code: number) => void): Command {
+  return targetOptions(new Command('reach'))
+    .description('every pod to everything, measured, beside what must be')
+    .option('--identify', 'pods say who they are (the stand-ins of the examples do): the right one must answer')
+    .option('-n, --namespace <names>', 'only pods of these namespaces ask, by comma')
+    .addOption(outputOption())
+    .action(async ({ output, namespace, ...flags }: Shown & { namespace?: string }) => {
+      await using target = chooseTarget(flags);
+      exit(await showReach(target, output, namespace?.split(',')));
+    });
+}
+
+/** Measures and shows. 0 when all is as the design says. */
+export async function showReach(
+  target: ClusterTarget,
+  output: string,
+  namespaces?: readonly string[],
+): Promise<number> {
+  const shape = format(output);
+  const started = performance.now();
+  const probes = await measureReach(
+    target,
+    progress,
+    (p) => namespaces === undefined || namespaces.includes(p.from.namespace),
+  );
+  const wrong = probes.filter((p) => !p.match);
+  if (shape === 'json') {
+    printJson({ probes });
+    return wrong.length === 0 ? 0 : 1;
+  }
+  print(tableText(reachTable(probes, paint)));
+  print(
+    `\n${probes.length} probes in ${((performance.now() - started) / 1000).toFixed(1)} s: ${wrong.length === 0 ? paint('green', 'all as the design says') : paint('red', `${wrong.length} differ from what the design says`)}`,
+  );
+  for (const p of wrong.slice(0, 20)) print(`  ${describe(p)}`);
+  if (wrong.length > 20) print(`  … and ${wrong.length - 20} more: -o json has all`);
+  return wrong.length === 0 ? 0 : 1;
+}
+
+/** `bulkhead status`. */
+export function statusCommand(exit: (code: number) => void): Command {
+  return targetOptions(new Command('status'))
+    .description('what runs, on which nodes, and which networks there are')
+    .addOption(outputOption())
+    .action(async ({ output, ...flags }: Shown) => {
+      await using target = chooseTarget(flags);
+      const status = await clusterStatus(target);
+      if (format(output) === 'json') printJson(status);
+      else {
+        const mark = (text: string): string => paint(text === 'True' || text === 'yes' ? 'green' : 'red', text);
+        print(
+          `controller ${status.controller.leader === '' ? paint('red', 'no leader') : status.controller.leader}, epoch ${status.controller.epoch}`,
+        );
+        if (status.components.length > 0) {
+          print('');
+          print(
+            tableText([
+              ['COMPONENT', 'NODE', 'READY', 'RESTARTS'],
+              ...status.components.map((c) => [c.name, c.node, mark(c.ready ? 'yes' : 'no'), String(c.restarts)]),
+            ]),
+          );
+        }
+        print('');
+        print(
+          tableText([
+            ['NODE', 'NETWORK', 'READY', 'REASON'],
+            ...status.nodes.map((n) => [n.name, n.network, mark(n.ready), n.reason]),
+          ]),
+        );
+        if (status.networks.length > 0) {
+          print('');
+          print(
+            tableText([
+              ['VIRTUALNETWORK', 'VNI', 'READY', 'USED', 'FREE', 'NODES', 'REASON'],
+              ...status.networks.map((n) => [
+                n.name,
+                String(n.vni ?? '–'),
+                mark(n.ready),
+                String(n.used),
+                String(n.free),
+                String(n.nodes),
+                n.reason,
+              ]),
+            ]),
+          );
+        }
+        for (const n of status.nodes) if (n.ready !== 'True') print(`\n${n.name}: ${n.message}`);
+      }
+      exit(status.healthy ? 0 : 1);
+    });
+}

@@ -1,0 +1,91 @@
+import type { Outcome } from '../../lab/world/connect.ts';
+import { exec, ExecError } from '../../lib/exec/exec.ts';
+import { core, type KubeList, pathOf, type Resource } from '../../lib/kube/client.ts';
+import type { ClusterTarget, PodAttempt } from './target.ts';
+
+/** kubectl, or the cluster behind it, said no. */
+export class KubectlError extends Error {
+  override readonly name = 'KubectlError';
+  readonly code: 'NotFound' | 'Failed';
+  constructor(code: KubectlError['code'], message: string, cause: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
+
+export type KubectlFlags = { readonly kubeconfig?: string; readonly context?: string };
+
+/**
+ * Whatever cluster kubectl leads to, in every way in which it can authenticate. Connections are tried by the agents, from
+ * inside the pods of their node: the caller needs the right to exec in kube-system for that, and for nothing else.
+ */
+export function kubectlTarget(
+  flags: KubectlFlags,
+  { identify = false }: { readonly identify?: boolean } = {},
+): ClusterTarget {
+  const base = [
+    'kubectl',
+    ...(flags.kubeconfig === undefined ? [] : ['--kubeconfig', flags.kubeconfig]),
+    ...(flags.context === undefined ? [] : ['--context', flags.context]),
+  ] as [string, ...string[]];
+  const kubectl = async (args: readonly string[], input?: string): Promise<string> => {
+    try {
+      return (await exec([...base, ...args], { timeoutMs: 120_000, ...(input === undefined ? {} : { input }) })).stdout;
+    } catch (error) {
+      if (!(error instanceof ExecError)) throw error;
+      const said = error.result.stderr.trim().replace(/^Error from server \((\w+)\): /, '');
+      if (error.code === 'NotFound') throw new KubectlError('Failed', 'kubectl is needed to reach a cluster', error);
+      const missing = /\(NotFound\)|could not find the requested resource/.test(error.result.stderr);
+      throw new KubectlError(missing ? 'NotFound' : 'Failed', said || error.message, error);
+    }
+  };
+  const list = async (resource: Resource): Promise<KubeList> =>
+    JSON.parse(await kubectl(['get', '--raw', pathOf(resource)])) as KubeList;
+  return {
+    name: flags.context ?? 'the current context of kubectl',
+    list,
+    connect: (attempts, onProgress) => connectByAgents(attempts, { list, kubectl, onProgress }),
+    outside: [],
+    identify,
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+async function connectByAgents(
+  attempts: readonly PodAttempt[],
+  {
+    list,
+    kubectl,
+    onProgress,
+  }: {
+    readonly list: (r: Resource) => Promise<KubeList>;
+    readonly kubectl: (args: readonly string[], input?: string) => Promise<string>;
+    readonly onProgress: (done: number) => void;
+  },
+): Promise<(Outcome | undefined)[]> {
+  const agents = new Map<string, string>();
+  for (const pod of (await list(core('pods'))).items) {
+    if (pod.metadata.labels?.['app.kubernetes.io/name'] !== 'bulkhead-agent') continue;
+    const node = (pod['spec'] as { nodeName?: string } | undefined)?.nodeName;
+    if (node !== undefined && pod.metadata.deletionTimestamp === undefined) agents.set(node, pod.metadata.name);
+  }
+  const outcomes = attempts.map((): Outcome | undefined => undefined);
+  let done = 0;
+  const nodes = [...new Set(attempts.map((a) => a.pod.node))];
+  await Promise.all(
+    nodes.map(async (node) => {
+      const agent = agents.get(node);
+      if (agent === undefined) return;
+      const mine = [...attempts.entries()].filter(([, a]) => a.pod.node === node);
+      const answer = await kubectl(
+        ['exec', '-i', '-n', 'kube-system', agent, '-c', 'agent', '--', 'bulkhead', 'node-probe'],
+        JSON.stringify(mine.map(([, a]) => a)),
+      );
+      const got = JSON.parse(answer) as (Outcome | null)[];
+      for (const [i, [index]] of mine.entries()) outcomes[index] = got[i] ?? undefined;
+      done += mine.length;
+      onProgress(done);
+    }),
+  );
+  return outcomes;
+}

@@ -1,0 +1,38 @@
+import { labClient, labSpec } from '../../lab/world/lab.ts';
+import { connectAll, type Outcome } from '../../lab/world/connect.ts';
+import { families, OUTSIDE, OUTSIDE_PORT, OUTSIDE_UDP_PORT, POD_CIDR, SERVICE_CIDR } from '../../lab/world/plan.ts';
+import { podNamespaces } from '../lab/pods.ts';
+import type { ClusterTarget } from './target.ts';
+
+/** A lab of this machine: its API, and its pods' namespaces as files. */
+export function labTarget(name: string): ClusterTarget {
+  const lab = labSpec(name);
+  const client = labClient(name);
+  const fs = families(lab.family);
+  return {
+    name: `lab ${name}`,
+    list: (resource) => client.list(resource),
+    connect: async (attempts, onProgress) => {
+      const netns = podNamespaces(name);
+      const known = attempts.flatMap(({ pod, ...attempt }, index) => {
+        const path = netns.get(pod.uid);
+        return path === undefined ? [] : [{ index, attempt: { ...attempt, netns: path } }];
+      });
+      const outcomes = await connectAll(
+        known.map((k) => k.attempt),
+        onProgress,
+      );
+      const all = attempts.map((): Outcome | undefined => undefined);
+      for (const [i, { index }] of known.entries()) all[index] = outcomes[i];
+      return all;
+    },
+    outside: fs.flatMap((f) => [
+      { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_PORT, protocol: 'TCP' as const },
+      { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_UDP_PORT, protocol: 'UDP' as const },
+    ]),
+    identify: true,
+    podCIDRs: fs.map((f) => POD_CIDR[f]),
+    serviceCIDRs: fs.map((f) => SERVICE_CIDR[f]),
+    [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
+  };
+}

@@ -1,0 +1,38 @@
+import { createConnection } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { Command } from 'commander';
+import { AGENT_SOCKET, type AttachedPod, type CniResponse } from '../../api/cni.ts';
+import { connectAll, type Outcome } from '../../lab/world/connect.ts';
+import type { PodAttempt } from './target.ts';
+
+/** `bulkhead node-probe`: runs beside an agent, tries connections from pods of its node. Attempts on stdin, outcomes on stdout. */
+export function nodeProbeCommand(): Command {
+  return new Command('node-probe').description('for `bulkhead reach`: runs in an agent pod').action(async () => {
+    const attempts = JSON.parse(await text(process.stdin)) as PodAttempt[];
+    const netns = new Map((await attachedPods()).map((p) => [p.uid, p.netns]));
+    const known = attempts.flatMap(({ pod, ...attempt }, index) => {
+      const path = netns.get(pod.uid);
+      return path === undefined ? [] : [{ index, attempt: { ...attempt, netns: path } }];
+    });
+    const outcomes = await connectAll(known.map((k) => k.attempt));
+    const all = attempts.map((): Outcome | null => null);
+    for (const [i, { index }] of known.entries()) all[index] = outcomes[i] ?? null;
+    process.stdout.write(JSON.stringify(all));
+  });
+}
+
+function attachedPods(): Promise<readonly AttachedPod[]> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(AGENT_SOCKET);
+    let answer = '';
+    socket.setEncoding('utf8');
+    socket.on('error', reject);
+    socket.on('data', (chunk: string) => (answer += chunk));
+    socket.on('end', () => {
+      const response = JSON.parse(answer) as CniResponse;
+      if ('pods' in response) resolve(response.pods);
+      else reject(new Error('the agent does not list its pods: it is of another version'));
+    });
+    socket.write(`${JSON.stringify({ verb: 'PODS', containerID: '', netns: '', ifname: '', args: {}, config: {} })}\n`);
+  });
+}

@@ -1,0 +1,29 @@
+import type { KubeList, Resource } from '../../lib/kube/client.ts';
+import type { Attempt, Outcome } from '../../lab/world/connect.ts';
+
+/** A connection to try from a pod. */
+export type PodAttempt = Omit<Attempt, 'netns'> & { readonly pod: { readonly uid: string; readonly node: string } };
+
+/** A cluster that commands look at: one of the lab's, or whatever kubectl leads to. */
+export type ClusterTarget = AsyncDisposable & {
+  /** How it is called in messages. */
+  readonly name: string;
+  readonly list: (resource: Resource) => Promise<KubeList>;
+  /** Tries connections with real sockets, from inside the pods. Undefined for a pod that has no network here. */
+  readonly connect: (
+    attempts: readonly PodAttempt[],
+    onProgress: (done: number) => void,
+  ) => Promise<(Outcome | undefined)[]>;
+  /** Hosts outside the cluster that may be asked too. */
+  readonly outside: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly port: number;
+    readonly protocol: 'TCP' | 'UDP';
+  }[];
+  /** Whether pods here say who they are: then the right one must answer. */
+  readonly identify: boolean;
+  /** Ranges, where the API does not tell. */
+  readonly podCIDRs?: readonly string[];
+  readonly serviceCIDRs?: readonly string[];
+};

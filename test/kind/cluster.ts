@@ -1,0 +1,162 @@
+import { readFileSync } from 'node:fs';
+import { kubectlTarget } from '../../cli/cluster/kubectl-target.ts';
+import type { ClusterTarget } from '../../cli/cluster/target.ts';
+import { connectAll, type Outcome } from '../../lab/world/connect.ts';
+import { exec } from '../../lib/exec/exec.ts';
+import type { KubeObject } from '../../lib/kube/client.ts';
+
+/** The cluster that hack/kind-test.sh has made. Everything goes through kubectl and docker, as an operator would. */
+
+const kubeconfig = process.env['KUBECONFIG'] ?? '';
+export const clusterName = process.env['KIND_CLUSTER'] ?? '';
+/** "ipv4", "ipv6" or "dual" */
+export const family = process.env['KIND_FAMILY'] ?? 'ipv4';
+export const families: readonly (4 | 6)[] = family === 'dual' ? [4, 6] : family === 'ipv6' ? [6] : [4];
+export const target: ClusterTarget = kubectlTarget({ kubeconfig }, { identify: true });
+
+export async function kubectl(args: readonly string[], input?: string, timeoutMs = 120_000): Promise<string> {
+  return (
+    await exec(['kubectl', '--kubeconfig', kubeconfig, ...args], {
+      timeoutMs,
+      ...(input === undefined ? {} : { input }),
+    })
+  ).stdout;
+}
+
+/** stderr of a command that must fail. */
+export async function refused(args: readonly string[], input?: string): Promise<string> {
+  try {
+    await kubectl(args, input);
+  } catch (error) {
+    return String((error as { result?: { stderr?: string } }).result?.stderr);
+  }
+  throw new Error(`kubectl ${args.join(' ')} should have been refused`);
+}
+
+export const apply = (yaml: string): Promise<string> => kubectl(['apply', '-f', '-'], yaml);
+
+export async function get(kind: string, name: string, namespace?: string): Promise<KubeObject> {
+  return JSON.parse(
+    await kubectl(['get', kind, name, ...(namespace === undefined ? [] : ['-n', namespace]), '-o', 'json']),
+  ) as KubeObject;
+}
+
+export async function ready(...namespaces: string[]): Promise<void> {
+  for (const ns of namespaces)
+    await kubectl(['-n', ns, 'wait', '--for=condition=Ready', 'pod', '--all', '--timeout=120s'], undefined, 130_000);
+}
+
+export const deleteNamespaces = (...names: string[]): Promise<string> =>
+  kubectl(['delete', 'namespace', '--ignore-not-found', '--timeout=120s', ...names], undefined, 130_000);
+
+/** Runs a program on a node. */
+export async function onNode(node: string, ...command: string[]): Promise<string> {
+  return (await exec(['docker', 'exec', node, ...command], { timeoutMs: 60_000 })).stdout;
+}
+
+export async function nodeNames(): Promise<string[]> {
+  return (await kubectl(['get', 'nodes', '-o', 'name']))
+    .trim()
+    .split('\n')
+    .map((n) => n.replace('node/', ''));
+}
+
+/** Workers first, since the first node holds the control plane. */
+export async function workers(): Promise<[string, string]> {
+  const [a = '', b = ''] = (await nodeNames()).filter((n) => n.includes('worker')).sort();
+  return [a, b];
+}
+
+/** InternalIP of a node, of the family. */
+export async function nodeIp(node: string, of: 4 | 6): Promise<string> {
+  const { addresses } = (await get('node', node))['status'] as { addresses: { type: string; address: string }[] };
+  return addresses.find((a) => a.type === 'InternalIP' && a.address.includes(':') === (of === 6))?.address ?? '';
+}
+
+export type PodFacts = {
+  readonly uid: string;
+  readonly node: string;
+  readonly ips: readonly string[];
+  readonly name: string;
+};
+
+export async function pod(namespace: string, selector: string): Promise<PodFacts> {
+  const list = JSON.parse(await kubectl(['get', 'pods', '-n', namespace, '-l', selector, '-o', 'json'])) as {
+    items: KubeObject[];
+  };
+  const found = list.items.find((p) => p.metadata.deletionTimestamp === undefined);
+  if (!found) throw new Error(`no pod ${selector} in ${namespace}`);
+  const { podIPs = [] } = found['status'] as { podIPs?: { ip: string }[] };
+  return {
+    uid: found.metadata.uid ?? '',
+    node: (found['spec'] as { nodeName: string }).nodeName,
+    ips: podIPs.map((p) => p.ip),
+    name: found.metadata.name,
+  };
+}
+
+export const ipOf = (p: PodFacts, of: 4 | 6): string => p.ips.find((ip) => ip.includes(':') === (of === 6)) ?? '';
+
+type To = { readonly address: string; readonly port: number; readonly protocol: 'TCP' | 'UDP' };
+
+/** Connects from a pod; asks again once, with patience, when nothing answers. */
+export async function fromPod(p: PodFacts, to: To): Promise<Outcome['verdict']> {
+  const attempt = { ...to, timeoutMs: 1_500, identify: false, pod: { uid: p.uid, node: p.node } };
+  const [first] = await target.connect([attempt], () => undefined);
+  return first?.verdict ?? 'closed';
+}
+
+/** Connects from a node's own network, or, without one, from this machine: a client outside the cluster. */
+export async function fromHost(node: string | undefined, to: To): Promise<Outcome['verdict']> {
+  const netns = node === undefined ? '/proc/self/ns/net' : `/proc/${await pidOf(node)}/ns/net`;
+  const [outcome] = await connectAll([{ ...to, netns, timeoutMs: 1_500, identify: false }]);
+  return outcome?.verdict ?? 'closed';
+}
+
+const pidOf = async (node: string): Promise<string> =>
+  (await exec(['docker', 'inspect', '-f', '{{.State.Pid}}', node])).stdout.trim();
+
+/** Waits until `work` gives something else than undefined. */
+export async function eventually<T>(what: string, work: () => Promise<T | undefined>, timeoutMs = 60_000): Promise<T> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await work().catch(() => undefined);
+    if (value !== undefined) return value;
+    if (performance.now() > end) throw new Error(`gave up waiting: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+/** A pod that answers on TCP 5432 and UDP 5353: the stand-in of the example's database. */
+export const standIn = (
+  namespace: string,
+  name: string,
+  { node, extra = '' }: { node?: string; extra?: string } = {},
+): string => `
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: ${namespace}, labels: { app: ${name} } }
+spec:
+  terminationGracePeriodSeconds: 1
+  ${node === undefined ? '' : `nodeName: ${node}`}
+  containers:
+    - name: main
+      image: postgres:17
+      imagePullPolicy: IfNotPresent
+      ports: [{ containerPort: 5432 }, { containerPort: 5353, protocol: UDP }]
+      readinessProbe: { tcpSocket: { port: 5432 }, periodSeconds: 1 }
+${extra}
+---`;
+
+export const isolatedNamespace = (name: string): string => `
+apiVersion: v1
+kind: Namespace
+metadata: { name: ${name}, labels: { bulkhead.dev/isolated: "true" } }
+---`;
+export const flatNamespace = (name: string): string => `
+apiVersion: v1
+kind: Namespace
+metadata: { name: ${name} }
+---`;
+
+export const checkoutFile = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
