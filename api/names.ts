@@ -10,6 +10,9 @@ export type Name = { readonly key: string; readonly aliases: readonly string[] }
 /** Label of a namespace: "true" gives it a network of its own. */
 export const ISOLATED: Name = { key: 'bulkhead.dev/isolated', aliases: ['core.juniper.net/isolated-namespace'] };
 
+/** Annotation of a namespace: what has put the isolation label there, when it was not its owner. */
+export const ISOLATED_BY = 'bulkhead.dev/isolated-by';
+
 /** Annotation of a namespace or a pod: "[namespace/]name" of the VirtualNetwork of its first interface. */
 export const NETWORK: Name = { key: 'bulkhead.dev/network', aliases: ['net.juniper.contrail.podnetwork'] };
 

@@ -18,6 +18,20 @@ export type ClusterItem = {
   readonly serviceCIDRs: readonly string[];
   /** Node ports that no pod of another network may use. */
   readonly closedNodePorts?: readonly ClosedNodePort[];
+  /** Which namespaces are isolated without a label: for ADDs while the controller is away. */
+  readonly settings?: ClusterSettings;
+};
+
+/** The part of the BulkheadConfig that decides on a namespace. */
+export type ClusterSettings = {
+  readonly generation: number;
+  readonly isolateNew: boolean;
+  /** Milliseconds; undefined until the controller has written down when it began. */
+  readonly since: number | undefined;
+  readonly exceptNames: readonly string[];
+  /** Undefined: no namespace is excepted by its labels. */
+  readonly exceptLabels: Readonly<Record<string, string>> | undefined;
+  readonly egress: 'None' | 'NAT' | 'Routed';
 };
 
 export type ClosedNodePort = { readonly protocol: Protocol; readonly port: number; readonly network: NetworkKey };

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import { reachCommand, statusCommand, traceCommand } from './cluster/command.ts';
+import { isolateCommand } from './cluster/isolate.ts';
 import { nodeProbeCommand } from './cluster/node-probe.ts';
 import { labCommand } from './lab/command.ts';
 import { UsageError } from './output.ts';
@@ -18,6 +19,7 @@ const program = new Command('bulkhead')
   .addCommand(statusCommand(exit))
   .addCommand(reachCommand(exit))
   .addCommand(traceCommand(exit))
+  .addCommand(isolateCommand(exit))
   .addCommand(nodeProbeCommand(), { hidden: true });
 
 /** Commands end by a code; commander's own errors are wrong use. */

@@ -25,6 +25,7 @@ export function compile(view: View, node: string): NodeConfig {
     podCIDRs: state.podCIDRs,
     serviceCIDRs: state.serviceCIDRs,
     ...(closed.length > 0 ? { closedNodePorts: closed } : {}),
+    ...(state.settings ? { settings: state.settings } : {}),
   });
   for (const n of state.nodes.values()) {
     const [underlay] = n.addresses;

@@ -5,7 +5,7 @@ import pino from 'pino';
 import { AGENT_SOCKET } from '../api/cni.ts';
 import { GROUP, VERSION } from '../api/names.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
-import type { Assignment } from '../api/nodeconfig.ts';
+import type { Assignment, ClusterSettings } from '../api/nodeconfig.ts';
 import type { NodeReport } from '../api/report.ts';
 import { assignPod } from '../core/cluster/assign.ts';
 import { readNamespace, readNetwork, readPod } from '../core/cluster/read.ts';
@@ -181,7 +181,8 @@ async function main(o: Options): Promise<void> {
       config,
       dataplane,
       journal: new Journal(`${o.runDir}/journal.ndjson`),
-      lookUpPod: (namespace, name, uid) => lookUpPod(client, namespace, name, uid),
+      lookUpPod: (namespace, name, uid) =>
+        lookUpPod(client, { namespace, name, uid }, config.cluster.get('cluster')?.settings),
       nextConfig: (ms) => nextConfig(waiting, ms),
       onChange: () => reporter.request(),
       onGarbage: () => collector.request(),
@@ -249,9 +250,8 @@ async function main(o: Options): Promise<void> {
 /** What the API says of a pod that the controller has not told of: the rule is the same, core's. */
 async function lookUpPod(
   client: KubeClient,
-  namespace: string,
-  name: string,
-  uid: string,
+  { namespace, name, uid }: { readonly namespace: string; readonly name: string; readonly uid: string },
+  settings: ClusterSettings | undefined,
 ): Promise<Assignment | undefined> {
   try {
     const pod = readPod(await client.get(core('pods'), name, namespace, { timeoutMs: 2_000 }));
@@ -263,6 +263,7 @@ async function lookUpPod(
         namespaces: new Map([[namespace, ns]]),
         networks: new Map(networks.items.map((o) => [`${o.metadata.namespace}/${o.metadata.name}`, readNetwork(o)])),
         attached: new Map(),
+        ...(settings ? { settings } : {}),
       },
       pod,
     );

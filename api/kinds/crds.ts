@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { GROUP, VERSION } from '../names.ts';
 import { addressBlockSpec } from './address-block.ts';
+import { bulkheadConfigSpec, bulkheadConfigStatus } from './bulkhead-config.ts';
 import { virtualNetworkSpec, virtualNetworkStatus } from './virtual-network.ts';
 
 /** A column of `kubectl get`. */
@@ -48,6 +49,25 @@ export const KINDS: readonly KindDefinition[] = [
       { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
     ],
     rules: [{ rule: 'self.metadata.name.size() <= 63', message: 'name must have at most 63 characters' }],
+  },
+  {
+    kind: 'BulkheadConfig',
+    plural: 'bulkheadconfigs',
+    singular: 'bulkheadconfig',
+    shortNames: ['bhc'],
+    scope: 'Cluster',
+    description: 'Switches of the whole cluster.',
+    spec: bulkheadConfigSpec,
+    status: bulkheadConfigStatus,
+    columns: [
+      { name: 'New Namespaces', type: 'string', jsonPath: '.spec.isolation.newNamespaces' },
+      { name: 'Since', type: 'date', jsonPath: '.status.isolatingSince' },
+      { name: 'Egress', type: 'string', jsonPath: '.spec.egress.defaultMode' },
+      { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    ],
+    rules: [
+      { rule: "self.metadata.name == 'default'", message: 'there is one BulkheadConfig, and its name is default' },
+    ],
   },
   {
     kind: 'AddressBlock',

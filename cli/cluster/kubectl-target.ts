@@ -23,12 +23,28 @@ export function kubectlTarget(
   flags: KubectlFlags,
   { identify = false }: { readonly identify?: boolean } = {},
 ): ClusterTarget {
+  const kubectl = kubectlRunner(flags);
+  const list = async (resource: Resource): Promise<KubeList> =>
+    JSON.parse(await kubectl(['get', '--raw', pathOf(resource)])) as KubeList;
+  return {
+    name: flags.context ?? 'the current context of kubectl',
+    list,
+    kubectl,
+    connect: (attempts, onProgress) => connectByAgents(attempts, { list, kubectl, onProgress }),
+    outside: [],
+    identify,
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** Runs kubectl as the flags say. Throws {@link KubectlError} with kubectl's own words. */
+export function kubectlRunner(flags: KubectlFlags): (args: readonly string[], input?: string) => Promise<string> {
   const base = [
     'kubectl',
     ...(flags.kubeconfig === undefined ? [] : ['--kubeconfig', flags.kubeconfig]),
     ...(flags.context === undefined ? [] : ['--context', flags.context]),
   ] as [string, ...string[]];
-  const kubectl = async (args: readonly string[], input?: string): Promise<string> => {
+  return async (args, input) => {
     try {
       return (await exec([...base, ...args], { timeoutMs: 120_000, ...(input === undefined ? {} : { input }) })).stdout;
     } catch (error) {
@@ -38,16 +54,6 @@ export function kubectlTarget(
       const missing = /\(NotFound\)|could not find the requested resource/.test(error.result.stderr);
       throw new KubectlError(missing ? 'NotFound' : 'Failed', said || error.message, error);
     }
-  };
-  const list = async (resource: Resource): Promise<KubeList> =>
-    JSON.parse(await kubectl(['get', '--raw', pathOf(resource)])) as KubeList;
-  return {
-    name: flags.context ?? 'the current context of kubectl',
-    list,
-    connect: (attempts, onProgress) => connectByAgents(attempts, { list, kubectl, onProgress }),
-    outside: [],
-    identify,
-    [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
 

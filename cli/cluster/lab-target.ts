@@ -1,6 +1,7 @@
-import { labClient, labSpec } from '../../lab/world/lab.ts';
+import { kubeconfigPath, labClient, labSpec } from '../../lab/world/lab.ts';
 import { connectAll, type Outcome } from '../../lab/world/connect.ts';
 import { families, OUTSIDE, OUTSIDE_PORT, OUTSIDE_UDP_PORT, POD_CIDR, SERVICE_CIDR } from '../../lab/world/plan.ts';
+import { kubectlRunner } from './kubectl-target.ts';
 import { podNamespaces } from '../lab/pods.ts';
 import type { ClusterTarget } from './target.ts';
 
@@ -12,6 +13,7 @@ export function labTarget(name: string): ClusterTarget {
   return {
     name: `lab ${name}`,
     list: (resource) => client.list(resource),
+    kubectl: kubectlRunner({ kubeconfig: kubeconfigPath(name) }),
     connect: async (attempts, onProgress) => {
       const netns = podNamespaces(name);
       const known = attempts.flatMap(({ pod, ...attempt }, index) => {

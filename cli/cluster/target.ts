@@ -14,6 +14,8 @@ export type ClusterTarget = AsyncDisposable & {
     attempts: readonly PodAttempt[],
     onProgress: (done: number) => void,
   ) => Promise<(Outcome | undefined)[]>;
+  /** Runs kubectl against this cluster and gives what it prints. */
+  readonly kubectl: (args: readonly string[], input?: string) => Promise<string>;
   /** Hosts outside the cluster that may be asked too. */
   readonly outside: readonly {
     readonly name: string;

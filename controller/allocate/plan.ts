@@ -1,12 +1,14 @@
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
-import { isolation } from '../../core/cluster/assign.ts';
-import { keyOf, type Network, type NodeCondition, type Pod } from '../../core/cluster/state.ts';
+import { isolation, isToBeIsolated } from '../../core/cluster/assign.ts';
+import { keyOf, type Network, type NodeCondition, type Pod, type Settings } from '../../core/cluster/state.ts';
 import type { View } from '../../core/cluster/view.ts';
 
 /** One write that the controller owes the API. Pure data; `write.ts` carries it out. */
 export type Duty =
-  | { readonly do: 'create-network'; readonly namespace: string }
+  | { readonly do: 'create-network'; readonly namespace: string; readonly egress: Settings['egress'] }
+  | { readonly do: 'isolate-namespace'; readonly namespace: string; readonly uid: string }
+  | { readonly do: 'isolating-since'; readonly since: boolean }
   | { readonly do: 'delete-network'; readonly network: Network }
   | { readonly do: 'release-network'; readonly network: Network }
   | {
@@ -80,8 +82,14 @@ function* namespaceDuties(view: View): Generator<Duty> {
       isolated.isolated &&
       !view.state.networks.has(`${namespace.name}/${DEFAULT_NETWORK_NAME}`)
     )
-      yield { do: 'create-network', namespace: namespace.name };
+      yield { do: 'create-network', namespace: namespace.name, egress: view.state.settings?.egress ?? 'None' };
+    if (isToBeIsolated(view.state.settings, namespace))
+      yield { do: 'isolate-namespace', namespace: namespace.name, uid: namespace.uid };
   }
+  const { settings } = view.state;
+  // From the next second on: a namespace that is there when the switch is set must not change by it.
+  if (settings && settings.isolateNew !== (settings.since !== undefined))
+    yield { do: 'isolating-since', since: settings.isolateNew };
 }
 
 function* namespaceNews(view: View): Generator<Duty> {

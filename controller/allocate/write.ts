@@ -1,12 +1,12 @@
 import { API_VERSION } from '../../api/kinds/crds.ts';
-import { DEFAULT_NETWORK_NAME, IN_USE_FINALIZER, MANAGED_BY } from '../../api/names.ts';
+import { DEFAULT_NETWORK_NAME, IN_USE_FINALIZER, ISOLATED, ISOLATED_BY, MANAGED_BY } from '../../api/names.ts';
 import type { Condition, VirtualNetworkStatus } from '../../api/kinds/virtual-network.ts';
 import { keyOf } from '../../core/cluster/state.ts';
 import { BULKHEAD_READY } from '../../core/nodes/conditions.ts';
 import { core, type KubeClient, type KubeObject, STRATEGIC_MERGE_PATCH, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
-import { ADDRESS_BLOCKS, VIRTUAL_NETWORKS } from '../sources/cluster.ts';
+import { ADDRESS_BLOCKS, BULKHEAD_CONFIGS, VIRTUAL_NETWORKS } from '../sources/cluster.ts';
 import type { Duty } from './plan.ts';
 
 /** Carries out duties against the API. Each is idempotent: what was done meanwhile by somebody else is no error. */
@@ -25,8 +25,20 @@ export class DutyWriter {
     switch (duty.do) {
       case 'create-network':
         return await this.#ignoring('AlreadyExists', () =>
-          this.#client.create(VIRTUAL_NETWORKS, isolatedNetwork(duty.namespace)),
+          this.#client.create(VIRTUAL_NETWORKS, isolatedNetwork(duty.namespace, duty.egress)),
         );
+      case 'isolate-namespace':
+        return await this.#ignoring('NotFound', () =>
+          this.#client.patch(core('namespaces'), duty.namespace, undefined, {
+            metadata: {
+              uid: duty.uid,
+              labels: { [ISOLATED.key]: 'true' },
+              annotations: { [ISOLATED_BY]: 'BulkheadConfig/default' },
+            },
+          }),
+        );
+      case 'isolating-since':
+        return await this.#ignoring('NotFound', () => this.#isolatingSince(duty.since));
       case 'delete-network':
         return await this.#ignoring('NotFound', () =>
           this.#client.delete(
@@ -108,6 +120,17 @@ export class DutyWriter {
     }
   }
 
+  async #isolatingSince(isolating: boolean): Promise<void> {
+    const isolatingSince = isolating ? timestamp(Date.now() + 999) : null;
+    await this.#client.patch(
+      BULKHEAD_CONFIGS,
+      'default',
+      undefined,
+      { status: { isolatingSince } },
+      { subresource: 'status' },
+    );
+  }
+
   /** Merged by type, so that kubelet's own conditions stay as they are. */
   async #nodeConditions(duty: Duty & { do: 'node-conditions' }): Promise<void> {
     const conditions = duty.conditions.map((c) => ({
@@ -174,7 +197,10 @@ export class DutyWriter {
 /** How a duty is called in logs. */
 export function describeDuty(duty: Duty): string {
   switch (duty.do) {
+    case 'isolating-since':
+      return duty.do;
     case 'create-network':
+    case 'isolate-namespace':
     case 'namespace-problem':
       return `${duty.do} ${duty.namespace}`;
     case 'delete-network':
@@ -192,7 +218,7 @@ export function describeDuty(duty: Duty): string {
   }
 }
 
-function isolatedNetwork(namespace: string): KubeObject {
+function isolatedNetwork(namespace: string, mode: string): KubeObject {
   return {
     apiVersion: API_VERSION,
     kind: 'VirtualNetwork',
@@ -202,7 +228,7 @@ function isolatedNetwork(namespace: string): KubeObject {
       labels: { [MANAGED_BY.key]: MANAGED_BY.value },
       finalizers: [IN_USE_FINALIZER],
     },
-    spec: {},
+    spec: { egress: { mode } },
   };
 }
 

@@ -8,8 +8,9 @@ import {
   readNode,
   readPod,
   readService,
+  readSettings,
 } from '../../core/cluster/read.ts';
-import type { ClusterState } from '../../core/cluster/state.ts';
+import type { ClusterState, Settings } from '../../core/cluster/state.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
@@ -20,6 +21,7 @@ import { Reflector, type ReflectorStats } from '../../lib/kube/reflector.ts';
 export type StoredBlock = BlockItem & { readonly objectName: string };
 
 export const VIRTUAL_NETWORKS: Resource = { group: GROUP, version: VERSION, plural: 'virtualnetworks' };
+export const BULKHEAD_CONFIGS: Resource = { group: GROUP, version: VERSION, plural: 'bulkheadconfigs' };
 export const ADDRESS_BLOCKS: Resource = { group: GROUP, version: VERSION, plural: 'addressblocks' };
 const SERVICE_CIDRS: Resource = { group: 'networking.k8s.io', version: 'v1', plural: 'servicecidrs' };
 const SLICES: Resource = { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' };
@@ -45,6 +47,7 @@ export class ClusterSource implements AsyncDisposable {
     services: new Map<string, ReturnType<typeof readService>>(),
     slices: new Map<string, ReturnType<typeof readEndpointSlice>>(),
   };
+  readonly #settings = new Map<string, Settings>();
   readonly storedBlocks = new Map<string, StoredBlock>();
   readonly reports = new Map<string, NodeReport>();
 
@@ -64,6 +67,7 @@ export class ClusterSource implements AsyncDisposable {
   async start(): Promise<void> {
     if (this.#o.serviceCIDRs.length === 0 && (await this.#serves(SERVICE_CIDRS)))
       this.#reflect(SERVICE_CIDRS, this.#serviceCIDRs, readServiceCidr);
+    if (await this.#serves(BULKHEAD_CONFIGS)) this.#reflect(BULKHEAD_CONFIGS, this.#settings, readSettings);
     for (const r of this.#reflectors.values()) r.start();
     await Promise.all([...this.#reflectors.values()].map((r) => r.synced()));
   }
@@ -101,7 +105,9 @@ export class ClusterSource implements AsyncDisposable {
     }
     const podCIDRs = this.#o.podCIDRs.length > 0 ? this.#o.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
     const { serviceCIDRs } = this.#o;
+    const settings = this.#settings.get('default');
     return {
+      ...(settings ? { settings } : {}),
       ...this.#maps,
       blocks,
       attached,

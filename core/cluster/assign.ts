@@ -1,6 +1,6 @@
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, ISOLATED, NETWORK, readName } from '../../api/names.ts';
 import type { Assignment, NetworkKey, Problem, ProblemCode } from '../../api/nodeconfig.ts';
-import type { ClusterState, Namespace, Pod } from './state.ts';
+import type { ClusterState, Namespace, Pod, Settings } from './state.ts';
 
 /**
  * Which network a pod's first interface is on.
@@ -9,7 +9,7 @@ import type { ClusterState, Namespace, Pod } from './state.ts';
  * cannot be understood is a problem and the pod waits: never a fall-back to a wider network.
  */
 export function assignPod(
-  state: Pick<ClusterState, 'namespaces' | 'networks' | 'attached'>,
+  state: Pick<ClusterState, 'namespaces' | 'networks' | 'attached' | 'settings'>,
   pod: Pick<Pod, 'namespace' | 'name' | 'uid' | 'annotations'>,
 ): Assignment {
   const attached = state.attached.get(pod.uid);
@@ -20,14 +20,33 @@ export function assignPod(
 }
 
 /** Which network the pods of a namespace get that name none themselves. */
-export function assignNamespace(state: Pick<ClusterState, 'namespaces' | 'networks'>, name: string): Assignment {
+export function assignNamespace(
+  state: Pick<ClusterState, 'namespaces' | 'networks' | 'settings'>,
+  name: string,
+): Assignment {
   const namespace = state.namespaces.get(name);
   if (!namespace) return problem('NetworkNotReady', `namespace ${name} is not known yet`);
   const named = readName(NETWORK, namespace.annotations);
   if (named.value !== undefined) return assignNamed(state, name, named, `namespace ${name}`);
   const isolated = isolation(namespace);
   if ('problem' in isolated) return { problem: isolated.problem };
+  // Until the controller has labelled it, a namespace that is to be isolated is on no network, rather than on the flat one.
+  if (isToBeIsolated(state.settings, namespace))
+    return problem('NetworkNotReady', `namespace ${name} is being isolated, as BulkheadConfig default says`);
   return isolated.isolated ? useNetwork(state, name, `${name}/${DEFAULT_NETWORK_NAME}`) : { network: FLAT_NETWORK };
+}
+
+/**
+ * Whether the cluster's switch isolates this namespace: it was made after the switch was set, says nothing itself, and is no
+ * exception. What is older never changes by it.
+ */
+export function isToBeIsolated(settings: Settings | undefined, namespace: Namespace): boolean {
+  if (!settings?.isolateNew || settings.since === undefined || namespace.deleting) return false;
+  if ((namespace.created ?? 0) <= settings.since) return false;
+  const says = readName(ISOLATED, namespace.labels).value ?? readName(NETWORK, namespace.annotations).value;
+  if (says !== undefined || settings.exceptNames.includes(namespace.name)) return false;
+  const { exceptLabels } = settings;
+  return !exceptLabels || !Object.entries(exceptLabels).every(([k, v]) => namespace.labels[k] === v);
 }
 
 /** What the isolation label of a namespace says. */

@@ -1,10 +1,21 @@
+import { bulkheadConfigSpec } from '../../api/kinds/bulkhead-config.ts';
 import { virtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import { MANAGED_BY } from '../../api/names.ts';
 import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { BULKHEAD_READY, NETWORK_UNAVAILABLE } from '../nodes/conditions.ts';
-import type { ContainerPort, EndpointSlice, Namespace, Network, Node, Pod, Service, Strings } from './state.ts';
+import type {
+  ContainerPort,
+  EndpointSlice,
+  Namespace,
+  Network,
+  Node,
+  Pod,
+  Service,
+  Settings,
+  Strings,
+} from './state.ts';
 
 /**
  * From API objects to slim ones. Whatever the API server lets through must be survived: a missing or odd field becomes
@@ -22,6 +33,7 @@ export function readNamespace(raw: Raw): Namespace {
     labels: meta.labels,
     annotations: meta.annotations,
     deleting: meta.deleting,
+    created: Date.parse(text(object(raw['metadata'])['creationTimestamp'])) || 0,
   };
 }
 
@@ -85,6 +97,21 @@ export function readNetwork(raw: Raw): Network {
     spec: parsed.success && problems.length === 0 ? parsed.data : undefined,
     problems,
     vni: typeof vni === 'number' ? vni : undefined,
+  };
+}
+
+export function readSettings(raw: Raw): Settings | undefined {
+  const parsed = bulkheadConfigSpec.safeParse(raw['spec'] ?? {});
+  if (!parsed.success) return undefined; // the API server has refused it before
+  const { isolation, egress } = parsed.data;
+  const since = Date.parse(text(object(raw['status'])['isolatingSince']));
+  return {
+    generation: number(object(raw['metadata'])['generation']),
+    isolateNew: isolation.newNamespaces === 'Isolated',
+    since: Number.isNaN(since) ? undefined : since,
+    exceptNames: isolation.except.names,
+    exceptLabels: isolation.except.matchLabels,
+    egress: egress.defaultMode,
   };
 }
 

@@ -1,4 +1,4 @@
-import type { BlockItem, NetworkKey, Protocol } from '../../api/nodeconfig.ts';
+import type { BlockItem, ClusterSettings, NetworkKey, Protocol } from '../../api/nodeconfig.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 
 /** What of the cluster matters to a network. Slim and plain: one of these is held per cluster, never the API objects. */
@@ -16,7 +16,12 @@ export type ClusterState = {
   readonly attached: ReadonlyMap<string, NetworkKey>;
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
+  /** Switches of the cluster; absent: none is set. */
+  readonly settings?: Settings;
 };
+
+/** What the BulkheadConfig named default says. */
+export type Settings = ClusterSettings;
 
 export type Strings = Readonly<Record<string, string>>;
 
@@ -26,6 +31,8 @@ export type Namespace = {
   readonly labels: Strings;
   readonly annotations: Strings;
   readonly deleting: boolean;
+  /** When it was made, milliseconds; 0 when nobody says. */
+  readonly created?: number;
 };
 
 export type Node = {

@@ -29,9 +29,7 @@ export function nodeConditions(
           reason: 'BulkheadIsDown',
           message: blocking.map((p) => p.message).join('; '),
         }
-      : report.serving
-        ? { type: NETWORK_UNAVAILABLE, status: 'False', reason: 'BulkheadIsUp', message: 'pods can be attached' }
-        : { type: NETWORK_UNAVAILABLE, status: 'True', reason: 'BulkheadIsStarting', message: 'the agent is starting' };
+      : { type: NETWORK_UNAVAILABLE, status: 'False', reason: 'BulkheadIsUp', message: 'pods can be attached' };
   const wrong = [
     ...report.problems.map((p) => p.message),
     ...report.faults.map((f) => `network ${f.network}: ${f.message}`),
@@ -50,5 +48,6 @@ export function nodeConditions(
           reason: first?.reason ?? (report.faults.length > 0 ? 'NetworkFault' : 'Starting'),
           message: wrong.join('; ') || 'the agent is starting',
         };
-  return [unavailable, ready];
+  // An agent that just starts says nothing of the network yet: on its node pods may be running, and more may come in a moment.
+  return report.serving || blocking.length > 0 ? [unavailable, ready] : [ready];
 }

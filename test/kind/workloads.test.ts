@@ -41,11 +41,12 @@ spec:
       startupProbe: { httpGet: { path: /start, port: http }, periodSeconds: 1, failureThreshold: 30 }
       readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1, failureThreshold: 2 }
       livenessProbe: { httpGet: { path: /live, port: 8080, scheme: HTTPS }, periodSeconds: 1, failureThreshold: 60 }
-      lifecycle: { postStart: { httpGet: { path: /hook, port: 8080 } } }
     - name: grpc
       image: registry.example/shop/cart:v1
       imagePullPolicy: IfNotPresent
       readinessProbe: { grpc: { port: 7070 }, periodSeconds: 1 }
+      # Asks the other container, which started before; a hook that comes too early restarts this one, and then it passes.
+      lifecycle: { postStart: { httpGet: { path: /hook, port: 8080 } } }
       livenessProbe: { exec: { command: ["/opt/bulkhead/bin/node", "--version"] }, periodSeconds: 5, timeoutSeconds: 5 }
 ---`;
 

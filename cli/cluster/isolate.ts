@@ -1,0 +1,91 @@
+import { Command, Option } from 'commander';
+import { planConversion } from '../../core/convert/plan.ts';
+import { keyOf } from '../../core/cluster/state.ts';
+import { viewOf } from '../../core/cluster/view.ts';
+import { KUBELET_PORT } from '../../lab/node/kubelet.ts';
+import { mustIp } from '../../lib/ip/address.ts';
+import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
+import { format, paint, print, printJson, progress, tableText, UsageError } from '../output.ts';
+import { chooseTarget, type TargetFlags, targetOptions } from './choose.ts';
+import { loadState } from './state.ts';
+import type { ClusterTarget } from './target.ts';
+
+type Flags = TargetFlags & { output: string; dryRun?: boolean; restart: boolean };
+
+/** `bulkhead isolate NAMESPACE`: an existing namespace onto a network of its own, after a look at what that cuts. */
+export function isolateCommand(exit: (code: number) => void): Command {
+  return targetOptions(new Command('isolate'))
+    .description(
+      'move an existing namespace to a network of its own: says what that cuts, labels it, restarts its workloads',
+    )
+    .argument('<namespace>')
+    .option('--dry-run', 'only say what would change')
+    .option('--no-restart', 'label only: pods move when they are made anew')
+    .addOption(new Option('-o, --output <format>', 'text or json').default('text'))
+    .action(async (namespace: string, { output, dryRun, restart, ...flags }: Flags) => {
+      const shape = format(output);
+      await using target = chooseTarget(flags);
+      const plan = planConversion(viewOf(await loadState(target)), namespace, { nodePort: KUBELET_PORT });
+      if (plan.obstacle !== undefined) throw new UsageError(plan.obstacle);
+      if (shape === 'json') printJson({ ...plan, restart: plan.restart.map(keyOf), dryRun: dryRun === true });
+      else {
+        const ends = plan.changes.filter((c) => c.before === 'open');
+        print(`${plan.restart.length} pod(s) of namespace ${namespace} move to network ${namespace}/default.`);
+        if (ends.length === 0) print('No connection that is possible now ends.');
+        else {
+          print('\nThese end:');
+          print(
+            tableText([
+              ['FROM', 'TO', 'AFTERWARDS', 'WHY'],
+              ...ends.map((c) => [c.from, c.to, paint('yellow', c.after), paint('dim', c.why)]),
+            ]),
+          );
+        }
+      }
+      if (dryRun === true) return exit(0);
+      await target.kubectl(['label', 'namespace', namespace, 'bulkhead.dev/isolated=true']);
+      progress('waiting for the network');
+      await target.kubectl(['-n', namespace, 'wait', '--for=create', 'virtualnetwork/default', '--timeout=60s']);
+      await target.kubectl([
+        '-n',
+        namespace,
+        'wait',
+        '--for=condition=Ready',
+        'virtualnetwork/default',
+        '--timeout=60s',
+      ]);
+      if (restart) await restartAll(target, namespace);
+      progress('');
+      const left = plan.restart.length === 0 ? [] : await strays(target, namespace);
+      if (left.length > 0)
+        print(`\nStill on the flat network, to be deleted and made anew by whoever made them: ${left.join(', ')}`);
+      else if (shape === 'text') print(`\nnamespace ${namespace} is isolated`);
+      exit(left.length > 0 && restart ? 1 : 0);
+    });
+}
+
+async function restartAll(target: ClusterTarget, namespace: string): Promise<void> {
+  for (const kind of ['deployment', 'statefulset', 'daemonset']) {
+    const names = (await target.kubectl(['-n', namespace, 'get', kind, '-o', 'name']))
+      .split('\n')
+      .filter((n) => n !== '');
+    for (const name of names) {
+      progress(`restarting ${name}`);
+      await target.kubectl(['-n', namespace, 'rollout', 'restart', name]);
+    }
+    for (const name of names) {
+      progress(`waiting for ${name}`);
+      await target.kubectl(['-n', namespace, 'rollout', 'status', name, '--timeout=100s']);
+    }
+  }
+}
+
+/** Pods of the namespace that are not on its network: bare ones, and those of owners that know no rollout. */
+async function strays(target: ClusterTarget, namespace: string): Promise<string[]> {
+  const { state } = viewOf(await loadState(target));
+  const blocks = [...state.blocks.values()].filter((b) => b.network === `${namespace}/default`).map((b) => b.cidr);
+  return [...state.pods.values()]
+    .filter((p) => p.namespace === namespace && !p.hostNetwork && !p.finished && p.ips.length > 0)
+    .filter((p) => !p.ips.some((ip) => blocks.some((c) => contains(mustPrefix(c), mustIp(ip)))))
+    .map((p) => p.name);
+}
