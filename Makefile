@@ -1,6 +1,6 @@
 # Few words; each calls one script. `make lab` and `make test` set up all that they need.
 
-.PHONY: lab test verify format generate bench build clean kind
+.PHONY: lab test verify format generate bench build image clean kind kind-test kind-test-all kind-conformance kind-uninstall kind-down
 
 lab: ## bring up the lab with the example shops and show who reaches whom (ARGS=--once: and take it down)
 	@./bulkhead lab run $(ARGS)
@@ -23,8 +23,26 @@ bench: ## compare with the reference plugins and with bare kernel devices; write
 build: ## all programs into dist/
 	@hack/setup.sh
 
-kind:
-	@echo "make kind: not there yet. The lab runs the same controller, agent and plugin: make lab" >&2; exit 2
+image: ## the container image (IMAGE, BASE_IMAGE, ARCH)
+	@hack/image.sh
+
+kind: ## a kind cluster with Bulkhead and the shops, and who reaches whom (settings: hack/kind/settings.sh)
+	@hack/kind.sh up
+
+kind-test: ## the cluster suite on a cluster of its own
+	@hack/kind-test.sh
+
+kind-test-all: ## the same for ipv4, ipv6 and dual, with both modes of kube-proxy
+	@hack/kind-test.sh all
+
+kind-conformance: ## Kubernetes' own e2e.test, [sig-network] Conformance, on the cluster of make kind
+	@hack/kind/conformance.sh
+
+kind-uninstall: ## take Bulkhead off the cluster of make kind
+	@hack/kind.sh uninstall
+
+kind-down: ## delete the cluster of make kind
+	@hack/kind.sh down
 
 clean:
 	rm -rf dist node_modules

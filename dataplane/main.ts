@@ -90,7 +90,6 @@ async function main(o: Options): Promise<void> {
     client,
     token: () => readFileSync(o.token ?? '', 'utf8').trim(),
     config,
-    signal: stop.signal,
     onEvents: (events) => {
       for (const e of events) dataplane.touched(e);
     },
@@ -160,7 +159,7 @@ async function main(o: Options): Promise<void> {
       onError: (error) => log.debug({ err: brief(error) }, 'report'),
     },
   );
-  const following = link.run();
+  const following = link.run(stop.signal);
 
   // A running kernel enforces already. A moment's patience for the controller spares it a pass over an old picture.
   const patience = setTimeout(() => dataplane.self && started.resolve(), 3_000);

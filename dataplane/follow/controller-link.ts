@@ -20,7 +20,6 @@ export type LinkOptions = LinkHandlers & {
   readonly token: () => string;
   /** The config as it is now; the link changes it. */
   readonly config: ReturnType<typeof emptyNodeConfig>;
-  readonly signal: AbortSignal;
   /** A stream without a line for this long is taken for dead; the controller pings every 5 s. */
   readonly silenceMs?: number;
 };
@@ -46,11 +45,10 @@ export class ControllerLink {
   }
 
   /** Follows until the signal fires. Every fault is told and followed by another attempt. */
-  async run(): Promise<void> {
-    const { signal } = this.#o;
+  async run(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted; failures++) {
       try {
-        await this.#follow(() => (failures = 0));
+        await this.#follow(signal, () => (failures = 0));
       } catch (error) {
         if (signal.aborted) return;
         this.#o.onTrouble('the stream from the controller ended, connecting again', error);
@@ -73,7 +71,7 @@ export class ControllerLink {
     await this.#peer.json('POST', '/v1/report', { body: report, timeoutMs: 10_000 });
   }
 
-  async #follow(onLife: () => void): Promise<void> {
+  async #follow(signal: AbortSignal, onLife: () => void): Promise<void> {
     const lease = await this.#o.client.get(
       { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' },
       CONTROLLER_LEASE,
@@ -97,7 +95,7 @@ export class ControllerLink {
     let batch: StreamEvent[] = [];
     try {
       for await (const line of this.#peer.lines('/v1/config', {
-        signal: AbortSignal.any([this.#o.signal, cut.signal]),
+        signal: AbortSignal.any([signal, cut.signal]),
       })) {
         clearTimeout(watchdog);
         watchdog = setTimeout(() => cut.abort(), silence);
