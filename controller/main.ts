@@ -109,6 +109,8 @@ async function main(options: Options): Promise<void> {
     },
   ).start();
 
+  // Who cannot see the cluster must not lead it: it would keep the Lease from one that can.
+  await Promise.race([whenSynced, aborted(stop.signal)]);
   const url = `https://${isIP(advertised) === 6 ? `[${advertised}]` : advertised}:${port}`;
   const leadership = await acquireLease(
     {
@@ -128,7 +130,6 @@ async function main(options: Options): Promise<void> {
       log.error({ reason }, 'not the leader any more: leaving');
       process.exit(1); // at once: whatever is under way would be written by an old leader
     });
-    await Promise.race([whenSynced, aborted(stop.signal)]);
     if (!stop.signal.aborted) {
       await using mine = new Leader({ client, source, epoch: leadership.epoch, log, metrics });
       leader = mine;

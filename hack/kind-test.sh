@@ -9,7 +9,7 @@ cd "$root"
 if [ "${1:-}" = all ]; then
   code=0
   for family in ipv4 ipv6 dual; do
-    for proxy in iptables nftables; do KIND_FAMILY=$family KIND_PROXY=$proxy hack/kind-test.sh || code=1; done
+    for proxy in iptables nftables; do KIND_FAMILY=$family KIND_PROXY=$proxy KIND_NAMESPACES=${KIND_NAMESPACES:-100} hack/kind-test.sh || code=1; done
   done
   exit "$code"
 fi

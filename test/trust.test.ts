@@ -4,6 +4,7 @@ import { emptyNodeConfig, type StreamEvent } from '../api/nodeconfig.ts';
 import { controllerServer } from '../controller/http/server.ts';
 import { ServingIdentity } from '../controller/tls/identity.ts';
 import { ensureAuthority } from '../controller/tls/authority.ts';
+import { ClusterSource } from '../controller/sources/cluster.ts';
 import { ControllerLink } from '../dataplane/follow/controller-link.ts';
 import { Operations } from '../lab/apiserver/operations.ts';
 import { apiServer } from '../lab/apiserver/server.ts';
@@ -72,6 +73,23 @@ describe('the authority', () => {
     const mended = await ensureAuthority(client);
     expect((await ensureAuthority(client)).authority.cert.serialNumber).toBe(mended.authority.cert.serialNumber);
   });
+});
+
+test('a controller that cannot see a kind says which, why, and what to install', async () => {
+  const client = await startApi();
+  await using source = new ClusterSource({
+    client,
+    podCIDRs: [],
+    serviceCIDRs: ['10.96.0.0/16'],
+    onChange: () => undefined,
+    onTrouble: () => undefined,
+  });
+  void source.start();
+  const end = performance.now() + 10_000;
+  while (!source.waitingFor().some((w) => w.includes('crds')) && performance.now() < end)
+    await new Promise((r) => setTimeout(r, 20));
+  expect(source.waitingFor().map((w) => w.split(' ')[0])).toEqual(['virtualnetworks', 'addressblocks']);
+  expect(source.waitingFor()[0]).toContain('install manifests/crds');
 });
 
 describe('two leaders', () => {

@@ -48,6 +48,7 @@ export class ClusterSource implements AsyncDisposable {
     slices: new Map<string, ReturnType<typeof readEndpointSlice>>(),
   };
   readonly #settings = new Map<string, Settings>();
+  readonly #trouble = new Map<string, unknown>();
   readonly storedBlocks = new Map<string, StoredBlock>();
   readonly reports = new Map<string, NodeReport>();
 
@@ -72,10 +73,13 @@ export class ClusterSource implements AsyncDisposable {
     await Promise.all([...this.#reflectors.values()].map((r) => r.synced()));
   }
 
-  /** Kinds whose first list has not come yet. */
+  /** Kinds whose first list has not come yet, each with what the API server said last, and a remedy. */
   waitingFor(): string[] {
     const waiting = [...this.#reflectors].filter(([, r]) => !r.hasSynced).map(([plural]) => plural);
-    return waiting.length > 0 ? waiting : ['discovery'];
+    return (waiting.length > 0 ? waiting : ['discovery']).map((plural) => {
+      const error = this.#trouble.get(plural);
+      return error === undefined ? plural : `${plural} (${describeTrouble(error)})`;
+    });
   }
 
   /** Figures of each reflector, by plural of its kind. */
@@ -151,10 +155,20 @@ export class ClusterSource implements AsyncDisposable {
           else into.set(key, value);
           this.#o.onChange();
         },
-        onTrouble: this.#o.onTrouble,
+        onTrouble: (trouble) => {
+          this.#trouble.set(resource.plural, trouble.error);
+          this.#o.onTrouble(trouble);
+        },
       }) as Reflector<unknown>,
     );
   }
+}
+
+function describeTrouble(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  if (isKube(error, 'NotFound')) return `${message}: install manifests/crds`;
+  if (isKube(error, 'Forbidden')) return `${message}: install manifests/rbac/controller.yaml`;
+  return message;
 }
 
 const readServiceCidr = (raw: KubeObject): string[] =>
