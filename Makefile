@@ -1,6 +1,6 @@
 # Few words; each calls one script. `make lab` and `make test` set up all that they need.
 
-.PHONY: lab test verify format generate bench build image clean kind kind-test kind-test-all kind-conformance kind-uninstall kind-down
+.PHONY: lab test verify format generate bench bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-uninstall kind-down
 
 lab: ## bring up the lab with the example shops and show who reaches whom (ARGS=--once: and take it down)
 	@./bulkhead lab run $(ARGS)
@@ -19,6 +19,9 @@ format:
 
 bench: ## compare with the reference plugins and with bare kernel devices; writes docs/benchmarks.md
 	@hack/bench.sh $(ARGS)
+
+bench-kind: ## pods on real kubelets beside ptp, on the cluster of make kind; prints a table
+	@hack/bench/kind.sh
 
 build: ## all programs into dist/
 	@hack/setup.sh

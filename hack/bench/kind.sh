@@ -6,7 +6,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/hack/kind/settings.sh"
 rounds=${ROUNDS:-5}
 image=${BENCH_IMAGE:-nginx:1}
-node=$(kubectl get nodes -o name | sed 's#node/##' | grep worker | sort | head -1)
+node=$(kubectl get nodes -o name | sed 's#node/##' | grep worker | sort | sed -n 1p)
 ptp=/etc/cni/net.d/00-bench-ptp.conflist
 cleanup() {
   docker exec "$node" rm -f "$ptp"
@@ -52,7 +52,7 @@ for count in 1 30; do
   done
 done
 use bulkhead
-pids() { docker exec "$node" sh -c 'for p in /proc/[0-9]*; do grep -qa bulkhead-agent.mjs $p/cmdline 2>/dev/null && basename $p; done' | head -1; }
+pids() { docker exec "$node" sh -c 'for p in /proc/[0-9]*; do grep -qa "^/opt/bulkhead/bin/node.*bulkhead-agent.mjs" $p/cmdline 2>/dev/null && basename $p; done; true' | sed -n 1p; }
 pods many 100 | kubectl apply -f - >/dev/null
 kubectl -n bench-kind wait --for=condition=Ready pod -l set=many --timeout=300s >/dev/null
 sleep 5
