@@ -8,7 +8,7 @@ import {
   type StreamEvent,
 } from '../api/nodeconfig.ts';
 import { keyOf } from './cluster/state.ts';
-import type { View } from './cluster/view.ts';
+import { serviceNetwork, type View } from './cluster/view.ts';
 import { serviceItem } from './services/backends.ts';
 import { closedNodePorts } from './services/node-ports.ts';
 
@@ -55,9 +55,8 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   const allow: string[] = [];
   for (const ref of network.spec.services.allow) {
     const service = view.state.services.get(keyOf(ref));
-    const assignment = view.namespaceAssignment.get(ref.namespace);
     // Only what lives in the flat network can be allowed so: another tenant's Service needs that tenant's consent.
-    if (!service || !assignment || !('network' in assignment) || assignment.network !== FLAT_NETWORK) continue;
+    if (!service || serviceNetwork(view.namespaceAssignment, ref) !== FLAT_NETWORK) continue;
     config.service.set(keyOf(service), serviceItem(view, service, FLAT_NETWORK));
     allow.push(keyOf(service));
   }

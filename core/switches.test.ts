@@ -53,6 +53,11 @@ describe('converting a namespace', () => {
     expect(lines.filter((l) => l.includes('kube-dns') || l.includes('the Kubernetes API'))).toEqual([]);
   });
 
+  test("the Kubernetes API stays everybody's when namespace default is isolated", () => {
+    const plan = planConversion(viewOf(exampleState()), 'default', { nodePort: 10_250 });
+    expect(plan.changes.filter((c) => c.to === 'the Kubernetes API')).toEqual([]);
+  });
+
   test('what cannot be converted is said', () => {
     const view = viewOf(exampleState());
     expect(planConversion(view, 'a', { nodePort: 1 }).obstacle).toContain('on network a/default already');

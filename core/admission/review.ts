@@ -2,7 +2,7 @@ import { FLAT_NETWORK, NETWORK, readName } from '../../api/names.ts';
 import { keyOf } from '../cluster/state.ts';
 import { assignNamespace, assignPod, isShared } from '../cluster/assign.ts';
 import { readNamespace, readNetwork, readPod } from '../cluster/read.ts';
-import { networkOf, type View } from '../cluster/view.ts';
+import { networkOf, serviceNetwork, type View } from '../cluster/view.ts';
 
 /** What the API server asks (admission.k8s.io/v1 AdmissionRequest), as far as it is read. */
 export type AdmissionRequest = {
@@ -82,9 +82,8 @@ function reviewNetwork(view: View, request: AdmissionRequest): Finding {
   const warnings: string[] = [];
   for (const ref of network.spec?.services.allow ?? []) {
     const key = keyOf(ref);
-    const owner = view.namespaceAssignment.get(ref.namespace);
     if (!view.state.services.has(key)) warnings.push(`spec.services.allow: Service ${key} does not exist yet`);
-    else if (!owner || !('network' in owner) || owner.network !== FLAT_NETWORK)
+    else if (serviceNetwork(view.namespaceAssignment, ref) !== FLAT_NETWORK)
       warnings.push(`spec.services.allow: Service ${key} is not on the flat network, so this opens nothing`);
   }
   const key = keyOf({ namespace: request.namespace ?? network.namespace, name: network.name });

@@ -1,3 +1,4 @@
+import { FLAT_NETWORK } from '../../api/names.ts';
 import type { Assignment, BlockItem, NetworkKey } from '../../api/nodeconfig.ts';
 import { assignNamespace, assignPod } from './assign.ts';
 import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from './state.ts';
@@ -29,8 +30,8 @@ export function viewOf(state: ClusterState): View {
   const namespaceAssignment = new Map([...state.namespaces.keys()].map((name) => [name, assignNamespace(state, name)]));
   const servicesByNetwork = new Map<NetworkKey, Service[]>();
   for (const service of state.services.values()) {
-    const assignment = namespaceAssignment.get(service.namespace);
-    if (assignment && 'network' in assignment) push(servicesByNetwork, assignment.network, service);
+    const network = serviceNetwork(namespaceAssignment, service);
+    if (network !== undefined) push(servicesByNetwork, network, service);
   }
   const slicesByService = new Map<string, EndpointSlice[]>();
   for (const slice of state.slices.values())
@@ -47,6 +48,19 @@ export function viewOf(state: ClusterState): View {
     slicesByService,
     blocksByNetwork,
   };
+}
+
+/**
+ * The network that a Service belongs to: its namespace's. The Kubernetes API itself belongs to the flat network whatever
+ * namespace `default` is on: what is behind it are hosts, and every network may need it.
+ */
+export function serviceNetwork(
+  namespaceAssignment: View['namespaceAssignment'],
+  service: { readonly namespace: string; readonly name: string },
+): NetworkKey | undefined {
+  if (keyOf(service) === 'default/kubernetes') return FLAT_NETWORK;
+  const assignment = namespaceAssignment.get(service.namespace);
+  return assignment && 'network' in assignment ? assignment.network : undefined;
 }
 
 /** The network of a pod, or undefined while it has none. */
