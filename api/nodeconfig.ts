@@ -24,7 +24,6 @@ export type ClusterItem = {
 
 /** The part of the BulkheadConfig that decides on a namespace. */
 export type ClusterSettings = {
-  readonly generation: number;
   readonly isolateNew: boolean;
   /** Milliseconds; undefined until the controller has written down when it began. */
   readonly since: number | undefined;

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { type View, viewOf } from '../core/cluster/view.ts';
+import { brief } from '../lib/error/brief.ts';
 import { EventRecorder } from '../lib/kube/events.ts';
 import type { KubeClient } from '../lib/kube/client.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
@@ -145,5 +146,3 @@ function usageOf(source: ClusterSource): Map<string, Usage> {
   }
   return usage;
 }
-
-const brief = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -7,11 +7,13 @@ import { PROGRAM_VERSION } from '../api/version.ts';
 import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE, WEBHOOK_SERVICE } from '../api/names.ts';
 import { reviewAdmission } from '../core/admission/review.ts';
 import { viewOf } from '../core/cluster/view.ts';
-import { AccessCache, mayAccess, reviewToken } from '../lib/kube/authorize.ts';
+import { metricsAccess } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
 import { acquireLease } from '../lib/kube/lease.ts';
 import { systemClock } from '../lib/reconcile/clock.ts';
+import { brief } from '../lib/error/brief.ts';
+import { aborted } from '../lib/reconcile/aborted.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
 import { publishWebhookTrust } from './admission/trust.ts';
 import { AgentAuthenticator } from './http/authenticate.ts';
@@ -73,10 +75,7 @@ async function main(options: Options): Promise<void> {
     reflectors: source.stats,
   }));
   const authenticator = new AgentAuthenticator(client);
-  const metricsAccess = new AccessCache(async (token) => {
-    const user = await reviewToken(client, token);
-    return user !== undefined && (await mayAccess(client, user, 'get', '/metrics'));
-  });
+  const access = metricsAccess(client);
   const first = await untilDone(() => identity.refresh(), 'certificate authority', stop.signal);
   if (!first) return;
   const server = controllerServer(
@@ -90,7 +89,7 @@ async function main(options: Options): Promise<void> {
       },
       missing: () => (synced ? undefined : `waits for the API server: ${source.waitingFor().join(', ')}`),
       metrics: () => metrics.text(),
-      mayReadMetrics: (token) => metricsAccess.allows(token),
+      mayReadMetrics: (token) => access.allows(token),
     },
     first.tls,
   );
@@ -158,19 +157,12 @@ async function untilDone<T>(work: () => Promise<T>, what: string, signal: AbortS
   return undefined;
 }
 
-const aborted = (signal: AbortSignal): Promise<void> =>
-  signal.aborted
-    ? Promise.resolve()
-    : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-
 /** Names that the serving certificate is for: as agents call this replica, and as the API server calls the Service. */
 const servingNames = (advertised: string): string[] => [
   ...new Set([advertised, hostname(), `${WEBHOOK_SERVICE}.${SYSTEM_NAMESPACE}.svc`]),
 ];
 
 const list = (text: string | undefined): string[] => (text === undefined || text === '' ? [] : text.split(','));
-const brief = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
 function splitHostPort(text: string): [string, number] {
   const at = text.lastIndexOf(':');
   return [text.slice(0, at).replace(/^\[|\]$/g, ''), Number(text.slice(at + 1))];

@@ -10,7 +10,6 @@ import { decide } from './decide.ts';
 import { nodeConditions } from './nodes/conditions.ts';
 
 const settings = (change: Partial<Settings> = {}): Settings => ({
-  generation: 1,
   isolateNew: true,
   since: 1_000,
   exceptNames: ['kube-system'],

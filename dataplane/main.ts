@@ -9,11 +9,13 @@ import type { Assignment, ClusterSettings } from '../api/nodeconfig.ts';
 import type { NodeReport } from '../api/report.ts';
 import { assignPod } from '../core/cluster/assign.ts';
 import { readNamespace, readNetwork, readPod } from '../core/cluster/read.ts';
-import { AccessCache, mayAccess, reviewToken } from '../lib/kube/authorize.ts';
+import { metricsAccess } from '../lib/kube/authorize.ts';
 import { core, KubeClient } from '../lib/kube/client.ts';
 import { isKube } from '../lib/kube/error.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
 import { issueServer, makeAuthority } from '../lib/pki/certificates.ts';
+import { brief } from '../lib/error/brief.ts';
+import { aborted } from '../lib/reconcile/aborted.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
 import { Dataplane } from './apply/dataplane.ts';
 import { cleanUpNode } from './cleanup.ts';
@@ -324,10 +326,7 @@ async function openMetrics(
 ): Promise<FastifyInstance | undefined> {
   const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(o.metricsListen) ?? [];
   if (port === '') return undefined;
-  const access = new AccessCache(async (token) => {
-    const user = await reviewToken(client, token);
-    return user !== undefined && (await mayAccess(client, user, 'get', '/metrics'));
-  });
+  const access = metricsAccess(client);
   try {
     const tls = await issueServer(await makeAuthority('bulkhead-agent'), 'bulkhead-agent', [o.node]);
     return await serveMetrics(
@@ -354,13 +353,6 @@ function attempt(work: () => void): Error | undefined {
     return error as Error;
   }
 }
-
-const aborted = (signal: AbortSignal): Promise<void> =>
-  signal.aborted
-    ? Promise.resolve()
-    : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-
-const brief = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 program
   .command('cleanup')

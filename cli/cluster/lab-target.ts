@@ -1,6 +1,6 @@
 import { kubeconfigPath, labClient, labSpec } from '../../lab/world/lab.ts';
-import { connectAll, type Outcome } from '../../lab/world/connect.ts';
 import { families, OUTSIDE, OUTSIDE_PORT, OUTSIDE_UDP_PORT, POD_CIDR, SERVICE_CIDR } from '../../lab/world/plan.ts';
+import { connectFromPods } from './from-pods.ts';
 import { kubectlRunner } from './kubectl-target.ts';
 import { podNamespaces } from '../lab/pods.ts';
 import type { ClusterTarget } from './target.ts';
@@ -14,20 +14,7 @@ export function labTarget(name: string): ClusterTarget {
     name: `lab ${name}`,
     list: (resource) => client.list(resource),
     kubectl: kubectlRunner({ kubeconfig: kubeconfigPath(name) }),
-    connect: async (attempts, onProgress) => {
-      const netns = podNamespaces(name);
-      const known = attempts.flatMap(({ pod, ...attempt }, index) => {
-        const path = netns.get(pod.uid);
-        return path === undefined ? [] : [{ index, attempt: { ...attempt, netns: path } }];
-      });
-      const outcomes = await connectAll(
-        known.map((k) => k.attempt),
-        onProgress,
-      );
-      const all = attempts.map((): Outcome | undefined => undefined);
-      for (const [i, { index }] of known.entries()) all[index] = outcomes[i];
-      return all;
-    },
+    connect: (attempts, onProgress) => connectFromPods(attempts, podNamespaces(name), onProgress),
     outside: fs.flatMap((f) => [
       { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_PORT, protocol: 'TCP' as const },
       { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_UDP_PORT, protocol: 'UDP' as const },

@@ -2,7 +2,7 @@ import { createConnection } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { AGENT_SOCKET, type AttachedPod, type CniResponse } from '../../api/cni.ts';
-import { connectAll, type Outcome } from '../../lab/world/connect.ts';
+import { connectFromPods } from './from-pods.ts';
 import type { PodAttempt } from './target.ts';
 
 /** `bulkhead node-probe`: runs beside an agent, tries connections from pods of its node. Attempts on stdin, outcomes on stdout. */
@@ -10,14 +10,8 @@ export function nodeProbeCommand(): Command {
   return new Command('node-probe').description('for `bulkhead reach`: runs in an agent pod').action(async () => {
     const attempts = JSON.parse(await text(process.stdin)) as PodAttempt[];
     const netns = new Map((await attachedPods()).map((p) => [p.uid, p.netns]));
-    const known = attempts.flatMap(({ pod, ...attempt }, index) => {
-      const path = netns.get(pod.uid);
-      return path === undefined ? [] : [{ index, attempt: { ...attempt, netns: path } }];
-    });
-    const outcomes = await connectAll(known.map((k) => k.attempt));
-    const all = attempts.map((): Outcome | null => null);
-    for (const [i, { index }] of known.entries()) all[index] = outcomes[i] ?? null;
-    process.stdout.write(JSON.stringify(all));
+    const outcomes = await connectFromPods(attempts, netns);
+    process.stdout.write(JSON.stringify(outcomes));
   });
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { nodeReport, type NodeReport } from '../../api/report.ts';
 import type { Sink } from '../distribute/sessions.ts';
-import { bearer } from './bearer.ts';
+import { bearer } from '../../lib/http/bearer.ts';
 
 /** What a leader does for agents. */
 export type AgentApi = {

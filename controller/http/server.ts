@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { AdmissionRequest, AdmissionResponse } from '../../core/admission/review.ts';
+import { metricsRoute } from '../../lib/http/metrics-route.ts';
 import { agentRoutes, type AgentApi } from './agents.ts';
-import { bearer } from './bearer.ts';
 
 /** What the server asks of the rest of the controller. */
 export type ServerParts = {
@@ -34,14 +34,7 @@ export function controllerServer(
     const missing = parts.missing();
     return await reply.code(missing === undefined ? 200 : 503).send(missing ?? 'ok');
   });
-  server.get('/metrics', async (request, reply) => {
-    const token = bearer(request.headers.authorization);
-    if (token === undefined || !(await parts.mayReadMetrics(token)))
-      return await reply
-        .code(403)
-        .send('needs a token of somebody who may get /metrics (ClusterRole bulkhead-metrics-reader)');
-    return await reply.type('text/plain; version=0.0.4').send(await parts.metrics());
-  });
+  metricsRoute(server, { metrics: parts.metrics, mayRead: parts.mayReadMetrics });
   server.post('/admit', (request) => {
     const { request: asked } = request.body as { request: AdmissionRequest };
     return { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: parts.admit(asked) };

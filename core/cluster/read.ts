@@ -106,7 +106,6 @@ export function readSettings(raw: Raw): Settings | undefined {
   const { isolation, egress } = parsed.data;
   const since = Date.parse(text(object(raw['status'])['isolatingSince']));
   return {
-    generation: number(object(raw['metadata'])['generation']),
     isolateNew: isolation.newNamespaces === 'Isolated',
     since: Number.isNaN(since) ? undefined : since,
     exceptNames: isolation.except.names,

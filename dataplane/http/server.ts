@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify';
+import { metricsRoute } from '../../lib/http/metrics-route.ts';
 
 export type HealthParts = {
   /** What is missing before pods can be attached; undefined when nothing is. */
@@ -29,14 +30,7 @@ export async function serveMetrics(
   { tls, metrics, mayRead }: MetricsParts,
 ): Promise<FastifyInstance> {
   const server = Fastify({ https: tls, forceCloseConnections: true }) as unknown as FastifyInstance;
-  server.get('/metrics', async (request, reply) => {
-    const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? [];
-    if (token === undefined || !(await mayRead(token)))
-      return await reply
-        .code(403)
-        .send('needs a token of somebody who may get /metrics (ClusterRole bulkhead-metrics-reader)');
-    return await reply.type('text/plain; version=0.0.4').send(await metrics());
-  });
+  metricsRoute(server, { metrics, mayRead });
   await server.listen({ host, port });
   return server;
 }

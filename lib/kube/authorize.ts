@@ -70,3 +70,10 @@ export class AccessCache {
     return allowed;
   }
 }
+
+/** Who may read /metrics, by token. */
+export const metricsAccess = (client: KubeClient): AccessCache =>
+  new AccessCache(async (token) => {
+    const user = await reviewToken(client, token);
+    return user !== undefined && (await mayAccess(client, user, 'get', '/metrics'));
+  });
