@@ -16,6 +16,9 @@ export const ISOLATED_BY = 'bulkhead.dev/isolated-by';
 /** Annotation of a namespace or a pod: "[namespace/]name" of the VirtualNetwork of its first interface. */
 export const NETWORK: Name = { key: 'bulkhead.dev/network', aliases: ['net.juniper.contrail.podnetwork'] };
 
+/** Annotation of a namespace on the flat network: routers ("namespace/name" or "namespace/*", by comma) that may take its pods. */
+export const ROUTERS = 'bulkhead.dev/routers';
+
 /** Name of the network that an isolated namespace gets. */
 export const DEFAULT_NETWORK_NAME = 'default';
 

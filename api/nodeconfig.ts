@@ -49,6 +49,8 @@ export type NetworkItem = {
   readonly key: NetworkKey;
   readonly vni: number;
   readonly egress: 'None' | 'NAT' | 'Routed';
+  /** What may be reached outside the cluster; absent: everything. Disjoint prefixes. */
+  readonly egressAllow?: readonly { readonly prefix: string; readonly ports: PortSet }[];
   readonly mtu?: number;
   /** Keys of {@link ServiceItem}s of the flat network that are reachable from here. */
   readonly allow: readonly string[];
@@ -83,6 +85,26 @@ export type ProblemCode = (typeof PROBLEM_CODES)[number];
 
 /** Addresses of a network on another node, key = cidr. */
 export type BlockItem = { readonly cidr: string; readonly node: string; readonly network: NetworkKey };
+
+/** Ports that may pass: any (and ICMP), or disjoint ranges, sorted. */
+export type PortSet = 'any' | readonly { readonly protocol: Protocol; readonly first: number; readonly last: number }[];
+
+/**
+ * Another network that a router connects with one of this node. Key = "network|other". Both directions are alike; the other
+ * network's own nodes are told the same the other way round, and only where both agree a connection passes.
+ */
+export type PeerItem = {
+  readonly network: NetworkKey;
+  readonly other: NetworkKey;
+  /** Disjoint parts of the other network, each with what may pass: to and from its pods, and only behind Services. */
+  readonly parts: readonly {
+    readonly prefixes: readonly string[];
+    readonly pods: PortSet;
+    readonly services: PortSet;
+  }[];
+  /** Keys of the {@link ServiceItem}s of the other network that are reachable. */
+  readonly services: readonly string[];
+};
 
 export const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
@@ -120,6 +142,7 @@ export type Items = {
   readonly pod: PodItem;
   readonly block: BlockItem;
   readonly service: ServiceItem;
+  readonly peer: PeerItem;
 };
 export type ItemKind = keyof Items;
 export const ITEM_KINDS = [
@@ -130,6 +153,7 @@ export const ITEM_KINDS = [
   'pod',
   'block',
   'service',
+  'peer',
 ] as const satisfies readonly ItemKind[];
 
 /** All that one node knows: each kind's items by key. */
@@ -153,5 +177,6 @@ export function emptyNodeConfig(): { [K in ItemKind]: Map<string, Items[K]> } {
     pod: new Map(),
     block: new Map(),
     service: new Map(),
+    peer: new Map(),
   };
 }

@@ -8,7 +8,10 @@ import {
   type StreamEvent,
 } from '../api/nodeconfig.ts';
 import { keyOf } from './cluster/state.ts';
-import { serviceNetwork, type View } from './cluster/view.ts';
+import type { View } from './cluster/view.ts';
+import { egressParts } from './egress/parts.ts';
+import { peersOf } from './routers/peers.ts';
+import { allowedServices } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
 import { closedNodePorts } from './services/node-ports.ts';
 
@@ -53,10 +56,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   const network = view.state.networks.get(key);
   if (!network?.spec || network.vni === undefined) return;
   const allow: string[] = [];
-  for (const ref of network.spec.services.allow) {
-    const service = view.state.services.get(keyOf(ref));
-    // Only what lives in the flat network can be allowed so: another tenant's Service needs that tenant's consent.
-    if (!service || serviceNetwork(view.namespaceAssignment, ref) !== FLAT_NETWORK) continue;
+  for (const service of allowedServices(view, network.spec)) {
     config.service.set(keyOf(service), serviceItem(view, service, FLAT_NETWORK));
     allow.push(keyOf(service));
   }
@@ -64,9 +64,14 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
     key,
     vni: network.vni,
     egress: network.spec.egress.mode,
+    ...(network.spec.egress.allow ? { egressAllow: egressParts(network.spec.egress.allow) } : {}),
     ...(network.spec.mtu === undefined ? {} : { mtu: network.spec.mtu }),
     allow,
   });
+  for (const { peer, services } of peersOf(view, key)) {
+    config.peer.set(`${key}|${peer.other}`, peer);
+    for (const service of services) config.service.set(keyOf(service), serviceItem(view, service, peer.other));
+  }
   for (const service of view.servicesByNetwork.get(key) ?? [])
     config.service.set(keyOf(service), serviceItem(view, service, key));
   for (const block of view.blocksByNetwork.get(key) ?? []) if (block.node !== node) config.block.set(block.cidr, block);
@@ -80,10 +85,15 @@ export function diffConfig(before: NodeConfig, after: NodeConfig): StreamEvent[]
   ];
 }
 
-/** Carries out one event on a config. Events that change nothing of it (`hello`, `sync`, `ping`) are passed over. */
+/**
+ * Carries out one event on a config. Events that change nothing of it (`hello`, `sync`, `ping`) are passed over, and so are
+ * items of a kind that this version does not know: during an upgrade the controller may be the newer one.
+ */
 export function applyEvent(config: ReturnType<typeof emptyNodeConfig>, event: StreamEvent): void {
-  if (event.type === 'upsert') (config[event.kind] as Map<string, unknown>).set(event.key, event.value);
-  else if (event.type === 'delete') config[event.kind].delete(event.key);
+  if (event.type !== 'upsert' && event.type !== 'delete') return;
+  const items = config[event.kind] as Map<string, unknown> | undefined;
+  if (event.type === 'upsert') items?.set(event.key, event.value);
+  else items?.delete(event.key);
 }
 
 function upserts(kind: ItemKind, before: NodeConfig, after: NodeConfig): StreamEvent[] {

@@ -1,8 +1,12 @@
 import { FLAT_NETWORK } from '../api/names.ts';
+import type { VirtualNetworkSpec } from '../api/kinds/virtual-network.ts';
 import type { Protocol } from '../api/nodeconfig.ts';
 import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod, type Service } from './cluster/state.ts';
+import { combine } from './routers/connect.ts';
+import { admits, describePorts, isEmpty, NO_PORTS, portSet } from './routers/ports.ts';
+import { isAllowed } from './services/allowed.ts';
 import { networkOf, type View } from './cluster/view.ts';
 import { serviceItem } from './services/backends.ts';
 import { closedNodePorts } from './services/node-ports.ts';
@@ -58,6 +62,19 @@ export function decide(view: View, from: Pod, target: Target): Decision {
   switch (destination.kind) {
     case 'Pod': {
       if (destination.network === network) return say('open', undefined, `both pods are on ${nameOf(network)}`);
+      const way = routed(view, from, network, destination, target);
+      if (way.open)
+        return say(
+          'open',
+          undefined,
+          `${nameOf(network)} and ${nameOf(destination.network)} are connected by ${way.by}`,
+        );
+      if (way.by !== '')
+        return say(
+          'rejected',
+          own ? 'egress gate' : 'ingress gate',
+          `${way.by} opens ${way.what} from ${nameOf(network)} to ${nameOf(destination.network)}, not ${describeTarget(target)}`,
+        );
       if (own)
         return say('rejected', 'egress gate', `${nameOf(network)} lets nothing out to ${nameOf(destination.network)}`);
       return say('rejected', 'ingress gate', `${nameOf(destination.network)} lets nothing in from ${nameOf(network)}`);
@@ -73,6 +90,12 @@ export function decide(view: View, from: Pod, target: Target): Decision {
     case 'External': {
       const mode = own ? (own.spec?.egress.mode ?? 'None') : 'NAT';
       if (mode === 'None') return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None`);
+      if (own?.spec?.egress.allow && !allowsOutside(own.spec.egress.allow, target))
+        return say(
+          'rejected',
+          'egress gate',
+          `${nameOf(network)} has no entry for ${describeTarget(target)} to ${target.address} in egress.allow`,
+        );
       return say(
         'open',
         undefined,
@@ -112,8 +135,10 @@ function decideService(
   );
   const usable = backends.filter((b) => familyOf(b.ip) === familyOf(target.address));
   const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
-  const allowed = own?.spec?.services.allow.some((ref) => keyOf(ref) === key) ?? false;
-  if (own && owner !== network && !(allowed && owner === FLAT_NETWORK)) {
+  const allowed = owner !== network && isAllowed(view, own?.spec, service);
+  const way =
+    owner === network || allowed ? undefined : connection(view, network, owner, from.namespace, service.namespace);
+  if (own && owner !== network && !allowed && isEmpty(way?.services ?? NO_PORTS)) {
     return say(
       'rejected',
       'service map',
@@ -137,6 +162,16 @@ function decideService(
       `Service ${key} has no ready endpoint${local ? ` on node ${from.node}, and internalTrafficPolicy is Local` : ''}`,
     );
   }
+  if (way && !isEmpty(way.services)) {
+    const by = way.by.join(', ');
+    if (usable.some((b) => admits(way.services, target.protocol, b.port)))
+      return say('open', undefined, `${nameOf(network)} reaches Service ${key} of ${nameOf(owner)} by ${by}`);
+    return say(
+      'rejected',
+      own ? 'service map' : 'ingress gate',
+      `${by} opens ${describePorts(way.services)} of ${nameOf(owner)}, and Service ${key} leads to ${usable[0]?.port}/${target.protocol}`,
+    );
+  }
   if (own || owner === FLAT_NETWORK) {
     return say(
       'open',
@@ -150,6 +185,49 @@ function decideService(
     `Service ${key} leads to ${nameOf(owner)}, which lets nothing in from ${nameOf(network)}`,
   );
 }
+
+function allowsOutside(
+  allow: NonNullable<VirtualNetworkSpec['egress']['allow']>,
+  { address, port, protocol }: Target,
+): boolean {
+  return allow.some(
+    ({ cidr, ports }) => contains(mustPrefix(cidr), mustIp(address)) && admits(portSet(ports), protocol, port),
+  );
+}
+
+type Way = { readonly open: boolean; readonly by: string; readonly what: string };
+
+/** Whether routers let one pod reach another, of another network. */
+function routed(
+  view: View,
+  from: Pod,
+  network: string,
+  { pod, network: other }: Destination & { kind: 'Pod' },
+  target: Target,
+): Way {
+  const { pods, services, by } = connection(view, network, other, from.namespace, pod.namespace);
+  // kube-proxy has translated before any gate sees a packet of the flat network: behind a Service, its pods reach the pod itself too.
+  const behind =
+    network === FLAT_NETWORK && admits(services, target.protocol, target.port) && isBackend(view, other, target);
+  const what = isEmpty(pods) ? 'only Services' : describePorts(pods);
+  return { open: admits(pods, target.protocol, target.port) || behind, by: by.join(', '), what };
+}
+
+/** What routers open from one network to another; on the flat side only for pods of the namespaces that they name. */
+function connection(view: View, network: string, other: string, fromNamespace: string, toNamespace: string) {
+  const grants = view.connections.get(network)?.get(other);
+  return combine(grants, network === FLAT_NETWORK ? fromNamespace : toNamespace);
+}
+
+function isBackend(view: View, network: string, { address, port, protocol }: Target): boolean {
+  return (view.servicesByNetwork.get(network) ?? []).some((service) =>
+    serviceItem(view, service, network).ports.some(
+      (p) => p.protocol === protocol && p.backends.some((b) => b.ip === address && b.port === port),
+    ),
+  );
+}
+
+const describeTarget = ({ protocol, port }: Target): string => (protocol === 'ICMP' ? 'ICMP' : `${protocol} ${port}`);
 
 /** What stands behind an address. */
 export function destinationOf(view: View, address: string): Destination {
@@ -166,6 +244,8 @@ export function destinationOf(view: View, address: string): Destination {
     if (node.addresses.includes(address)) return { kind: 'Node', node: node.name };
   const ip = mustIp(address);
   const inside = (cidrs: readonly string[]): boolean => cidrs.some((c) => contains(mustPrefix(c), ip));
+  for (const [key, network] of view.state.networks)
+    if (inside(network.spec?.subnets ?? [])) return { kind: 'Cluster', what: `address ${address} of network ${key}` };
   if (inside(view.state.podCIDRs)) return { kind: 'Cluster', what: `pod address ${address}` };
   if (inside(view.state.serviceCIDRs)) return { kind: 'Cluster', what: `Service address ${address}` };
   if (inside(LOCAL)) return { kind: 'Cluster', what: `link-local address ${address}` };

@@ -4,6 +4,7 @@ import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
 import { networkOf, type View } from './cluster/view.ts';
 import { decide, type Decision, nameOf, type Target } from './decide.ts';
+import { isAllowed } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
 
 /** One stop of a packet: where it is, what happens there, and which object or chain says so. */
@@ -59,6 +60,8 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
       by: 'map ep_from',
     });
     if (destination.network === network) return [...steps, ...toBackends(view, here, from, network, backends)];
+    if (!isAllowed(view, view.state.networks.get(network)?.spec, destination.service))
+      return [...steps, ...throughRouter(view, here, from, destination.network, backends, decision.why)];
     return [
       ...steps,
       {
@@ -84,6 +87,18 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
     return [
       ...steps,
       ...toBackends(view, here, from, network, [{ ip: target.address, port: target.port, node: destination.pod.node }]),
+    ];
+  if (destination.kind === 'Pod' && decision.verdict === 'open')
+    return [
+      ...steps,
+      ...throughRouter(
+        view,
+        here,
+        from,
+        destination.network,
+        [{ ip: target.address, port: target.port, node: destination.pod.node }],
+        decision.why,
+      ),
     ];
   if (decision.verdict !== 'open')
     return [
@@ -129,6 +144,41 @@ function toBackends(view: View, here: string, from: Pod, network: string, backen
     }
   }
   return steps;
+}
+
+/** Out by this network's gate, and in by the other's, where a router opens both. */
+function throughRouter(
+  view: View,
+  here: string,
+  from: Pod,
+  other: string,
+  backends: readonly Place[],
+  why: string,
+): TraceStep[] {
+  const steps: TraceStep[] = [
+    { where: `${here}, chain gate_out`, what: `accepted: ${why}`, by: 'set peer_out, or the mark of a Service' },
+    { where: `node ${from.node}, root`, what: 'comes out of the uplink', by: 'default route of the network' },
+  ];
+  for (const b of backends) steps.push(...intoNetwork(view, from, other, b));
+  return steps;
+}
+
+/** From the root of the sender's node into a network, or to a pod of the flat one. */
+function intoNetwork(view: View, from: Pod, other: string, b: Place): TraceStep[] {
+  if (other === FLAT_NETWORK) return [flatHop(view, from, b.ip)];
+  const pod = view.podByIp.get(b.ip);
+  const node = pod?.node ?? b.node;
+  const vni = view.state.networks.get(other)?.vni ?? 0;
+  return [
+    ...(node === from.node
+      ? []
+      : [{ where: `node ${from.node}, root, bh0`, what: `to node ${node}`, by: 'route to its pod CIDR or block' }]),
+    {
+      where: `node ${node}, namespace bh-${vni}, chain gate_in`,
+      what: `accepted into ${pod ? `pod ${keyOf(pod)}` : b.ip}`,
+      by: `set peer_in of ${nameOf(other)}`,
+    },
+  ];
 }
 
 /** Through the uplink into the root: to pods of the flat network, or hosts. */
@@ -185,6 +235,8 @@ function fromFlat(view: View, from: Pod, target: Target, decision: Decision): Tr
     ];
   if (destination.kind === 'Node')
     return [...steps, { where: `node ${destination.node}, root`, what: 'arrives at the host', by: 'route' }];
+  if ('network' in destination && destination.network !== FLAT_NETWORK)
+    return [...steps, ...last.flatMap((b) => intoNetwork(view, from, destination.network, b))];
   return [...steps, ...last.map((b) => flatHop(view, from, b.ip))];
 }
 

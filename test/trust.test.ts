@@ -88,7 +88,11 @@ test('a controller that cannot see a kind says which, why, and what to install',
   const end = performance.now() + 10_000;
   while (!source.waitingFor().every((w) => w.includes('crds')) && performance.now() < end)
     await new Promise((r) => setTimeout(r, 20));
-  expect(source.waitingFor().map((w) => w.split(' ')[0])).toEqual(['virtualnetworks', 'addressblocks']);
+  expect(source.waitingFor().map((w) => w.split(' ')[0])).toEqual([
+    'virtualnetworks',
+    'virtualnetworkrouters',
+    'addressblocks',
+  ]);
   expect(source.waitingFor()[0]).toContain('install manifests/crds');
 });
 

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { GROUP, VERSION } from '../names.ts';
 import { addressBlockSpec } from './address-block.ts';
 import { bulkheadConfigSpec, bulkheadConfigStatus } from './bulkhead-config.ts';
+import { virtualNetworkRouterSpec, virtualNetworkRouterStatus } from './virtual-network-router.ts';
 import { virtualNetworkSpec, virtualNetworkStatus } from './virtual-network.ts';
 
 /** A column of `kubectl get`. */
@@ -41,10 +42,32 @@ export const KINDS: readonly KindDefinition[] = [
     status: virtualNetworkStatus,
     columns: [
       { name: 'VNI', type: 'integer', jsonPath: '.status.vni' },
+      { name: 'Subnets', type: 'string', jsonPath: '.spec.subnets' },
       { name: 'Egress', type: 'string', jsonPath: '.spec.egress.mode' },
       { name: 'Ready', type: 'string', jsonPath: ".status.conditions[?(@.type=='Ready')].status" },
       { name: 'Used', type: 'integer', jsonPath: '.status.addressesUsed', description: 'Addresses that pods have.' },
       { name: 'Free', type: 'integer', jsonPath: '.status.addressesFree', priority: 1 },
+      { name: 'Reason', type: 'string', jsonPath: ".status.conditions[?(@.type=='Ready')].reason", priority: 1 },
+      { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    ],
+    rules: [{ rule: 'self.metadata.name.size() <= 63', message: 'name must have at most 63 characters' }],
+  },
+  {
+    kind: 'VirtualNetworkRouter',
+    plural: 'virtualnetworkrouters',
+    singular: 'virtualnetworkrouter',
+    shortNames: ['vnr', 'vnrs'],
+    scope: 'Namespaced',
+    description: 'Connects networks, as far as everybody concerned agrees. Never transitive.',
+    spec: virtualNetworkRouterSpec,
+    status: virtualNetworkRouterStatus,
+    columns: [
+      { name: 'Type', type: 'string', jsonPath: '.spec.type' },
+      { name: 'Traffic', type: 'string', jsonPath: '.spec.traffic' },
+      { name: 'Ready', type: 'string', jsonPath: ".status.conditions[?(@.type=='Ready')].status" },
+      { name: 'Open', type: 'integer', jsonPath: '.status.open', description: 'Pairs of networks that are connected.' },
+      { name: 'Waiting', type: 'integer', jsonPath: '.status.waiting' },
+      { name: 'Members', type: 'string', jsonPath: '.status.members', priority: 1 },
       { name: 'Reason', type: 'string', jsonPath: ".status.conditions[?(@.type=='Ready')].reason", priority: 1 },
       { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
     ],

@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { condition } from './condition.ts';
+import { labelSelector } from './label-selector.ts';
+import { portRange } from './port-range.ts';
 
 /** A CIDR prefix as text. Whether its host bits are zero is checked by CEL and by core. */
 const cidr = z
@@ -19,9 +22,21 @@ export const virtualNetworkSpec = z
   .strictObject({
     subnets: z
       .array(cidr)
-      .max(2)
+      .max(8)
       .optional()
-      .describe("None, or one prefix of each family. With none, addresses come from each node's pod CIDR.")
+      .describe("Where addresses of pods come from. A family without a subnet has addresses from each node's pod CIDR.")
+      .meta({ 'x-kubernetes-list-type': 'atomic' }),
+    staticPrefixes: z
+      .array(cidr)
+      .max(16)
+      .optional()
+      .describe('Parts of the subnets that only pods get which ask for an address there (annotation bulkhead.dev/ips).')
+      .meta({ 'x-kubernetes-list-type': 'atomic' }),
+    reservedPrefixes: z
+      .array(cidr)
+      .max(16)
+      .optional()
+      .describe('Parts of the subnets that no pod ever gets.')
       .meta({ 'x-kubernetes-list-type': 'atomic' }),
     addressing: z
       .enum(['Unique', 'Private'])
@@ -35,6 +50,22 @@ export const virtualNetworkSpec = z
           .describe(
             'None: no way out of the cluster. NAT: out with the address of the node. Routed: out with the address of the pod.',
           ),
+        allow: z
+          .array(
+            z.strictObject({
+              cidr,
+              ports: z
+                .array(portRange)
+                .max(16)
+                .optional()
+                .describe('Only these ports. Absent: all, and ICMP.')
+                .meta({ 'x-kubernetes-list-type': 'atomic' }),
+            }),
+          )
+          .max(128)
+          .optional()
+          .describe('What may be reached outside the cluster. Absent: everything. Means nothing with mode None.')
+          .meta({ 'x-kubernetes-list-type': 'atomic' }),
       })
       .default({ mode: 'None' })
       .describe('What pods of this network may reach outside the cluster.'),
@@ -51,6 +82,10 @@ export const virtualNetworkSpec = z
             'Services of the flat network that pods of this network may reach. Default: cluster DNS and the Kubernetes API.',
           )
           .meta({ 'x-kubernetes-list-type': 'atomic' }),
+        access: z
+          .enum(['AllowList', 'DefaultNetwork'])
+          .default('AllowList')
+          .describe('AllowList: only what allow names. DefaultNetwork: all Services of the flat network.'),
         nodePortAccess: z
           .enum(['All', 'External'])
           .default('All')
@@ -63,16 +98,11 @@ export const virtualNetworkSpec = z
           { namespace: 'kube-system', name: 'kube-dns' },
           { namespace: 'default', name: 'kubernetes' },
         ],
+        access: 'AllowList',
         nodePortAccess: 'All',
       })
       .describe('Services of other networks that are reachable from this one.'),
-    sharedWith: z
-      .strictObject({
-        matchLabels: z
-          .record(z.string().max(317), z.string().max(63))
-          .optional()
-          .describe('Labels that a namespace must have, all of them.'),
-      })
+    sharedWith: labelSelector
       .optional()
       .describe('Namespaces whose pods may attach, beside the own one. Absent: none. An empty selector: all.'),
     mtu: z
@@ -83,15 +113,6 @@ export const virtualNetworkSpec = z
       .describe('MTU of pods on this network, bytes. Default: what the underlay carries.'),
   })
   .describe('What the network should be.');
-
-const condition = z.strictObject({
-  type: z.string().max(316),
-  status: z.enum(['True', 'False', 'Unknown']),
-  observedGeneration: z.int().optional(),
-  lastTransitionTime: z.string().meta({ format: 'date-time' }),
-  reason: z.string().max(1024),
-  message: z.string().max(32768),
-});
 
 export const virtualNetworkStatus = z
   .strictObject({
@@ -119,4 +140,3 @@ export const virtualNetworkStatus = z
 /** Spec with defaults filled in. */
 export type VirtualNetworkSpec = z.output<typeof virtualNetworkSpec>;
 export type VirtualNetworkStatus = z.output<typeof virtualNetworkStatus>;
-export type Condition = z.output<typeof condition>;

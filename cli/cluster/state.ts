@@ -4,6 +4,7 @@ import {
   readNetwork,
   readNode,
   readPod,
+  readRouter,
   readService,
 } from '../../core/cluster/read.ts';
 import { GROUP, VERSION } from '../../api/names.ts';
@@ -25,11 +26,12 @@ export async function loadState(
     );
   };
   const ours = (plural: string): Resource => ({ group: GROUP, version: VERSION, plural });
-  const [namespaces, nodes, pods, networks, services, slices, blocks] = await Promise.all([
+  const [namespaces, nodes, pods, networks, routers, services, slices, blocks] = await Promise.all([
     load(core('namespaces'), readNamespace),
     load(core('nodes'), readNode),
     load(core('pods'), readPod),
     load(ours('virtualnetworks'), readNetwork),
+    load(ours('virtualnetworkrouters'), readRouter),
     load(core('services'), readService),
     load({ group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' }, readEndpointSlice),
     load(
@@ -43,6 +45,7 @@ export async function loadState(
     nodes,
     pods,
     networks,
+    routers,
     services,
     slices,
     blocks: new Map(

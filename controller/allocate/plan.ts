@@ -1,7 +1,15 @@
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
 import { isolation, isToBeIsolated } from '../../core/cluster/assign.ts';
-import { keyOf, type Network, type NodeCondition, type Pod, type Settings } from '../../core/cluster/state.ts';
+import type { RouterState } from '../../core/routers/connect.ts';
+import {
+  keyOf,
+  type Network,
+  type NodeCondition,
+  type Pod,
+  type Router,
+  type Settings,
+} from '../../core/cluster/state.ts';
 import type { View } from '../../core/cluster/view.ts';
 
 /** One write that the controller owes the API. Pure data; `write.ts` carries it out. */
@@ -20,6 +28,12 @@ export type Duty =
       readonly used: number;
       readonly free: number;
       readonly hold: boolean;
+    }
+  | {
+      readonly do: 'router-status';
+      readonly router: Router;
+      readonly state: RouterState;
+      readonly condition: NetworkCondition;
     }
   | { readonly do: 'create-block'; readonly block: BlockItem }
   | { readonly do: 'delete-block'; readonly cidr: string; readonly objectName: string }
@@ -65,7 +79,12 @@ export function planDuties(
     readonly promised: ReadonlyMap<string, number>;
   },
 ): Duty[] {
-  return [...namespaceDuties(view), ...networkDuties(view, usage, reported, promised), ...blockDuties(view, stored)];
+  return [
+    ...namespaceDuties(view),
+    ...networkDuties(view, usage, reported, promised),
+    ...routerDuties(view),
+    ...blockDuties(view, stored),
+  ];
 }
 
 /** What users should be told of: pods that wait, labels that mean nothing. */
@@ -149,6 +168,31 @@ function* networkDuties(
       hold: !network.deleting,
     };
   }
+}
+
+function* routerDuties(view: View): Generator<Duty> {
+  for (const [key, router] of view.state.routers) {
+    const state = view.routers.get(key);
+    if (state && !router.deleting)
+      yield { do: 'router-status', router, state, condition: routerCondition(router, state) };
+  }
+}
+
+function routerCondition(router: Router, { members, pairs, missing }: RouterState): NetworkCondition {
+  if (!router.spec) return { status: 'False', reason: 'InvalidSpec', message: router.problems.join('; ') };
+  const closed = pairs.filter((p) => p.state !== 'Open');
+  const open = pairs.length - closed.length;
+  if (missing.length === 0 && closed.length === 0) {
+    const message =
+      open > 0
+        ? `${open} pair(s) of networks are connected`
+        : `${members.length} member(s), nothing to connect them with`;
+    return { status: 'True', reason: open > 0 ? 'Connected' : 'NothingToConnect', message };
+  }
+  const told = [...new Set([...missing, ...closed.map((p) => p.message)])];
+  const more = told.length > 5 ? `; and ${told.length - 5} more` : '';
+  const reason = closed.some((p) => p.state === 'Refused') ? 'Refused' : 'Waiting';
+  return { status: 'False', reason, message: `${open} pair(s) open; ${told.slice(0, 5).join('; ')}${more}` };
 }
 
 function conditionOf(

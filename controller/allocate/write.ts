@@ -1,13 +1,18 @@
 import { API_VERSION } from '../../api/kinds/crds.ts';
 import { DEFAULT_NETWORK_NAME, IN_USE_FINALIZER, ISOLATED, ISOLATED_BY, MANAGED_BY } from '../../api/names.ts';
-import type { Condition, VirtualNetworkStatus } from '../../api/kinds/virtual-network.ts';
+import type { Condition } from '../../api/kinds/condition.ts';
+import type { VirtualNetworkRouterStatus } from '../../api/kinds/virtual-network-router.ts';
+import type { VirtualNetworkStatus } from '../../api/kinds/virtual-network.ts';
 import { keyOf } from '../../core/cluster/state.ts';
 import { BULKHEAD_READY } from '../../core/nodes/conditions.ts';
 import { core, type KubeClient, type KubeObject, STRATEGIC_MERGE_PATCH, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
-import { ADDRESS_BLOCKS, BULKHEAD_CONFIGS, VIRTUAL_NETWORKS } from '../sources/cluster.ts';
-import type { Duty } from './plan.ts';
+import { ADDRESS_BLOCKS, BULKHEAD_CONFIGS, VIRTUAL_NETWORK_ROUTERS, VIRTUAL_NETWORKS } from '../sources/cluster.ts';
+import type { Duty, NetworkCondition } from './plan.ts';
+
+/** Pairs of a router that its status spells out; the numbers count all. */
+const MAX_PAIRS = 128;
 
 /** Carries out duties against the API. Each is idempotent: what was done meanwhile by somebody else is no error. */
 export class DutyWriter {
@@ -52,6 +57,8 @@ export class DutyWriter {
         return await this.#ignoring('NotFound', () => this.#setFinalizer(duty.network, false));
       case 'network-status':
         return await this.#ignoring('NotFound', () => this.#status(duty));
+      case 'router-status':
+        return await this.#ignoring('NotFound', () => this.#routerStatus(duty));
       case 'create-block':
         return await this.#createBlock(duty);
       case 'delete-block':
@@ -87,37 +94,47 @@ export class DutyWriter {
       current = await this.#setFinalizer(network, true);
     const before = current['status'] as VirtualNetworkStatus | undefined;
     const old = before?.conditions?.find((c) => c.type === 'Ready');
-    const ready: Condition = {
-      type: 'Ready',
-      ...condition,
-      observedGeneration: network.generation,
-      lastTransitionTime: old?.status === condition.status ? old.lastTransitionTime : timestamp(),
-    };
     // A VNI in the API wins over the one that was planned: it may be in kernels already.
     const status: VirtualNetworkStatus = {
       ...withVni(before?.vni ?? vni),
       nodes: [...nodes],
       addressesUsed: used,
       addressesFree: free,
-      conditions: [ready],
+      conditions: [readyCondition(condition, network.generation, old)],
     };
     await this.#client.replace(VIRTUAL_NETWORKS, { ...current, status }, 'status');
     this.#written.set(network.uid, text);
-    if (old?.status !== condition.status || old.reason !== condition.reason) {
-      const about = {
-        apiVersion: API_VERSION,
-        kind: 'VirtualNetwork',
-        namespace: network.namespace,
-        name: network.name,
-        uid: network.uid,
-      };
-      await this.#events.record(
-        about,
-        condition.status === 'True' ? 'Normal' : 'Warning',
-        condition.reason,
-        condition.message,
-      );
-    }
+    await this.#tellTurn('VirtualNetwork', network, condition, old);
+  }
+
+  async #routerStatus({ router, state, condition }: Duty & { do: 'router-status' }): Promise<void> {
+    const text = JSON.stringify([router.generation, state, condition]);
+    if (this.#written.get(router.uid) === text) return;
+    const current = await this.#client.get(VIRTUAL_NETWORK_ROUTERS, router.name, router.namespace);
+    const before = current['status'] as VirtualNetworkRouterStatus | undefined;
+    const old = before?.conditions?.find((c) => c.type === 'Ready');
+    const status: VirtualNetworkRouterStatus = {
+      members: [...state.members],
+      open: state.pairs.filter((p) => p.state === 'Open').length,
+      waiting: state.pairs.filter((p) => p.state !== 'Open').length + state.missing.length,
+      pairs: state.pairs.slice(0, MAX_PAIRS).map((p) => ({ ...p, networks: [...p.networks] })),
+      conditions: [readyCondition(condition, router.generation, old)],
+    };
+    await this.#client.replace(VIRTUAL_NETWORK_ROUTERS, { ...current, status }, 'status');
+    this.#written.set(router.uid, text);
+    await this.#tellTurn('VirtualNetworkRouter', router, condition, old);
+  }
+
+  /** An event when a condition has another status or reason than before. */
+  async #tellTurn(
+    kind: string,
+    { namespace, name, uid }: { readonly namespace: string; readonly name: string; readonly uid: string },
+    { status, reason, message }: NetworkCondition,
+    old: Condition | undefined,
+  ): Promise<void> {
+    if (old?.status === status && old.reason === reason) return;
+    const about = { apiVersion: API_VERSION, kind, namespace, name, uid };
+    await this.#events.record(about, status === 'True' ? 'Normal' : 'Warning', reason, message);
   }
 
   async #isolatingSince(isolating: boolean): Promise<void> {
@@ -207,6 +224,8 @@ export function describeDuty(duty: Duty): string {
     case 'release-network':
     case 'network-status':
       return `${duty.do} ${keyOf(duty.network)}`;
+    case 'router-status':
+      return `${duty.do} ${keyOf(duty.router)}`;
     case 'create-block':
       return `${duty.do} ${duty.block.cidr}`;
     case 'delete-block':
@@ -230,6 +249,11 @@ function isolatedNetwork(namespace: string, mode: string): KubeObject {
     },
     spec: { egress: { mode } },
   };
+}
+
+function readyCondition(condition: NetworkCondition, generation: number, old: Condition | undefined): Condition {
+  const lastTransitionTime = old?.status === condition.status ? old.lastTransitionTime : timestamp();
+  return { type: 'Ready', ...condition, observedGeneration: generation, lastTransitionTime };
 }
 
 const preconditions = (uid: string) => ({ apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid } });

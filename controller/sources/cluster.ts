@@ -7,6 +7,7 @@ import {
   readNetwork,
   readNode,
   readPod,
+  readRouter,
   readService,
   readSettings,
 } from '../../core/cluster/read.ts';
@@ -21,6 +22,7 @@ import { Reflector, type ReflectorStats } from '../../lib/kube/reflector.ts';
 export type StoredBlock = BlockItem & { readonly objectName: string };
 
 export const VIRTUAL_NETWORKS: Resource = { group: GROUP, version: VERSION, plural: 'virtualnetworks' };
+export const VIRTUAL_NETWORK_ROUTERS: Resource = { group: GROUP, version: VERSION, plural: 'virtualnetworkrouters' };
 export const BULKHEAD_CONFIGS: Resource = { group: GROUP, version: VERSION, plural: 'bulkheadconfigs' };
 export const ADDRESS_BLOCKS: Resource = { group: GROUP, version: VERSION, plural: 'addressblocks' };
 const SERVICE_CIDRS: Resource = { group: 'networking.k8s.io', version: 'v1', plural: 'servicecidrs' };
@@ -44,6 +46,7 @@ export class ClusterSource implements AsyncDisposable {
     nodes: new Map<string, ReturnType<typeof readNode>>(),
     pods: new Map<string, ReturnType<typeof readPod>>(),
     networks: new Map<string, ReturnType<typeof readNetwork>>(),
+    routers: new Map<string, ReturnType<typeof readRouter>>(),
     services: new Map<string, ReturnType<typeof readService>>(),
     slices: new Map<string, ReturnType<typeof readEndpointSlice>>(),
   };
@@ -54,10 +57,11 @@ export class ClusterSource implements AsyncDisposable {
 
   constructor(options: ClusterSourceOptions) {
     this.#o = options;
-    const { namespaces, nodes, pods, networks, services, slices } = this.#maps;
+    const { namespaces, nodes, pods, networks, routers, services, slices } = this.#maps;
     this.#reflect(core('namespaces'), namespaces, readNamespace);
     this.#reflect(core('nodes'), nodes, readNode);
     this.#reflect(VIRTUAL_NETWORKS, networks, readNetwork);
+    this.#reflect(VIRTUAL_NETWORK_ROUTERS, routers, readRouter);
     this.#reflect(ADDRESS_BLOCKS, this.storedBlocks, readBlock);
     this.#reflect(core('services'), services, readService);
     this.#reflect(SLICES, slices, readEndpointSlice);

@@ -1,7 +1,8 @@
 import { FLAT_NETWORK, NETWORK, readName } from '../../api/names.ts';
 import { keyOf } from '../cluster/state.ts';
 import { assignNamespace, assignPod, isShared } from '../cluster/assign.ts';
-import { readNamespace, readNetwork, readPod } from '../cluster/read.ts';
+import { readNamespace, readNetwork, readPod, readRouter } from '../cluster/read.ts';
+import { connectNetworks } from '../routers/connect.ts';
 import { networkOf, serviceNetwork, type View } from '../cluster/view.ts';
 
 /** What the API server asks (admission.k8s.io/v1 AdmissionRequest), as far as it is read. */
@@ -50,6 +51,8 @@ function find(view: View, request: AdmissionRequest): Finding {
       return request.operation === 'DELETE' ? {} : reviewNamespace(view, request);
     case 'virtualnetworks':
       return request.operation === 'DELETE' ? reviewRemoval(view, request) : reviewNetwork(view, request);
+    case 'virtualnetworkrouters':
+      return request.operation === 'DELETE' ? {} : reviewRouter(view, request);
     default:
       return {};
   }
@@ -98,6 +101,18 @@ function reviewNetwork(view: View, request: AdmissionRequest): Finding {
     );
   }
   return { warnings };
+}
+
+function reviewRouter(view: View, request: AdmissionRequest): Finding {
+  const read = readRouter(request.object ?? {});
+  const router = { ...read, namespace: request.namespace ?? read.namespace };
+  if (router.problems.length > 0) return { refuse: router.problems.join('; ') };
+  const key = keyOf(router);
+  const after = connectNetworks({ ...view.state, routers: new Map(view.state.routers).set(key, router) }).routers.get(
+    key,
+  );
+  const waits = (after?.pairs ?? []).filter((p) => p.state !== 'Open').map((p) => p.message);
+  return { warnings: [...new Set([...(after?.missing ?? []), ...waits])].slice(0, 10) };
 }
 
 function reviewRemoval(view: View, request: AdmissionRequest): Finding {

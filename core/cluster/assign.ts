@@ -1,5 +1,7 @@
+import type { LabelSelector } from '../../api/kinds/label-selector.ts';
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, ISOLATED, NETWORK, readName } from '../../api/names.ts';
 import type { Assignment, NetworkKey, Problem, ProblemCode } from '../../api/nodeconfig.ts';
+import { matches } from './selector.ts';
 import type { ClusterState, Namespace, Pod, Settings } from './state.ts';
 
 /**
@@ -139,12 +141,10 @@ function useNetwork(state: Pick<ClusterState, 'namespaces' | 'networks'>, user: 
 /** Whether a network's owner lets the pods of namespace `user` attach. */
 export function isShared(
   state: Pick<ClusterState, 'namespaces'>,
-  selector: { readonly matchLabels?: Record<string, string> | undefined } | undefined,
+  selector: LabelSelector | undefined,
   user: string,
 ): boolean {
-  if (!selector) return false;
-  const labels = state.namespaces.get(user)?.labels ?? {};
-  return Object.entries(selector.matchLabels ?? {}).every(([k, v]) => labels[k] === v);
+  return matches(selector, state.namespaces.get(user)?.labels ?? {});
 }
 
 function problem(code: ProblemCode, message: string): { readonly problem: Problem } {

@@ -91,6 +91,8 @@ export const exampleNetwork = (
   generation: 1,
   deleting: false,
   managed: false,
+  labels: {},
+  created: 0,
   spec: virtualNetworkSpec.parse(spec),
   problems: [],
   vni,

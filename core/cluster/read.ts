@@ -1,5 +1,7 @@
+import type { output, ZodError, ZodSafeParseResult, ZodType } from 'zod';
 import { bulkheadConfigSpec } from '../../api/kinds/bulkhead-config.ts';
-import { virtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
+import { virtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
+import { type VirtualNetworkSpec, virtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import { MANAGED_BY } from '../../api/names.ts';
 import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';
@@ -12,6 +14,7 @@ import type {
   Network,
   Node,
   Pod,
+  Router,
   Service,
   Settings,
   Strings,
@@ -33,7 +36,7 @@ export function readNamespace(raw: Raw): Namespace {
     labels: meta.labels,
     annotations: meta.annotations,
     deleting: meta.deleting,
-    created: Date.parse(text(object(raw['metadata'])['creationTimestamp'])) || 0,
+    created: meta.created,
   };
 }
 
@@ -81,17 +84,11 @@ export function readPod(raw: Raw): Pod {
 
 export function readNetwork(raw: Raw): Network {
   const meta = readMeta(raw);
-  const parsed = parseSpec(raw['spec'] ?? {});
-  const problems = parsed.success
-    ? (parsed.data.subnets?.flatMap((s, i) =>
-        parsePrefix(s) ? [] : [`spec.subnets[${i}]: "${s}" is not a CIDR prefix with zero host bits`],
-      ) ?? [])
-    : parsed.error.issues.map(
-        (i) => `spec${i.path.map((p) => (typeof p === 'number' ? `[${p}]` : `.${String(p)}`)).join('')}: ${i.message}`,
-      );
+  const parsed = parseSpec(virtualNetworkSpec, raw['spec'] ?? {});
+  const problems = parsed.success ? prefixProblems(parsed.data) : describeIssues(parsed.error);
   const vni = object(raw['status'])['vni'];
   return {
-    ...pick(meta, 'namespace', 'name', 'uid', 'deleting'),
+    ...pick(meta, 'namespace', 'name', 'uid', 'deleting', 'labels', 'created'),
     generation: number(object(raw['metadata'])['generation']),
     managed: meta.labels[MANAGED_BY.key] === MANAGED_BY.value,
     spec: parsed.success && problems.length === 0 ? parsed.data : undefined,
@@ -99,6 +96,37 @@ export function readNetwork(raw: Raw): Network {
     vni: typeof vni === 'number' ? vni : undefined,
   };
 }
+
+export function readRouter(raw: Raw): Router {
+  const meta = readMeta(raw);
+  const parsed = parseSpec(virtualNetworkRouterSpec, raw['spec'] ?? {});
+  return {
+    ...pick(meta, 'namespace', 'name', 'uid', 'deleting', 'labels'),
+    generation: number(object(raw['metadata'])['generation']),
+    spec: parsed.success ? parsed.data : undefined,
+    problems: parsed.success ? [] : describeIssues(parsed.error),
+  };
+}
+
+/** Every prefix of a network that is none, with the path of its field. */
+function prefixProblems(spec: VirtualNetworkSpec): string[] {
+  const lists = {
+    subnets: spec.subnets,
+    staticPrefixes: spec.staticPrefixes,
+    reservedPrefixes: spec.reservedPrefixes,
+    'egress.allow': spec.egress.allow?.map((a) => a.cidr),
+  };
+  return Object.entries(lists).flatMap(([field, values]) =>
+    (values ?? []).flatMap((s, i) =>
+      parsePrefix(s) ? [] : [`spec.${field}[${i}]: "${s}" is not a CIDR prefix with zero host bits`],
+    ),
+  );
+}
+
+const describeIssues = (error: ZodError): string[] =>
+  error.issues.map(
+    (i) => `spec${i.path.map((p) => (typeof p === 'number' ? `[${p}]` : `.${String(p)}`)).join('')}: ${i.message}`,
+  );
 
 export function readSettings(raw: Raw): Settings | undefined {
   const parsed = bulkheadConfigSpec.safeParse(raw['spec'] ?? {});
@@ -118,8 +146,8 @@ export function readSettings(raw: Raw): Settings | undefined {
  * A field that this version does not know is passed over, as Kubernetes clients do: during an upgrade the API server may
  * have the newer kind already. Users' own mistakes are refused by the API server, before they are stored.
  */
-function parseSpec(raw: unknown): ReturnType<typeof virtualNetworkSpec.safeParse> {
-  const parsed = virtualNetworkSpec.safeParse(raw);
+function parseSpec<S extends ZodType>(schema: S, raw: unknown): ZodSafeParseResult<output<S>> {
+  const parsed = schema.safeParse(raw);
   const unknown = parsed.success ? [] : parsed.error.issues.filter((i) => i.code === 'unrecognized_keys');
   if (unknown.length === 0) return parsed;
   const known = structuredClone(raw) as Raw;
@@ -130,7 +158,7 @@ function parseSpec(raw: unknown): ReturnType<typeof virtualNetworkSpec.safeParse
     >;
     for (const key of issue.keys) delete parent[key];
   }
-  return virtualNetworkSpec.safeParse(known);
+  return schema.safeParse(known);
 }
 
 export function readService(raw: Raw): Service {
@@ -185,6 +213,7 @@ function readMeta(raw: Raw) {
     labels: stringMap(meta['labels']),
     annotations: stringMap(meta['annotations']),
     deleting: typeof meta['deletionTimestamp'] === 'string',
+    created: Date.parse(text(meta['creationTimestamp'])) || 0,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { BlockItem, ClusterSettings, NetworkKey, Protocol } from '../../api/nodeconfig.ts';
+import type { VirtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 
 /** What of the cluster matters to a network. Slim and plain: one of these is held per cluster, never the API objects. */
@@ -7,6 +8,7 @@ export type ClusterState = {
   readonly nodes: ReadonlyMap<string, Node>;
   readonly pods: ReadonlyMap<string, Pod>;
   readonly networks: ReadonlyMap<NetworkKey, Network>;
+  readonly routers: ReadonlyMap<string, Router>;
   readonly services: ReadonlyMap<string, Service>;
   /** Key = namespace/name of the slice. */
   readonly slices: ReadonlyMap<string, EndpointSlice>;
@@ -75,10 +77,25 @@ export type Network = {
   readonly generation: number;
   readonly deleting: boolean;
   readonly managed: boolean;
+  readonly labels: Strings;
+  /** When it was made, milliseconds; 0 when nobody says. */
+  readonly created: number;
   /** Absent when the spec is invalid; `problems` says why. */
   readonly spec: VirtualNetworkSpec | undefined;
   readonly problems: readonly string[];
   readonly vni: number | undefined;
+};
+
+export type Router = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly generation: number;
+  readonly deleting: boolean;
+  readonly labels: Strings;
+  /** Absent when the spec is invalid; `problems` says why. */
+  readonly spec: VirtualNetworkRouterSpec | undefined;
+  readonly problems: readonly string[];
 };
 
 export type Service = {
@@ -121,6 +138,7 @@ export const emptyClusterState: ClusterState = {
   nodes: new Map(),
   pods: new Map(),
   networks: new Map(),
+  routers: new Map(),
   services: new Map(),
   slices: new Map(),
   blocks: new Map(),

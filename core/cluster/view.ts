@@ -1,5 +1,6 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
 import type { Assignment, BlockItem, NetworkKey } from '../../api/nodeconfig.ts';
+import { type Connections, connectNetworks, type RouterState } from '../routers/connect.ts';
 import { assignNamespace, assignPod } from './assign.ts';
 import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from './state.ts';
 
@@ -14,6 +15,9 @@ export type View = {
   readonly podByIp: ReadonlyMap<string, Pod>;
   readonly servicesByNetwork: ReadonlyMap<NetworkKey, readonly Service[]>;
   readonly slicesByService: ReadonlyMap<string, readonly EndpointSlice[]>;
+  /** Networks that routers connect. */
+  readonly connections: Connections;
+  readonly routers: ReadonlyMap<string, RouterState>;
   readonly blocksByNetwork: ReadonlyMap<NetworkKey, readonly BlockItem[]>;
 };
 
@@ -47,6 +51,7 @@ export function viewOf(state: ClusterState): View {
     servicesByNetwork,
     slicesByService,
     blocksByNetwork,
+    ...connectNetworks(state),
   };
 }
 

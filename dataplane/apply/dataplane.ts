@@ -4,18 +4,22 @@ import type { ItemKind, NetworkItem, NodeConfig, NodeItem, ServiceItem, StreamEv
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { LOCAL } from '../../core/decide.ts';
 import { familyOf } from '../../lib/ip/address.ts';
+import { hostCidr } from '../../lib/ip/prefix.ts';
+import { type Conntrack, openConntrack } from '../../lib/netlink/conntrack.ts';
 import { createNetns, deleteNetns } from '../../lib/netns/netns.ts';
 import { writeSysctls } from '../../lib/netns/sysctl.ts';
 import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
 import { isGone } from '../../lib/netlink/error.ts';
 import { type Nft, openNft } from '../../lib/nft/nft.ts';
 import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
-import { ARP_TABLE, netnsName, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
+import { ARP_TABLE, netnsName, nodeAddress, probeSource, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { planHostPorts } from '../plan/host-ports.ts';
+import { peerAdmits, planPeer } from '../plan/peers.ts';
 import { planFlatPod, planPod, type PodLink } from '../plan/pod.ts';
 import { planRemoteBlock, planRemoteNode } from '../plan/remote.ts';
 import { planRoot, planRootSets } from '../plan/root.ts';
-import { planHostBackends, planService } from '../plan/services.ts';
+import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
+import { type FlowRules, staleFlows } from '../plan/stale-flows.ts';
 import type { Fragment } from '../plan/fragment.ts';
 import { Instance } from './instance.ts';
 import { type Wish, Wishes } from './wishes.ts';
@@ -27,8 +31,16 @@ type Held = {
   readonly instance: Instance;
   readonly netlink: Netlink;
   readonly nft: Nft;
+  readonly conntrack: Conntrack;
   readonly network: NetworkItem;
   readonly wishes: Wishes;
+};
+
+type Reached = {
+  readonly service: ServiceItem;
+  readonly reach: ServiceReach;
+  /** What the plan of it depends on. */
+  readonly deps: readonly unknown[];
 };
 
 /** Everything of this node: the root and one instance per network. Turns config and pods into fragments. */
@@ -44,6 +56,8 @@ export class Dataplane implements Disposable {
   #blocks: readonly BlockUse[] = [];
   #mtu: { readonly underlay: string; readonly value: number } | undefined;
   readonly #dirty = new Set<string>();
+  /** Networks whose connections must be looked at again. */
+  readonly #changedRules = new Set<string>();
   #allDirty = true;
   #turn = -1;
   readonly #rootWishes: Wishes;
@@ -83,6 +97,7 @@ export class Dataplane implements Disposable {
   touched(event: StreamEvent): void {
     if (event.type !== 'upsert' && event.type !== 'delete') return;
     const kind: ItemKind = event.kind;
+    this.#noteRuleChange(event);
     switch (kind) {
       case 'cluster':
       case 'node':
@@ -91,6 +106,9 @@ export class Dataplane implements Disposable {
         break;
       case 'service': // one Service may be on many allow lists
         this.#allDirty = true;
+        break;
+      case 'peer':
+        this.#dirty.add(event.key.split('|')[0] ?? '');
         break;
       case 'network':
         this.#dirty.add(event.key);
@@ -103,6 +121,27 @@ export class Dataplane implements Disposable {
       case 'namespace':
       case 'pod':
         break;
+    }
+  }
+
+  /** Connections that were made under the old rules are looked at once the new ones stand. */
+  #noteRuleChange(event: StreamEvent & { type: 'upsert' | 'delete' }): void {
+    switch (event.kind) {
+      case 'peer':
+        this.#changedRules.add(event.key.split('|')[0] ?? '');
+        return;
+      case 'network':
+        this.#changedRules.add(event.key);
+        return;
+      case 'service':
+        for (const [key, { network }] of this.#held) {
+          const peers = [...this.#config.peer.values()].filter((p) => p.network === key);
+          const own = event.type === 'delete' || (event.kind === 'service' && event.value.network === key);
+          if (own || network.allow.includes(event.key) || peers.some((p) => p.services.includes(event.key)))
+            this.#changedRules.add(key);
+        }
+        return;
+      default:
     }
   }
 
@@ -137,13 +176,17 @@ export class Dataplane implements Disposable {
     writeSysctls(base.sysctls ?? {}, netns);
     const netlink = openNetlink(netns);
     const nft = openNft(netns);
+    const conntrack = openConntrack(netns);
     if (fresh)
       nft.run(
         `add table ${ARP_TABLE}\nadd chain ${ARP_TABLE} input { type filter hook input priority 0; policy drop; }\n`,
       );
     const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
-    this.#held.set(key, { instance, netlink, nft, network, wishes: new Wishes(instance) });
-    if (!fresh) instance.resync();
+    this.#held.set(key, { instance, netlink, nft, conntrack, network, wishes: new Wishes(instance) });
+    if (!fresh) {
+      instance.resync();
+      this.#changedRules.add(key); // what an earlier life of this agent let be made
+    }
     this.#dirty.add(key);
     this.#dirty.add(FLAT_NETWORK);
     this.#planDirty();
@@ -205,8 +248,36 @@ export class Dataplane implements Disposable {
     const what = authoritative ? 'all' : 'additions';
     for (const [key, { instance }] of this.#held) attempt(key, () => instance.apply(what));
     attempt(FLAT_NETWORK, () => this.#root.apply(what));
-    if (authoritative) this.#removeUnused();
+    if (authoritative) {
+      // Behind the rules, so that a connection that is cut cannot be made anew.
+      for (const key of this.#changedRules) attempt(key, () => this.#cutStaleFlows(key));
+      this.#removeUnused();
+    }
     return faults;
+  }
+
+  #cutStaleFlows(key: string): void {
+    const held = this.#held.get(key);
+    if (held) {
+      const flows = held.conntrack.flows();
+      if (flows.length > 0) held.conntrack.remove(staleFlows(flows, this.#flowRules(key, held.network)));
+    }
+    this.#changedRules.delete(key);
+  }
+
+  #flowRules(key: string, network: NetworkItem): FlowRules {
+    const blocks = [...this.#blocks, ...this.#config.block.values()].filter((b) => b.network === key);
+    const nodes = [...this.#config.node.values()];
+    return {
+      network,
+      own: blocks.map((b) => b.cidr),
+      pods: this.#podRanges(),
+      cluster: [...this.#clusterRanges(), ...nodes.flatMap((n) => n.addresses.map(hostCidr))],
+      nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
+      peers: [...this.#config.peer.values()].filter((p) => p.network === key),
+      services: this.#servicesOf(key, network),
+      node: this.#nodeName,
+    };
   }
 
   /** Reads the kernel again, everywhere, and puts right what others changed. */
@@ -257,10 +328,7 @@ export class Dataplane implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { netlink, nft } of this.#held.values()) {
-      netlink[Symbol.dispose]();
-      nft[Symbol.dispose]();
-    }
+    for (const held of this.#held.values()) close(held);
     this.#rootNft[Symbol.dispose]();
     this.#rootNetlink[Symbol.dispose]();
   }
@@ -330,20 +398,32 @@ export class Dataplane implements Disposable {
       if (block.network === key && owner && block.node !== self.name)
         wanted.set(`remote ${block.cidr}`, { deps: [block, owner], plan: () => planRemoteBlock(block, owner) });
     }
-    for (const [serviceKey, service] of this.#config.service) {
-      const allowed = network.allow.includes(serviceKey) && service.network === FLAT_NETWORK;
-      if (!allowed && service.network !== key) continue;
-      const plan = (): Fragment => planService(service, { node: self.name, allowed });
-      wanted.set(`service ${serviceKey}`, { deps: [service, allowed], plan });
+    for (const peer of this.#config.peer.values())
+      if (peer.network === key) wanted.set(`peer ${peer.other}`, { deps: [peer], plan: () => planPeer(peer) });
+    for (const { service, reach, deps } of this.#servicesOf(key, network)) {
+      const plan = (): Fragment => planService(service, { node: self.name, reach });
+      wanted.set(`service ${service.namespace}/${service.name}`, { deps, plan });
     }
     held.wishes.replace(wanted);
     for (const pod of this.#pods.values()) if (pod.network === key) this.#wishPod(held.wishes, pod, self);
   }
 
   #planGate(self: NodeItem): Fragment {
-    const ranges = this.#podRanges();
-    const services = this.#config.cluster.get('cluster')?.serviceCIDRs ?? [];
-    return planGateSets(self, this.#config.node.values(), [...ranges, ...services, ...LOCAL], ranges);
+    return planGateSets(self, this.#config.node.values(), this.#clusterRanges(), this.#podRanges());
+  }
+
+  /** Services in a network's own map, and by which right each is there. */
+  #servicesOf(key: string, network: NetworkItem): Reached[] {
+    const peers = new Map([...this.#config.peer.values()].filter((p) => p.network === key).map((p) => [p.other, p]));
+    const allow = new Set(network.allow);
+    return [...this.#config.service].flatMap(([serviceKey, service]): Reached[] => {
+      if (service.network === key) return [{ service, reach: 'own', deps: [service] }];
+      if (service.network === FLAT_NETWORK && allow.has(serviceKey))
+        return [{ service, reach: 'allowed', deps: [service, 'allowed'] }];
+      const peer = peers.get(service.network);
+      if (!peer?.services.includes(serviceKey)) return [];
+      return [{ service, reach: peerAdmits(peer, service), deps: [service, peer] }];
+    });
   }
 
   #wishPod(wishes: Wishes, pod: WiredPod, self: NodeItem): void {
@@ -366,6 +446,12 @@ export class Dataplane implements Disposable {
     return ranges.length > 0 ? ranges : [...this.#config.node.values()].flatMap((n) => n.podCIDRs);
   }
 
+  /** Everything inside the cluster but nodes. */
+  #clusterRanges(): string[] {
+    const services = this.#config.cluster.get('cluster')?.serviceCIDRs ?? [];
+    return [...this.#podRanges(), ...services, ...LOCAL];
+  }
+
   #allowed(): ServiceItem[] {
     const keys = new Set([...this.#config.network.values()].flatMap((n) => n.allow));
     return [...keys].flatMap((k) => this.#config.service.get(k) ?? []);
@@ -377,8 +463,7 @@ export class Dataplane implements Disposable {
     for (const network of this.#config.network.values()) inUse.add(network.vni);
     for (const [key, held] of this.#held) {
       if (inUse.has(held.network.vni)) continue;
-      held.netlink[Symbol.dispose]();
-      held.nft[Symbol.dispose]();
+      close(held);
       this.#held.delete(key);
       this.#dirty.add(FLAT_NETWORK);
     }
@@ -406,6 +491,10 @@ export class Dataplane implements Disposable {
     if (owner && self) this.#mtu = { underlay: self.underlay, value };
     return value;
   }
+}
+
+function close({ netlink, nft, conntrack }: Held): void {
+  for (const driver of [netlink, nft, conntrack]) driver[Symbol.dispose]();
 }
 
 /** A namespace kept under a path is a mount; what a crash between open and mount leaves is a plain file. */

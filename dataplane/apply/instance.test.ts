@@ -41,7 +41,7 @@ const service = (n: number, backends: number, affinitySeconds?: number): Fragmen
         { name: '', protocol: 'TCP', port: 80, backends: Array.from({ length: backends }, (_, i) => backend(i)) },
       ],
     },
-    { node: 'n1', allowed: false },
+    { node: 'n1', reach: 'own' },
   );
 
 /** A world in which an instance lives; a new Instance on it is a restarted agent. */

@@ -21,6 +21,7 @@ export function loadConfig(path: string): ReturnType<typeof emptyNodeConfig> {
   }
   for (const kind of ITEM_KINDS) {
     const entries = saved[kind];
+    if (entries === undefined) continue; // an older version did not know this kind
     if (!Array.isArray(entries)) return emptyNodeConfig();
     for (const [key, value] of entries as [string, never][]) (config[kind] as Map<string, unknown>).set(key, value);
   }

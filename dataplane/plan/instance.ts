@@ -21,6 +21,7 @@ import {
   VXLAN_PORT,
   vtepMac,
 } from './names.ts';
+import { peerInRules, peerOutRules, peerSets, portKeys } from './peers.ts';
 
 /** The base of a network's instance on this node: everything but pods, remote blocks and Services. */
 export function planInstance(network: NetworkItem, self: NodeItem, mtu: number): Fragment {
@@ -56,7 +57,7 @@ export function planInstance(network: NetworkItem, self: NodeItem, mtu: number):
       onlink: true,
     })),
     neighbours: families.map((f) => ({ dev: UPLINK_DEV, ip: UPLINK_HOP[f], mac: UPLINK_MAC.root })),
-    nft: instanceTable(network.egress, self),
+    nft: instanceTable(network, self),
     sysctls: INSTANCE_SYSCTLS,
   };
 }
@@ -152,7 +153,7 @@ const INSTANCE_SYSCTLS = {
   'net/netfilter/nf_conntrack_tcp_loose': '0',
 } as const;
 
-function instanceTable(egress: NetworkItem['egress'], self: NodeItem): NftObject[] {
+function instanceTable(egress: EgressSpec, self: NodeItem): NftObject[] {
   const cidr6 = podCidrOf(self, 6);
   // As who a pod meets itself through its Service. Not the link-local gateway in IPv6: programs would need its zone.
   const hairpin = { 4: GATEWAY[4], 6: cidr6 === undefined ? GATEWAY[6] : errorSource(cidr6) };
@@ -162,6 +163,7 @@ function instanceTable(egress: NetworkItem['egress'], self: NodeItem): NftObject
     ...VERDICT_MAPS,
     ...chains(egress, hairpin),
     ...UPLINK_ELEMENTS,
+    ...egressElements(egress),
   ];
 }
 
@@ -179,11 +181,36 @@ function familySets(family: 4 | 6): NftObject[] {
     set('node', addr),
     set('pods', addr, ['interval']),
     set('cluster', addr, ['interval']),
+    ...peerSets(family),
+    set('egress_ok', addr, ['interval']),
+    set('egress_ok_port', `${addr} . inet_proto . inet_service`, ['interval']),
     set('exposed', `${addr} . inet_proto . inet_service`),
     set('hairpin', `${addr} . ${addr}`),
     { kind: 'set', name: `svc${family}`, type: `${addr} . inet_proto . inet_service`, to: 'verdict' },
   ];
 }
+
+type EgressSpec = Pick<NetworkItem, 'egress' | 'egressAllow'>;
+
+/** What may leave the cluster: nothing, everything, or what the allow list names. */
+function egressRules({ egress, egressAllow }: EgressSpec): string[] {
+  if (egress === 'None') return ['counter name egress_gate goto deny'];
+  if (!egressAllow) return ['accept'];
+  return [
+    ...FAMILIES.flatMap((f) => [
+      `${ipWord(f)} daddr @egress_ok${f} accept`,
+      `${ipWord(f)} daddr . meta l4proto . th dport @egress_ok_port${f} accept`,
+    ]),
+    'counter name egress_gate goto deny',
+  ];
+}
+
+const egressElements = ({ egressAllow }: EgressSpec): NftObject[] =>
+  (egressAllow ?? []).flatMap(({ prefix, ports }) => {
+    const family = familyOf(prefix);
+    if (ports === 'any') return [element(`egress_ok${family}`, prefix)];
+    return portKeys(ports).map((key) => element(`egress_ok_port${family}`, `${prefix} . ${key}`));
+  });
 
 /** One for each reason to refuse or drop; the agent's metric of drops reads them. */
 const COUNTERS: NftObject[] = ['spoofed_source', 'no_endpoint', 'ingress_gate', 'egress_gate'].map((name) => ({
@@ -203,7 +230,7 @@ const UPLINK_ELEMENTS: NftObject[] = [
   element('ep_to', `"${VXLAN_DEV}"`, 'accept'),
 ];
 
-function chains(egress: NetworkItem['egress'], hairpin: Readonly<Record<4 | 6, string>>): NftObject[] {
+function chains(egress: EgressSpec, hairpin: Readonly<Record<4 | 6, string>>): NftObject[] {
   const both = (rule: (ip: string, family: 4 | 6) => string): string[] => FAMILIES.map((f) => rule(ipWord(f), f));
   const frontend = (ip: string): string => `${ip} daddr . meta l4proto . th dport`;
   return [
@@ -244,6 +271,7 @@ function chains(egress: NetworkItem['egress'], hairpin: Readonly<Record<4 | 6, s
       rules: [
         `oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`,
         ...both((ip, f) => `${ip} saddr @probe${f} goto to`),
+        ...FAMILIES.flatMap((f) => peerInRules(ipWord(f), f)),
         ...both((ip, f) => `${ip} saddr @node${f} ${frontend(ip)} @exposed${f} goto to`),
         ...both((ip, f) => `${ip} saddr @pods${f} counter name ingress_gate goto deny`),
         ...both((ip, f) => `${frontend(ip)} @exposed${f} goto to`),
@@ -255,8 +283,9 @@ function chains(egress: NetworkItem['egress'], hairpin: Readonly<Record<4 | 6, s
       name: 'gate_out',
       rules: [
         `ct mark ${ALLOWED_MARK} accept`,
+        ...FAMILIES.flatMap((f) => peerOutRules(ipWord(f), f)),
         ...both((ip, f) => `${ip} daddr @cluster${f} counter name egress_gate goto deny`),
-        egress === 'None' ? 'counter name egress_gate goto deny' : 'accept',
+        ...egressRules(egress),
       ],
     },
     // Isolation answers at once; a silent drop would look like a slow network.

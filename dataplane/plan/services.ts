@@ -1,25 +1,31 @@
-import type { ServiceItem } from '../../api/nodeconfig.ts';
+import type { Protocol, ServiceItem } from '../../api/nodeconfig.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { frontendKey, type NatPort, serviceChain, serviceChains } from '../../lib/servicenat/service-chains.ts';
 import { element, type Fragment } from './fragment.ts';
 import { ALLOWED_MARK } from './names.ts';
 
+/** How a Service is reached from an instance: as one of its own, by the allow list, or as a router opens it. */
+export type ServiceReach = 'own' | 'allowed' | ((protocol: Protocol, ip: string, port: number) => boolean);
+
 /**
- * A Service in an instance's own service map. One of the flat network (allow list) marks its connections, and only these
- * pass the gate: dialling a backend directly does not.
+ * A Service in an instance's own service map. One of another network marks its connections, and only these pass the gate:
+ * dialling a backend directly does not.
  */
 export function planService(
   service: ServiceItem,
-  { node, allowed }: { readonly node: string; readonly allowed: boolean },
+  { node, reach }: { readonly node: string; readonly reach: ServiceReach },
 ): Fragment {
+  const usable = (protocol: Protocol, b: { readonly ip: string; readonly port: number; readonly node: string }) =>
+    (service.internalTrafficPolicy === 'Cluster' || b.node === node) &&
+    (typeof reach === 'string' || reach(protocol, b.ip, b.port));
   const nft: NftObject[] = [];
   for (const port of service.ports) {
     const protocol = port.protocol.toLowerCase() as NatPort['protocol'];
     for (const clusterIP of service.clusterIPs) {
       const family = familyOf(clusterIP);
       const backends = port.backends
-        .filter((b) => familyOf(b.ip) === family && (service.internalTrafficPolicy === 'Cluster' || b.node === node))
+        .filter((b) => familyOf(b.ip) === family && usable(port.protocol, b))
         .map(({ ip, port: p }) => ({ ip, port: p }));
       const nat: NatPort = {
         id: `${service.namespace}/${service.name}/${protocol}/${port.port}`,
@@ -27,7 +33,7 @@ export function planService(
         protocol,
         backends,
         ...(service.affinitySeconds === undefined ? {} : { affinitySeconds: service.affinitySeconds }),
-        ...(allowed ? { before: [`ct mark set ${ALLOWED_MARK}`] } : {}),
+        ...(reach === 'own' ? {} : { before: [`ct mark set ${ALLOWED_MARK}`] }),
       };
       const chains = serviceChains(nat);
       if (chains.length === 0) continue; // the gate rejects the cluster IP itself
@@ -36,7 +42,9 @@ export function planService(
         element(`svc${family}`, frontendKey(clusterIP, protocol, port.port), `goto ${serviceChain(nat)}`),
       );
     }
-    if (service.exposed && !allowed) nft.push(...frontends('exposed', port));
+    if (reach !== 'own') continue;
+    nft.push(...frontends('backend', port));
+    if (service.exposed) nft.push(...frontends('exposed', port));
   }
   return { nft };
 }

@@ -16,6 +16,10 @@ const RULES: readonly Rule[] = [
     text: 'add map inet probe m { type ipv4_addr . inet_proto . inet_service : verdict; }',
   },
   { feature: 'nft intervals', text: 'add set inet probe i { type ipv4_addr; flags interval; }' },
+  {
+    feature: 'nft intervals of concatenations',
+    text: 'add set inet probe r { type ipv4_addr . inet_proto . inet_service; flags interval; }',
+  },
   { feature: 'nft connection tracking', text: 'add rule inet probe f ct state established,related accept' },
   { feature: 'nft ct mark', text: 'add rule inet probe n ct mark set 1' },
   { feature: 'nft dnat', text: 'add rule inet probe n meta nfproto ipv4 meta l4proto tcp dnat ip to 192.0.2.1:1' },

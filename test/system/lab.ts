@@ -15,6 +15,7 @@ import { netPath } from '../../lab/world/plan.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
 import { parseAllDocuments } from 'yaml';
+import { HeldConnection } from './held.ts';
 
 export const checkout: string = join(import.meta.dirname, '../..');
 const FAMILY_OF = { 4: 0, 6: 1 } as const;
@@ -109,6 +110,13 @@ export class TestLab {
       { netns, address, port, protocol, timeoutMs, identify: protocol === 'TCP' && port !== 53 && port !== 443 },
     ]);
     return `${outcome?.verdict}${outcome?.by === undefined ? '' : `:${outcome.by}`}`;
+  }
+
+  /** Connections from a pod to another that stay open until ended. */
+  async hold(from: string, to: string, family: 4 | 6 = 4): Promise<HeldConnection> {
+    const held = new HeldConnection(await this.netns(from), await this.ip(to, family));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return held;
   }
 
   /** Many at once, same order. */

@@ -1,0 +1,237 @@
+import { FLAT_NETWORK, ROUTERS } from '../../api/names.ts';
+import type { NetworkKey, PortSet } from '../../api/nodeconfig.ts';
+import { matches } from '../cluster/selector.ts';
+import type { ClusterState, Router } from '../cluster/state.ts';
+import { intersection, isEmpty, NO_PORTS, portSet, union } from './ports.ts';
+
+/**
+ * What one network may reach of another. `services` is beside `pods`: ports behind Services of the other network. `namespaces`:
+ * only pods of these, when one side is the flat network.
+ */
+export type Grant = {
+  readonly pods: PortSet;
+  readonly services: PortSet;
+  readonly namespaces?: ReadonlySet<string>;
+  /** The routers that say so. */
+  readonly by: string;
+};
+
+/** From a network to those that it is connected with, both directions of each. */
+export type Connections = ReadonlyMap<NetworkKey, ReadonlyMap<NetworkKey, readonly Grant[]>>;
+
+export type Pair = {
+  readonly networks: readonly [NetworkKey, NetworkKey];
+  /** Key of the other router; undefined inside one. */
+  readonly router?: string;
+  readonly state: 'Open' | 'Waiting' | 'Refused';
+  readonly message: string;
+};
+
+/** What a router comes to. */
+export type RouterState = {
+  readonly members: readonly NetworkKey[];
+  readonly pairs: readonly Pair[];
+  /** What it names and is not there, in words. */
+  readonly missing: readonly string[];
+};
+
+type Side = {
+  readonly router: Router;
+  readonly key: string;
+  readonly members: readonly NetworkKey[];
+  /** Namespaces of the flat network's pods that are members. */
+  readonly flat: ReadonlySet<string>;
+  readonly missing: readonly string[];
+  readonly imports: ReadonlySet<string>;
+};
+
+/**
+ * Who is connected with whom, and why not. Pure; the only place that decides on routers.
+ *
+ * Two networks are connected when one router of type Mesh has both, or two routers that agree have one each. Agree: their
+ * types fit (Mesh with Mesh, Hub with Spoke), and each imports the other; inside one namespace one import is enough, since one
+ * owner has written both. Never transitive: only pairs are opened.
+ */
+export function connectNetworks(state: Pick<ClusterState, 'routers' | 'networks' | 'namespaces'>): {
+  readonly connections: Connections;
+  readonly routers: ReadonlyMap<string, RouterState>;
+} {
+  const sides = new Map([...state.routers].map(([key, router]) => [key, sideOf(state, key, router)]));
+  const connections = new Map<NetworkKey, Map<NetworkKey, Grant[]>>();
+  const pairs = new Map<string, Pair[]>([...sides.keys()].map((key) => [key, []]));
+  const open = (a: NetworkKey, b: NetworkKey, grant: Grant): void => {
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const row = connections.get(from) ?? new Map<NetworkKey, Grant[]>();
+      connections.set(from, row.set(to, [...(row.get(to) ?? []), grant]));
+    }
+  };
+  for (const side of sides.values()) {
+    inside(state, side, open, pairs.get(side.key) ?? []);
+    for (const other of side.imports) {
+      const second = sides.get(other);
+      // Each pair of routers once: by the one that imports, or by the first of two that do.
+      if (!second || (second.imports.has(side.key) && other < side.key)) continue;
+      between(state, side, second, open, pairs);
+    }
+  }
+  const routers = new Map(
+    [...sides].map(([key, { members, missing, flat }]) => [
+      key,
+      { members: [...members, ...(flat.size > 0 ? [FLAT_NETWORK] : [])], missing, pairs: pairs.get(key) ?? [] },
+    ]),
+  );
+  return { connections, routers };
+}
+
+type Open = (a: NetworkKey, b: NetworkKey, grant: Grant) => void;
+type Networks = Pick<ClusterState, 'networks'>;
+
+function inside(state: Networks, side: Side, open: Open, into: Pair[]): void {
+  if (side.router.spec?.type !== 'Mesh') return;
+  const all = membersOf(side);
+  for (const [i, a] of all.entries())
+    for (const b of all.slice(i + 1)) into.push(pairUp(state, [a, side], [b, side], undefined, open));
+}
+
+function between(state: Networks, a: Side, b: Side, open: Open, pairs: ReadonlyMap<string, Pair[]>): void {
+  const problem = disagreement(a, b);
+  for (const x of membersOf(a)) {
+    for (const y of membersOf(b)) {
+      if (x === y) continue;
+      const pair = pairUp(state, [x, a], [y, b], problem, open);
+      pairs.get(a.key)?.push({ ...pair, router: b.key });
+      // Who never named the asker is not told in its own status: anybody could fill that.
+      if (!b.imports.has(a.key) && a.router.namespace !== b.router.namespace) continue;
+      pairs.get(b.key)?.push({ ...pair, networks: [y, x], router: a.key });
+    }
+  }
+}
+
+/** Why two routers do not connect; undefined when they do. */
+function disagreement(a: Side, b: Side): Pick<Pair, 'state' | 'message'> | undefined {
+  const types = [a.router.spec?.type, b.router.spec?.type].sort().join(' ');
+  if (types !== 'Mesh Mesh' && types !== 'Hub Spoke') {
+    const message = `${a.key} is a ${a.router.spec?.type} and ${b.key} a ${b.router.spec?.type}: only Mesh with Mesh, and Hub with Spoke, connect`;
+    return { state: 'Refused', message };
+  }
+  if (a.router.namespace === b.router.namespace) return undefined;
+  for (const [asked, other] of [
+    [b, a],
+    [a, b],
+  ] as const) {
+    if (asked.imports.has(other.key)) continue;
+    const { namespace, name } = other.router;
+    const message = `waits for consent: the owner of VirtualNetworkRouter ${asked.key} must add {namespace: ${namespace}, name: ${name}} to its spec.import`;
+    return { state: 'Waiting', message };
+  }
+  return undefined;
+}
+
+function pairUp(
+  state: Networks,
+  [x, a]: readonly [NetworkKey, Side],
+  [y, b]: readonly [NetworkKey, Side],
+  problem: Pick<Pair, 'state' | 'message'> | undefined,
+  open: Open,
+): Pair {
+  const networks = [x, y] as const;
+  if (problem) return { networks, ...problem };
+  const unready = networks.find((n) => n !== FLAT_NETWORK && !isReady(state, n));
+  if (unready !== undefined)
+    return {
+      networks,
+      state: 'Waiting',
+      message: `VirtualNetwork ${unready} is not ready: its own condition says why`,
+    };
+  const ports = intersection(portSet(a.router.spec?.ports), portSet(b.router.spec?.ports));
+  const services = a.router.spec?.traffic === 'ServicesOnly' || b.router.spec?.traffic === 'ServicesOnly';
+  if (isEmpty(ports)) return { networks, state: 'Refused', message: `${a.key} and ${b.key} have no port in common` };
+  const flat = x === FLAT_NETWORK ? a.flat : y === FLAT_NETWORK ? b.flat : undefined;
+  open(x, y, {
+    pods: services ? NO_PORTS : ports,
+    services: ports,
+    ...(flat ? { namespaces: flat } : {}),
+    by: a === b ? a.key : [a.key, b.key].sort().join(' and '),
+  });
+  const what = `${services ? 'Services' : 'pods and Services'}${ports === 'any' ? '' : ', chosen ports'}`;
+  return { networks, state: 'Open', message: flat ? `${what}, pods of ${[...flat].sort().join(', ')}` : what };
+}
+
+function isReady({ networks }: Networks, key: NetworkKey): boolean {
+  const network = networks.get(key);
+  return network?.spec !== undefined && network.vni !== undefined && !network.deleting;
+}
+
+function sideOf(state: Pick<ClusterState, 'routers' | 'networks' | 'namespaces'>, key: string, router: Router): Side {
+  const { spec } = router;
+  const missing: string[] = [];
+  const members = new Set<NetworkKey>();
+  if (!spec || router.deleting) return { router, key, members: [], flat: new Set(), missing, imports: new Set() };
+  for (const name of spec.virtualNetworks ?? []) {
+    const network = `${router.namespace}/${name}`;
+    if (state.networks.has(network)) members.add(network);
+    else missing.push(`VirtualNetwork ${network} does not exist`);
+  }
+  if (spec.virtualNetworkSelector) {
+    for (const [network, { namespace, labels, deleting }] of state.networks)
+      if (namespace === router.namespace && !deleting && matches(spec.virtualNetworkSelector, labels))
+        members.add(network);
+  }
+  const flat = flatNamespaces(state, key, router, missing);
+  const imports = new Set<string>();
+  for (const entry of spec.import ?? []) {
+    if (entry.name !== undefined) {
+      const other = `${entry.namespace ?? router.namespace}/${entry.name}`;
+      if (other === key) missing.push(`spec.import names this router itself`);
+      else if (state.routers.has(other)) imports.add(other);
+      else missing.push(`VirtualNetworkRouter ${other} does not exist`);
+      continue;
+    }
+    for (const [other, { namespace, labels }] of state.routers) {
+      const there = entry.namespaceSelector
+        ? matches(entry.namespaceSelector, state.namespaces.get(namespace)?.labels ?? {})
+        : namespace === (entry.namespace ?? router.namespace);
+      if (other !== key && there && (!entry.selector || matches(entry.selector, labels))) imports.add(other);
+    }
+  }
+  return { router, key, members: [...members].sort(), flat, missing, imports };
+}
+
+/** Namespaces whose pods on the flat network are members: the own one, and others that say so themselves. */
+function flatNamespaces(
+  { namespaces }: Pick<ClusterState, 'namespaces'>,
+  key: string,
+  { namespace, spec }: Router,
+  missing: string[],
+): Set<string> {
+  const found = new Set<string>();
+  if (!spec?.defaultNetwork) return found;
+  const { namespaceSelector } = spec.defaultNetwork;
+  if (!namespaceSelector) return found.add(namespace);
+  for (const { name, labels, annotations } of namespaces.values()) {
+    if (!matches(namespaceSelector, labels)) continue;
+    const named = (annotations[ROUTERS] ?? '').split(',').map((s) => s.trim());
+    if (name === namespace || named.includes(key) || named.includes(`${namespace}/*`)) found.add(name);
+    else missing.push(`namespace ${name} does not consent: its annotation ${ROUTERS} must name ${key}`);
+  }
+  return found;
+}
+
+const membersOf = (side: Side): readonly NetworkKey[] =>
+  side.flat.size > 0 ? [...side.members, FLAT_NETWORK] : side.members;
+
+/** What of several grants holds for a pod of the flat network, or for a whole network. */
+export function combine(
+  grants: readonly Grant[] | undefined,
+  flatNamespace?: string,
+): { readonly pods: PortSet; readonly services: PortSet; readonly by: readonly string[] } {
+  const mine = (grants ?? []).filter((g) => !g.namespaces || g.namespaces.has(flatNamespace ?? ''));
+  return {
+    pods: mine.map((g) => g.pods).reduce(union, NO_PORTS),
+    services: mine.map((g) => g.services).reduce(union, NO_PORTS),
+    by: [...new Set(mine.map((g) => g.by))],
+  };
+}
