@@ -8,9 +8,19 @@ export const ERROR_CODES = {
   /** Names of the CNI errors that the plugin prints. */
   cni: Object.keys(CNI_ERRORS),
   /** Reasons of the Ready condition of a VirtualNetwork. */
-  network: ['Realized', 'InvalidSpec', 'NoIdentifierLeft', 'NodeFault', 'InUse'],
+  network: [
+    'Realized',
+    'InvalidSpec',
+    'SubnetConflict',
+    'AddressesExhausted',
+    'NoIdentifierLeft',
+    'NodeFault',
+    'InUse',
+  ],
+  /** Reasons of the Ready condition of a VirtualNetworkRouter; InvalidSpec too. */
+  router: ['Connected', 'NothingToConnect', 'Waiting', 'Refused'],
   /** Errors of the IPAM. */
-  ipam: ['Exhausted', 'NoPodCIDR'],
+  ipam: ['Exhausted', 'NoPodCIDR', 'NotGiven', 'Taken'],
   /** Errors of the programs' own boundaries. */
   programs: ['ENOENT', 'EEXIST', 'NotFound', 'Failed', 'TimedOut', 'Conflict', 'Gone', 'Unavailable', 'BadKubeconfig'],
 } as const;

@@ -16,6 +16,10 @@ export const ISOLATED_BY = 'bulkhead.dev/isolated-by';
 /** Annotation of a namespace or a pod: "[namespace/]name" of the VirtualNetwork of its first interface. */
 export const NETWORK: Name = { key: 'bulkhead.dev/network', aliases: ['net.juniper.contrail.podnetwork'] };
 
+/** Annotations of a pod: the addresses and the MAC address of its first interface. */
+export const IPS: Name = { key: 'bulkhead.dev/ips', aliases: [] };
+export const MAC: Name = { key: 'bulkhead.dev/mac', aliases: [] };
+
 /** Annotation of a namespace on the flat network: routers ("namespace/name" or "namespace/*", by comma) that may take its pods. */
 export const ROUTERS = 'bulkhead.dev/routers';
 

@@ -48,6 +48,8 @@ export type NodeItem = {
 export type NetworkItem = {
   readonly key: NetworkKey;
   readonly vni: number;
+  /** Families whose addresses come from subnets of its own. */
+  readonly givenFamilies?: readonly (4 | 6)[];
   readonly egress: 'None' | 'NAT' | 'Routed';
   /** What may be reached outside the cluster; absent: everything. Disjoint prefixes. */
   readonly egressAllow?: readonly { readonly prefix: string; readonly ports: PortSet }[];
@@ -65,6 +67,9 @@ export type PodItem = {
   readonly name: string;
   readonly uid: string;
   readonly assignment: Assignment;
+  /** Addresses that it asks for. */
+  readonly ips?: readonly string[];
+  readonly mac?: string;
 };
 
 /** Which network, or why none. */
@@ -80,11 +85,20 @@ export const PROBLEM_CODES = [
   'InvalidAnnotation',
   'ConflictingNetworks',
   'UnsupportedNetwork',
+  'AddressUnavailable',
 ] as const;
 export type ProblemCode = (typeof PROBLEM_CODES)[number];
 
-/** Addresses of a network on another node, key = cidr. */
-export type BlockItem = { readonly cidr: string; readonly node: string; readonly network: NetworkKey };
+/** Addresses of a network on a node, key = cidr: those of other nodes, and what the controller gave to this one. */
+export type BlockItem = {
+  readonly cidr: string;
+  readonly node: string;
+  readonly network: NetworkKey;
+  /** Out of the network's own subnet, by the controller; absent: cut from its node's pod CIDR. */
+  readonly given?: true;
+  /** Only to the node that gives from it: parts that are not for everybody. */
+  readonly except?: readonly string[];
+};
 
 /** Ports that may pass: any (and ICMP), or disjoint ranges, sorted. */
 export type PortSet = 'any' | readonly { readonly protocol: Protocol; readonly first: number; readonly last: number }[];

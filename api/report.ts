@@ -9,7 +9,17 @@ export const nodeReport = z.object({
   /** Last `sync` that is realised in the kernel. */
   revision: z.number(),
   /** Blocks that this node gives addresses from. */
-  blocks: z.array(z.object({ cidr: z.string(), network: z.string(), used: z.number(), free: z.number() })),
+  blocks: z.array(
+    z.object({
+      cidr: z.string(),
+      network: z.string(),
+      used: z.number(),
+      free: z.number(),
+      given: z.boolean().default(false),
+    }),
+  ),
+  /** Given blocks that it has done with: it does not use them again. */
+  returned: z.array(z.string()).default([]),
   /** Pods that are attached, as soon as ADD has chosen the address. */
   endpoints: z.array(
     z.object({

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { BlockItem } from '../api/nodeconfig.ts';
 import { type View, viewOf } from '../core/cluster/view.ts';
 import { brief } from '../lib/error/brief.ts';
 import { EventRecorder } from '../lib/kube/events.ts';
@@ -6,11 +7,12 @@ import type { KubeClient } from '../lib/kube/client.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
 import { planNodes } from './allocate/nodes.ts';
 import { type Duty, planDuties, planNews, type Usage } from './allocate/plan.ts';
+import { type BlockUse, planSubnetBlocks, type SubnetPlan } from './allocate/subnet-blocks.ts';
 import { describeDuty, DutyWriter } from './allocate/write.ts';
 import { Sessions } from './distribute/sessions.ts';
 import type { AgentApi } from './http/agents.ts';
 import type { ControllerMetrics } from './metrics.ts';
-import type { ClusterSource } from './sources/cluster.ts';
+import type { ClusterSource, StoredBlock } from './sources/cluster.ts';
 
 /** An agent without a stream for this long is told of: a rolling update takes less. */
 const SILENCE_MS = 40_000;
@@ -32,6 +34,9 @@ export class Leader implements AsyncDisposable {
   readonly #writer: DutyWriter;
   /** VNIs given by this leader, by uid of the network. */
   readonly #promised = new Map<string, number>();
+  /** Blocks given by this leader that the API does not show yet, by cidr. */
+  readonly #promisedBlocks = new Map<string, BlockItem>();
+  #afterPredecessor = false;
   readonly #distributor: Runner;
   readonly #allocator: Runner;
   readonly #teller: Runner;
@@ -87,17 +92,53 @@ export class Leader implements AsyncDisposable {
 
   async #allocate(): Promise<void> {
     const { source } = this.#o;
+    await this.#startAfterPredecessor();
+    const stored = new Map([...source.storedBlocks.values()].map((b) => [b.cidr, b]));
+    for (const cidr of this.#promisedBlocks.keys()) if (stored.has(cidr)) this.#promisedBlocks.delete(cidr);
+    const { returned } = source;
+    const plan = this.#planBlocks(stored, returned);
     const duties = planDuties(this.#view, {
       stored: source.storedBlocks,
       usage: usageOf(source),
       reported: new Set(source.reports.keys()),
       promised: this.#promised,
+      returned,
+      exhausted: plan.exhausted,
     });
+    for (const block of this.#promisedBlocks.values()) duties.push({ do: 'create-block', block });
     duties.push(...planNodes(this.#view, source.reports, (node) => this.#isSilent(node)));
     for (const d of duties)
       if (d.do === 'network-status' && d.vni !== undefined) this.#promised.set(d.network.uid, d.vni);
     await this.#carryOut(duties);
     this.#teller.request();
+  }
+
+  /** Blocks of the networks' own subnets. What is given is remembered until the API shows it: nothing is given twice. */
+  #planBlocks(stored: ReadonlyMap<string, StoredBlock>, returned: ReadonlySet<string>): SubnetPlan {
+    const { networks } = this.#view.state;
+    for (const [cidr, block] of this.#promisedBlocks)
+      if (!networks.has(block.network)) this.#promisedBlocks.delete(cidr);
+    const given = new Map<string, BlockItem>([...stored].filter(([, b]) => b.given));
+    for (const [cidr, block] of this.#promisedBlocks) given.set(cidr, block);
+    // Until its node has heard that a block is gone, nobody gets it again.
+    for (const entry of returned) {
+      const [node = '', cidr = ''] = entry.split(' ');
+      if (!given.has(cidr)) given.set(cidr, { cidr, node, network: '', given: true });
+    }
+    const uses = new Map<string, BlockUse>();
+    for (const report of this.#o.source.reports.values())
+      for (const b of report.blocks) if (b.given) uses.set(b.cidr, b);
+    const plan = planSubnetBlocks(this.#view, given, uses);
+    for (const block of plan.give) this.#promisedBlocks.set(block.cidr, block);
+    return plan;
+  }
+
+  /** The leader before may have given blocks a moment ago that no watch has shown yet. */
+  async #startAfterPredecessor(): Promise<void> {
+    if (this.#afterPredecessor) return;
+    for (const block of await this.#o.source.freshGivenBlocks())
+      if (!this.#o.source.storedBlocks.has(block.objectName)) this.#promisedBlocks.set(block.cidr, block);
+    this.#afterPredecessor = true;
   }
 
   /** Whether a node's agent has had no stream for {@link SILENCE_MS}. */

@@ -1,5 +1,6 @@
 import { FLAT_NETWORK } from '../api/names.ts';
 import {
+  type BlockItem,
   emptyNodeConfig,
   type ItemKind,
   ITEM_KINDS,
@@ -7,9 +8,13 @@ import {
   type NodeConfig,
   type StreamEvent,
 } from '../api/nodeconfig.ts';
+import { hostCidr } from '../lib/ip/prefix.ts';
 import { keyOf } from './cluster/state.ts';
 import type { View } from './cluster/view.ts';
 import { egressParts } from './egress/parts.ts';
+import { readAddressRequest } from './ipam/requests.ts';
+import { exceptIn } from './ipam/subnet-blocks.ts';
+import { subnetFamilies } from './networks/validate.ts';
 import { peersOf } from './routers/peers.ts';
 import { allowedServices } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
@@ -25,7 +30,7 @@ export function compile(view: View, node: string): NodeConfig {
   const config = emptyNodeConfig();
   const closed = closedNodePorts(view);
   config.cluster.set('cluster', {
-    podCIDRs: state.podCIDRs,
+    podCIDRs: [...new Set([...state.podCIDRs, ...ownSubnets(view)])],
     serviceCIDRs: state.serviceCIDRs,
     ...(closed.length > 0 ? { closedNodePorts: closed } : {}),
     ...(state.settings ? { settings: state.settings } : {}),
@@ -39,14 +44,27 @@ export function compile(view: View, node: string): NodeConfig {
   for (const pod of view.podsByNode.get(node) ?? []) {
     const assignment = view.podAssignment.get(keyOf(pod));
     if (!assignment) continue;
-    config.pod.set(keyOf(pod), { namespace: pod.namespace, name: pod.name, uid: pod.uid, assignment });
+    const { ips, mac } = readAddressRequest(pod.annotations);
+    config.pod.set(keyOf(pod), {
+      namespace: pod.namespace,
+      name: pod.name,
+      uid: pod.uid,
+      assignment,
+      ...(ips.length > 0 ? { ips } : {}),
+      ...(mac === undefined ? {} : { mac }),
+    });
     const byNamespace = view.namespaceAssignment.get(pod.namespace);
     if (byNamespace) config.namespace.set(pod.namespace, { name: pod.namespace, assignment: byNamespace });
     if ('network' in assignment) present.add(assignment.network);
     // The next pod of this namespace may come while the controller is away: its network is made known now.
     if (byNamespace && 'network' in byNamespace) present.add(byNamespace.network);
   }
-  for (const block of state.blocks.values()) if (block.node === node) present.add(block.network);
+  for (const block of state.blocks.values()) {
+    if (block.node === node) present.add(block.network);
+    // The root of every node has a route to each of these: no node's pod CIDR holds them.
+    if (block.given)
+      config.block.set(block.cidr, block.node === node ? { ...block, except: exceptOf(view, block) } : block);
+  }
   for (const key of present) addNetwork(view, node, key, config);
   return config;
 }
@@ -63,6 +81,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   config.network.set(key, {
     key,
     vni: network.vni,
+    ...(network.spec.subnets?.length ? { givenFamilies: subnetFamilies(network.spec) } : {}),
     egress: network.spec.egress.mode,
     ...(network.spec.egress.allow ? { egressAllow: egressParts(network.spec.egress.allow) } : {}),
     ...(network.spec.mtu === undefined ? {} : { mtu: network.spec.mtu }),
@@ -75,6 +94,18 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   for (const service of view.servicesByNetwork.get(key) ?? [])
     config.service.set(keyOf(service), serviceItem(view, service, key));
   for (const block of view.blocksByNetwork.get(key) ?? []) if (block.node !== node) config.block.set(block.cidr, block);
+}
+
+/** Subnets of all networks that may use theirs: pod ranges, as much as the nodes' own. */
+const ownSubnets = ({ state }: View): string[] =>
+  [...state.networks].flatMap(([key, n]) => (state.conflicts?.has(key) ? [] : (n.spec?.subnets ?? []))).sort();
+
+/** Parts of a block that only those get who ask: what the spec sets aside, and single addresses that somebody asks for. */
+function exceptOf({ state, podsByNode }: View, { network, cidr, node }: BlockItem): string[] {
+  const asked = (podsByNode.get(node) ?? []).some((p) =>
+    readAddressRequest(p.annotations).ips.some((ip) => hostCidr(ip) === cidr),
+  );
+  return asked ? [cidr] : exceptIn(state.networks.get(network)?.spec ?? {}, cidr);
 }
 
 /** The events that lead from one config to the next, deletions last. */

@@ -5,10 +5,11 @@ import pino from 'pino';
 import { AGENT_SOCKET } from '../api/cni.ts';
 import { GROUP, VERSION } from '../api/names.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
-import type { Assignment, ClusterSettings } from '../api/nodeconfig.ts';
+import type { ClusterSettings } from '../api/nodeconfig.ts';
 import type { NodeReport } from '../api/report.ts';
 import { assignPod } from '../core/cluster/assign.ts';
 import { readNamespace, readNetwork, readPod } from '../core/cluster/read.ts';
+import { readAddressRequest } from '../core/ipam/requests.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
 import { core, KubeClient } from '../lib/kube/client.ts';
 import { isKube } from '../lib/kube/error.ts';
@@ -19,7 +20,7 @@ import { aborted } from '../lib/reconcile/aborted.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
 import { Dataplane } from './apply/dataplane.ts';
 import { cleanUpNode } from './cleanup.ts';
-import { Attachments } from './attach/attachments.ts';
+import { Attachments, type Order } from './attach/attachments.ts';
 import { Journal } from './attach/journal.ts';
 import { writeConflist } from './cniserver/conflist.ts';
 import { installPlugin } from './cniserver/plugin.ts';
@@ -98,6 +99,9 @@ async function main(o: Options): Promise<void> {
     onSync: (r) => {
       revision = r;
       authoritative = true;
+      // Before those who wait for a block look again.
+      const failed = attempt(() => attachments?.adoptGiven());
+      if (failed) log.warn({ err: brief(failed) }, 'blocks that were given');
       for (const wake of waiting) wake();
       if (dataplane.self) started.resolve();
       applier.request();
@@ -123,6 +127,7 @@ async function main(o: Options): Promise<void> {
   const metricsServer = await openMetrics(o, client, metrics);
   await using applier = new Runner(
     () => {
+      if (authoritative) attachments?.adoptGiven();
       attachments?.prepare();
       const now = revision;
       const before = faults;
@@ -253,13 +258,14 @@ async function lookUpPod(
   client: KubeClient,
   { namespace, name, uid }: { readonly namespace: string; readonly name: string; readonly uid: string },
   settings: ClusterSettings | undefined,
-): Promise<Assignment | undefined> {
+): Promise<Order | undefined> {
   try {
     const pod = readPod(await client.get(core('pods'), name, namespace, { timeoutMs: 2_000 }));
     if (uid !== '' && pod.uid !== uid) return undefined;
     const ns = readNamespace(await client.get(core('namespaces'), namespace, undefined, { timeoutMs: 2_000 }));
     const networks = await client.list({ group: GROUP, version: VERSION, plural: 'virtualnetworks' });
-    return assignPod(
+    const { ips, mac } = readAddressRequest(pod.annotations);
+    const assignment = assignPod(
       {
         namespaces: new Map([[namespace, ns]]),
         networks: new Map(networks.items.map((o) => [`${o.metadata.namespace}/${o.metadata.name}`, readNetwork(o)])),
@@ -268,6 +274,7 @@ async function lookUpPod(
       },
       pod,
     );
+    return { assignment, ips, ...(mac === undefined ? {} : { mac }) };
   } catch (error) {
     if (isKube(error, 'NotFound')) return undefined;
     log.debug({ err: brief(error) }, 'look up pod');
@@ -303,7 +310,14 @@ function reportOf({
   return {
     node,
     revision,
-    blocks: (attachments?.blocks ?? []).map(({ cidr, network, used, free }) => ({ cidr, network, used, free })),
+    blocks: (attachments?.blocks ?? []).map(({ cidr, network, used, free, given }) => ({
+      cidr,
+      network,
+      used,
+      free,
+      given,
+    })),
+    returned: attachments?.returned ?? [],
     endpoints: [...(attachments?.all ?? [])].map((a) => ({
       namespace: a.namespace,
       pod: a.pod,

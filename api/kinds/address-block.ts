@@ -8,6 +8,12 @@ export const addressBlockSpec = z
       .describe('The addresses of this block.')
       .meta({ 'x-kubernetes-validations': [{ rule: 'isCIDR(self)', message: 'must be a CIDR prefix' }] }),
     node: z.string().min(1).max(253).describe('The node that gives these addresses to its pods.'),
+    source: z
+      .enum(['NodePodCIDR', 'Subnet'])
+      .optional()
+      .describe(
+        'NodePodCIDR: cut by the node from its own range. Subnet: given by the controller from a subnet of the network.',
+      ),
     network: z
       .strictObject({
         namespace: z.string().max(63).describe('Namespace of the VirtualNetwork; empty for the flat network.'),

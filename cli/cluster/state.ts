@@ -36,7 +36,8 @@ export async function loadState(
     load({ group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' }, readEndpointSlice),
     load(
       ours('addressblocks'),
-      (o) => o['spec'] as { cidr: string; node: string; network: { namespace?: string; name: string } },
+      (o) =>
+        o['spec'] as { cidr: string; node: string; source?: string; network: { namespace?: string; name: string } },
     ),
   ]);
   return {
@@ -49,9 +50,14 @@ export async function loadState(
     services,
     slices,
     blocks: new Map(
-      [...blocks.values()].map(({ cidr, node, network }) => [
+      [...blocks.values()].map(({ cidr, node, network, source }) => [
         cidr,
-        { cidr, node, network: network.namespace ? `${network.namespace}/${network.name}` : network.name },
+        {
+          cidr,
+          node,
+          network: network.namespace ? `${network.namespace}/${network.name}` : network.name,
+          ...(source === 'Subnet' ? { given: true as const } : {}),
+        },
       ]),
     ),
     podCIDRs: target.podCIDRs ?? [...nodes.values()].flatMap((n) => n.podCIDRs),

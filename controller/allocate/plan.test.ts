@@ -11,6 +11,8 @@ const duties = (state: ClusterState, options: Partial<Options> = {}): Duty[] =>
     usage: new Map(),
     reported: new Set(['n1', 'n2']),
     promised: new Map(),
+    returned: new Set(),
+    exhausted: new Map(),
     ...options,
   });
 const vnis = (all: readonly Duty[]): Map<string, number | undefined> =>

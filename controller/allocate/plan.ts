@@ -1,5 +1,6 @@
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
+import type { StoredBlock } from '../sources/cluster.ts';
 import { isolation, isToBeIsolated } from '../../core/cluster/assign.ts';
 import type { RouterState } from '../../core/routers/connect.ts';
 import {
@@ -10,7 +11,10 @@ import {
   type Router,
   type Settings,
 } from '../../core/cluster/state.ts';
-import type { View } from '../../core/cluster/view.ts';
+import { networkOf, type View } from '../../core/cluster/view.ts';
+import { usableIn } from '../../core/ipam/subnet-blocks.ts';
+import { subnetFamilies } from '../../core/networks/validate.ts';
+import { familyOf } from '../../lib/ip/address.ts';
 
 /** One write that the controller owes the API. Pure data; `write.ts` carries it out. */
 export type Duty =
@@ -68,11 +72,14 @@ export function planDuties(
     usage,
     reported,
     promised,
+    returned,
+    exhausted,
   }: {
-    readonly stored: ReadonlyMap<
-      string,
-      { readonly cidr: string; readonly node: string; readonly network: string; readonly objectName: string }
-    >;
+    readonly stored: ReadonlyMap<string, StoredBlock>;
+    /** Given blocks that their nodes have done with, as "node cidr". */
+    readonly returned: ReadonlySet<string>;
+    /** Networks whose subnets are used up, and for whom. */
+    readonly exhausted: ReadonlyMap<NetworkKey, string>;
     readonly usage: ReadonlyMap<NetworkKey, Usage>;
     readonly reported: ReadonlySet<string>;
     /** VNIs given by this leader, by uid of the network: a write may not have come back by watch yet. */
@@ -81,9 +88,9 @@ export function planDuties(
 ): Duty[] {
   return [
     ...namespaceDuties(view),
-    ...networkDuties(view, usage, reported, promised),
+    ...networkDuties(view, { usage, reported, promised, exhausted }),
     ...routerDuties(view),
-    ...blockDuties(view, stored),
+    ...blockDuties(view, stored, returned),
   ];
 }
 
@@ -121,9 +128,17 @@ function* namespaceNews(view: View): Generator<Duty> {
 
 function* networkDuties(
   view: View,
-  usage: ReadonlyMap<NetworkKey, Usage>,
-  reported: ReadonlySet<string>,
-  promised: ReadonlyMap<string, number>,
+  {
+    usage,
+    reported,
+    promised,
+    exhausted,
+  }: {
+    readonly usage: ReadonlyMap<NetworkKey, Usage>;
+    readonly reported: ReadonlySet<string>;
+    readonly promised: ReadonlyMap<string, number>;
+    readonly exhausted: ReadonlyMap<NetworkKey, string>;
+  },
 ): Generator<Duty> {
   const { networks, namespaces } = view.state;
   const taken = new Set<number>([FLAT_VNI, ...promised.values()]);
@@ -161,10 +176,10 @@ function* networkDuties(
       do: 'network-status',
       network,
       vni,
-      condition: conditionOf(network, vni, users, faults),
+      condition: conditionOf(network, vni, users, faults, view.state.conflicts?.get(key), exhausted.get(key)),
       nodes,
       used,
-      free,
+      free: freeIn(network, used, free),
       hold: !network.deleting,
     };
   }
@@ -200,6 +215,8 @@ function conditionOf(
   vni: number | undefined,
   users: readonly Pod[],
   faults: readonly string[],
+  conflict: string | undefined,
+  exhausted: string | undefined,
 ): NetworkCondition {
   if (network.deleting) {
     const names = users.slice(0, 5).map(keyOf).join(', ');
@@ -210,15 +227,14 @@ function conditionOf(
     };
   }
   if (!network.spec) return { status: 'False', reason: 'InvalidSpec', message: network.problems.join('; ') };
-  if ((network.spec.subnets?.length ?? 0) > 0 || network.spec.addressing === 'Private') {
-    return {
-      status: 'False',
-      reason: 'InvalidSpec',
-      message: 'spec.subnets and addressing Private cannot be given by this version; remove them',
-    };
+  if (network.spec.addressing === 'Private') {
+    const message = 'spec.addressing Private cannot be given by this version; remove it';
+    return { status: 'False', reason: 'InvalidSpec', message };
   }
+  if (conflict !== undefined) return { status: 'False', reason: 'SubnetConflict', message: conflict };
   if (vni === undefined)
     return { status: 'False', reason: 'NoIdentifierLeft', message: 'all 16 777 214 VNIs are in use; delete networks' };
+  if (exhausted !== undefined) return { status: 'False', reason: 'AddressesExhausted', message: exhausted };
   if (faults.length > 0) return { status: 'False', reason: 'NodeFault', message: faults.join('; ') };
   return {
     status: 'True',
@@ -227,22 +243,39 @@ function conditionOf(
   };
 }
 
+/** What pods can still get: of subnets what is left of them, otherwise what is left in the nodes' blocks. */
+function freeIn({ spec }: Network, used: number, inBlocks: number): number {
+  const left = subnetFamilies(spec).map((family) => {
+    const own = (spec?.subnets ?? []).filter((s) => familyOf(s) === family);
+    return own.reduce((n, s) => n + usableIn(spec ?? {}, s), 0) - used;
+  });
+  return left.length === 0 ? inBlocks : Math.min(...left, MANY);
+}
+
+/** No need to count the addresses of a /64. */
+const MANY = 2 ** 31 - 1;
+
 function* blockDuties(
   view: View,
-  stored: ReadonlyMap<
-    string,
-    { readonly cidr: string; readonly node: string; readonly network: string; readonly objectName: string }
-  >,
+  stored: ReadonlyMap<string, StoredBlock>,
+  returned: ReadonlySet<string>,
 ): Generator<Duty> {
+  const { blocks, nodes } = view.state;
   const kept = new Set<string>();
-  for (const { cidr, node, network, objectName } of stored.values()) {
-    const wanted = view.state.blocks.get(cidr);
-    if (wanted?.node === node && wanted.network === network && view.state.nodes.has(node)) kept.add(cidr);
+  const inUse = new Set(
+    [...view.podsByNode].flatMap(([node, pods]) => pods.map((p) => `${networkOf(view, p)} ${node}`)),
+  );
+  for (const { cidr, node, network, given, objectName } of stored.values()) {
+    // A node that is gone may still run the pods that the API knows of: their addresses are nobody else's until they are gone.
+    const wanted = given
+      ? !returned.has(`${node} ${cidr}`) && (nodes.has(node) || inUse.has(`${network} ${node}`))
+      : blocks.get(cidr)?.node === node && blocks.get(cidr)?.network === network && nodes.has(node);
+    if (wanted) kept.add(cidr);
     else yield { do: 'delete-block', cidr, objectName };
   }
-  for (const block of view.state.blocks.values()) {
-    if (!kept.has(block.cidr) && view.state.nodes.has(block.node)) yield { do: 'create-block', block };
-  }
+  for (const block of blocks.values())
+    if (!kept.has(block.cidr) && !returned.has(`${block.node} ${block.cidr}`) && nodes.has(block.node))
+      yield { do: 'create-block', block };
 }
 
 function* podNews(view: View): Generator<Duty> {

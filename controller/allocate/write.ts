@@ -184,16 +184,24 @@ export class DutyWriter {
 
   async #createBlock({ block }: Duty & { do: 'create-block' }): Promise<void> {
     const [namespace, name] = block.network.includes('/') ? block.network.split('/') : ['', block.network];
-    const node = await this.#client.get(core('nodes'), block.node);
+    // A given block outlives its node's object while pods of it may: the controller deletes it, not the garbage collector.
+    const node = block.given ? undefined : await this.#client.get(core('nodes'), block.node);
     const object: KubeObject = {
       apiVersion: API_VERSION,
       kind: 'AddressBlock',
       metadata: {
         name: `b-${block.cidr.replaceAll(/[:/]/g, '-')}`,
         labels: { [MANAGED_BY.key]: MANAGED_BY.value },
-        ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: block.node, uid: node.metadata.uid }],
+        ...(node
+          ? { ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: block.node, uid: node.metadata.uid }] }
+          : {}),
       },
-      spec: { cidr: block.cidr, node: block.node, network: { namespace, name } },
+      spec: {
+        cidr: block.cidr,
+        node: block.node,
+        source: block.given ? 'Subnet' : 'NodePodCIDR',
+        network: { namespace, name },
+      },
     };
     try {
       await this.#client.create(ADDRESS_BLOCKS, object);

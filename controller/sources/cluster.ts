@@ -91,11 +91,23 @@ export class ClusterSource implements AsyncDisposable {
     return new Map([...this.#reflectors].map(([plural, r]) => [plural, r.stats]));
   }
 
+  /** Given blocks that their nodes have done with, as "node cidr". */
+  get returned(): Set<string> {
+    return new Set([...this.reports.values()].flatMap((r) => r.returned.map((cidr) => `${r.node} ${cidr}`)));
+  }
+
+  /** Given blocks as the API server has them this moment: the reflector may be behind what another leader wrote last. */
+  async freshGivenBlocks(): Promise<StoredBlock[]> {
+    const { items } = await this.#o.client.list(ADDRESS_BLOCKS);
+    return items.flatMap((o) => readBlock(o) ?? []).filter((b) => b.given);
+  }
+
   /** Takes a node's report. Returns whether it says anything new. */
   report(report: NodeReport): boolean {
     const before = this.reports.get(report.node);
     this.reports.set(report.node, report);
-    return JSON.stringify([before?.blocks, before?.endpoints]) !== JSON.stringify([report.blocks, report.endpoints]);
+    const told = (r: NodeReport | undefined): string => JSON.stringify([r?.blocks, r?.endpoints, r?.returned]);
+    return told(before) !== told(report);
   }
 
   /** The present state. It refers to live maps: use it before the next await. */
@@ -104,11 +116,16 @@ export class ClusterSource implements AsyncDisposable {
     for (const name of this.reports.keys()) if (!nodes.has(name)) this.reports.delete(name);
     const blocks = new Map<string, BlockItem>();
     // A node that has spoken since we started knows best; for the others the API remembers.
-    for (const { cidr, node, network } of this.storedBlocks.values())
-      if (!this.reports.has(node)) blocks.set(cidr, { cidr, node, network });
+    for (const { objectName: _, ...block } of this.storedBlocks.values())
+      if (block.given || !this.reports.has(block.node)) blocks.set(block.cidr, block);
     const attached = new Map<string, string>();
     for (const report of this.reports.values()) {
-      for (const { cidr, network } of report.blocks) blocks.set(cidr, { cidr, node: report.node, network });
+      for (const { cidr, network, given } of report.blocks) {
+        const block = { cidr, node: report.node, network };
+        if (!given) blocks.set(cidr, block);
+        // Somebody has deleted the object of a block that is in use: what the controller gave stays given.
+        else if (!blocks.has(cidr)) blocks.set(cidr, { ...block, given });
+      }
       for (const e of report.endpoints) if (e.uid !== '') attached.set(e.uid, e.network);
     }
     const podCIDRs = this.#o.podCIDRs.length > 0 ? this.#o.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
@@ -183,7 +200,7 @@ const readServiceCidr = (raw: KubeObject): string[] =>
 
 function readBlock(raw: KubeObject): StoredBlock | undefined {
   const spec = raw['spec'] as
-    | { cidr?: string; node?: string; network?: { namespace?: string; name?: string } }
+    | { cidr?: string; node?: string; source?: string; network?: { namespace?: string; name?: string } }
     | undefined;
   const prefix = parsePrefix(spec?.cidr ?? '');
   if (!prefix || spec?.node === undefined || spec.network?.name === undefined) return undefined;
@@ -193,5 +210,6 @@ function readBlock(raw: KubeObject): StoredBlock | undefined {
     cidr: formatPrefix(prefix),
     node: spec.node,
     network: namespace === '' ? name : `${namespace}/${name}`,
+    ...(spec.source === 'Subnet' ? { given: true as const } : {}),
   };
 }

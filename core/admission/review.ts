@@ -1,9 +1,13 @@
 import { FLAT_NETWORK, NETWORK, readName } from '../../api/names.ts';
-import { keyOf } from '../cluster/state.ts';
-import { assignNamespace, assignPod, isShared } from '../cluster/assign.ts';
+import { mustIp } from '../../lib/ip/address.ts';
+import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
+import { keyOf, type Network } from '../cluster/state.ts';
+import { assignNamespace, isShared } from '../cluster/assign.ts';
 import { readNamespace, readNetwork, readPod, readRouter } from '../cluster/read.ts';
 import { connectNetworks } from '../routers/connect.ts';
-import { networkOf, serviceNetwork, type View } from '../cluster/view.ts';
+import { assignWithAddress, networkOf, serviceNetwork, type View } from '../cluster/view.ts';
+import { claimsOf } from '../ipam/claims.ts';
+import { conflictsOfNew } from '../networks/conflicts.ts';
 
 /** What the API server asks (admission.k8s.io/v1 AdmissionRequest), as far as it is read. */
 export type AdmissionRequest = {
@@ -27,7 +31,7 @@ export type AdmissionResponse = {
 type Finding = { readonly refuse?: string; readonly warnings?: readonly string[] };
 
 /** What can never come right by waiting. The others only make a pod wait, and are told as a warning. */
-const HOPELESS = new Set(['NetworkNotShared', 'InvalidAnnotation', 'ConflictingNetworks']);
+const HOPELESS = new Set(['NetworkNotShared', 'InvalidAnnotation', 'ConflictingNetworks', 'AddressUnavailable']);
 
 /**
  * Judges an object before it is stored: only what needs the state of the cluster. What an object alone tells is checked by the
@@ -64,7 +68,8 @@ function reviewPod(view: View, request: AdmissionRequest): Finding {
     metadata: { ...(request.object?.['metadata'] as object), namespace: request.namespace ?? '' },
   });
   if (pod.hostNetwork) return {};
-  const assignment = assignPod({ ...view.state, attached: new Map() }, pod);
+  // It has no uid yet: whoever has its addresses is somebody else.
+  const assignment = assignWithAddress({ ...view.state, attached: new Map() }, pod, claimsOf(view.state));
   if ('network' in assignment) return {};
   const { code, message } = assignment.problem;
   return HOPELESS.has(code) ? { refuse: message } : { warnings: [`the pod will wait: ${message}`] };
@@ -80,8 +85,11 @@ function reviewNamespace(view: View, request: AdmissionRequest): Finding {
 }
 
 function reviewNetwork(view: View, request: AdmissionRequest): Finding {
-  const network = readNetwork(request.object ?? {});
+  const read = readNetwork(request.object ?? {});
+  const network = { ...read, namespace: request.namespace ?? read.namespace };
   if (network.problems.length > 0) return { refuse: network.problems.join('; ') };
+  const refused = [...conflictsOfNew(view.state, network), ...stranded(view, network)];
+  if (refused.length > 0) return { refuse: refused.join('; ') };
   const warnings: string[] = [];
   for (const ref of network.spec?.services.allow ?? []) {
     const key = keyOf(ref);
@@ -89,7 +97,7 @@ function reviewNetwork(view: View, request: AdmissionRequest): Finding {
     else if (serviceNetwork(view.namespaceAssignment, ref) !== FLAT_NETWORK)
       warnings.push(`spec.services.allow: Service ${key} is not on the flat network, so this opens nothing`);
   }
-  const key = keyOf({ namespace: request.namespace ?? network.namespace, name: network.name });
+  const key = keyOf(network);
   const cut = new Set(
     podsOf(view, key)
       .map((p) => p.namespace)
@@ -101,6 +109,20 @@ function reviewNetwork(view: View, request: AdmissionRequest): Finding {
     );
   }
   return { warnings };
+}
+
+/** Pods whose addresses would be in none of the network's subnets any more. Those that were never in one stay as they are. */
+function stranded(view: View, network: Network): string[] {
+  const key = keyOf(network);
+  const before = view.state.networks.get(key)?.spec;
+  const inside = (spec: Network['spec'], ip: string): boolean =>
+    (spec?.subnets ?? []).some((s) => contains(mustPrefix(s), mustIp(ip)));
+  const lost = podsOf(view, key).filter((p) => p.ips.some((ip) => inside(before, ip) && !inside(network.spec, ip)));
+  if (lost.length === 0) return [];
+  const names = lost.slice(0, 5).map((p) => `${keyOf(p)} (${p.ips.join(', ')})`);
+  return [
+    `spec.subnets: ${lost.length} pod(s) have addresses in a subnet that would go: ${names.join(', ')}${lost.length > 5 ? ', …' : ''}; delete them first, or keep the subnet`,
+  ];
 }
 
 function reviewRouter(view: View, request: AdmissionRequest): Finding {

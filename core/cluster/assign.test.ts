@@ -120,9 +120,9 @@ const ROWS: Row[] = [
     wants: 'NetworkNotReady',
   },
   {
-    name: 'subnets of its own: not in this version',
+    name: 'private addresses: not in this version',
     pod: { 'bulkhead.dev/network': 'blue' },
-    networks: [exampleNetwork('shop', 'blue', 10, { subnets: ['10.20.0.0/16'] })],
+    networks: [exampleNetwork('shop', 'blue', 10, { addressing: 'Private' })],
     wants: 'UnsupportedNetwork',
   },
   {

@@ -11,7 +11,7 @@ import type { ClusterState, Namespace, Pod, Settings } from './state.ts';
  * cannot be understood is a problem and the pod waits: never a fall-back to a wider network.
  */
 export function assignPod(
-  state: Pick<ClusterState, 'namespaces' | 'networks' | 'attached' | 'settings'>,
+  state: Pick<ClusterState, 'namespaces' | 'networks' | 'attached' | 'settings' | 'conflicts'>,
   pod: Pick<Pod, 'namespace' | 'name' | 'uid' | 'annotations'>,
 ): Assignment {
   const attached = state.attached.get(pod.uid);
@@ -23,7 +23,7 @@ export function assignPod(
 
 /** Which network the pods of a namespace get that name none themselves. */
 export function assignNamespace(
-  state: Pick<ClusterState, 'namespaces' | 'networks' | 'settings'>,
+  state: Pick<ClusterState, 'namespaces' | 'networks' | 'settings' | 'conflicts'>,
   name: string,
 ): Assignment {
   const namespace = state.namespaces.get(name);
@@ -75,7 +75,7 @@ export function isolation(
 type NamedValue = ReturnType<typeof readName>;
 
 function assignNamed(
-  state: Pick<ClusterState, 'namespaces' | 'networks'>,
+  state: Pick<ClusterState, 'namespaces' | 'networks' | 'conflicts'>,
   namespace: string,
   named: NamedValue,
   owner: string,
@@ -110,7 +110,11 @@ function flatByName(
   );
 }
 
-function useNetwork(state: Pick<ClusterState, 'namespaces' | 'networks'>, user: string, key: NetworkKey): Assignment {
+function useNetwork(
+  state: Pick<ClusterState, 'namespaces' | 'networks' | 'conflicts'>,
+  user: string,
+  key: NetworkKey,
+): Assignment {
   const network = state.networks.get(key);
   const [owner = '', name = ''] = key.split('/');
   if (!network || network.deleting) {
@@ -127,12 +131,14 @@ function useNetwork(state: Pick<ClusterState, 'namespaces' | 'networks'>, user: 
   }
   if (!network.spec)
     return problem('NetworkNotReady', `VirtualNetwork ${key} is invalid: ${network.problems.join('; ')}`);
-  if ((network.spec.subnets?.length ?? 0) > 0 || network.spec.addressing === 'Private') {
+  if (network.spec.addressing === 'Private') {
     return problem(
       'UnsupportedNetwork',
-      `VirtualNetwork ${key} asks for subnets of its own, which this version cannot give; remove spec.subnets and spec.addressing`,
+      `VirtualNetwork ${key} asks for addressing Private, which this version cannot give; remove spec.addressing`,
     );
   }
+  const conflict = state.conflicts?.get(key);
+  if (conflict !== undefined) return problem('NetworkNotReady', `VirtualNetwork ${key} cannot be used: ${conflict}`);
   if (network.vni === undefined)
     return problem('NetworkNotReady', `VirtualNetwork ${key} has no VNI yet; the controller gives it one`);
   return { network: key };

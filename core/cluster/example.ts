@@ -114,6 +114,7 @@ export const examplePod = (
   ips: [`10.244.${node}.${host}`],
   annotations,
   finished: false,
+  created: 0,
   ready: true,
   ports: [{ name: 'http', protocol: 'TCP', port: 8080 }],
 });

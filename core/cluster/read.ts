@@ -1,11 +1,12 @@
 import type { output, ZodError, ZodSafeParseResult, ZodType } from 'zod';
 import { bulkheadConfigSpec } from '../../api/kinds/bulkhead-config.ts';
 import { virtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
-import { type VirtualNetworkSpec, virtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
+import { virtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import { MANAGED_BY } from '../../api/names.ts';
 import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
+import { networkProblems } from '../networks/validate.ts';
 import { BULKHEAD_READY, NETWORK_UNAVAILABLE } from '../nodes/conditions.ts';
 import type {
   ContainerPort,
@@ -77,6 +78,7 @@ export function readPod(raw: Raw): Pod {
     ips: ips(podIPs.length > 0 ? podIPs : [text(status['podIP'])]),
     annotations: meta.annotations,
     finished: phase === 'Succeeded' || phase === 'Failed',
+    created: meta.created,
     ready: list(status['conditions']).some((c) => c['type'] === 'Ready' && c['status'] === 'True'),
     ports: list(spec['containers']).flatMap((c) => list(c['ports']).map((p) => readPort(p, 'containerPort'))),
   };
@@ -85,7 +87,7 @@ export function readPod(raw: Raw): Pod {
 export function readNetwork(raw: Raw): Network {
   const meta = readMeta(raw);
   const parsed = parseSpec(virtualNetworkSpec, raw['spec'] ?? {});
-  const problems = parsed.success ? prefixProblems(parsed.data) : describeIssues(parsed.error);
+  const problems = parsed.success ? networkProblems(parsed.data) : describeIssues(parsed.error);
   const vni = object(raw['status'])['vni'];
   return {
     ...pick(meta, 'namespace', 'name', 'uid', 'deleting', 'labels', 'created'),
@@ -106,21 +108,6 @@ export function readRouter(raw: Raw): Router {
     spec: parsed.success ? parsed.data : undefined,
     problems: parsed.success ? [] : describeIssues(parsed.error),
   };
-}
-
-/** Every prefix of a network that is none, with the path of its field. */
-function prefixProblems(spec: VirtualNetworkSpec): string[] {
-  const lists = {
-    subnets: spec.subnets,
-    staticPrefixes: spec.staticPrefixes,
-    reservedPrefixes: spec.reservedPrefixes,
-    'egress.allow': spec.egress.allow?.map((a) => a.cidr),
-  };
-  return Object.entries(lists).flatMap(([field, values]) =>
-    (values ?? []).flatMap((s, i) =>
-      parsePrefix(s) ? [] : [`spec.${field}[${i}]: "${s}" is not a CIDR prefix with zero host bits`],
-    ),
-  );
 }
 
 const describeIssues = (error: ZodError): string[] =>

@@ -16,6 +16,8 @@ export type ClusterState = {
   readonly blocks: ReadonlyMap<string, BlockItem>;
   /** Networks that pods are really attached to, by pod uid, as agents say. Wins over what annotations say now. */
   readonly attached: ReadonlyMap<string, NetworkKey>;
+  /** Networks whose subnets belong to others; worked out by viewOf. */
+  readonly conflicts?: ReadonlyMap<NetworkKey, string>;
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
   /** Switches of the cluster; absent: none is set. */
@@ -66,6 +68,8 @@ export type Pod = {
   readonly annotations: Strings;
   /** Phase Succeeded or Failed: has no network any more. */
   readonly finished: boolean;
+  /** When it was made, milliseconds; 0 when nobody says. */
+  readonly created: number;
   readonly ready: boolean;
   readonly ports: readonly ContainerPort[];
 };

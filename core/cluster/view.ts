@@ -1,6 +1,8 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
 import type { Assignment, BlockItem, NetworkKey } from '../../api/nodeconfig.ts';
 import { type Connections, connectNetworks, type RouterState } from '../routers/connect.ts';
+import { type Claims, claimsOf, requestProblem } from '../ipam/claims.ts';
+import { subnetConflicts } from '../networks/conflicts.ts';
 import { assignNamespace, assignPod } from './assign.ts';
 import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from './state.ts';
 
@@ -21,13 +23,15 @@ export type View = {
   readonly blocksByNetwork: ReadonlyMap<NetworkKey, readonly BlockItem[]>;
 };
 
-export function viewOf(state: ClusterState): View {
+export function viewOf(read: ClusterState): View {
+  const state = { ...read, conflicts: subnetConflicts(read) };
+  const claims = claimsOf(state);
   const podAssignment = new Map<string, Assignment>();
   const podsByNode = new Map<string, Pod[]>();
   const podByIp = new Map<string, Pod>();
   for (const [key, pod] of state.pods) {
     if (pod.hostNetwork || pod.finished) continue;
-    podAssignment.set(key, assignPod(state, pod));
+    podAssignment.set(key, assignWithAddress(state, pod, claims));
     for (const ip of pod.ips) podByIp.set(ip, pod);
     if (pod.node !== '') push(podsByNode, pod.node, pod);
   }
@@ -53,6 +57,14 @@ export function viewOf(state: ClusterState): View {
     blocksByNetwork,
     ...connectNetworks(state),
   };
+}
+
+/** A pod whose addresses cannot be had waits, as one whose network cannot. A pod that has them keeps them. */
+export function assignWithAddress(state: ClusterState, pod: Pod, claims: Claims): Assignment {
+  const assignment = assignPod(state, pod);
+  if ('problem' in assignment || pod.ips.length > 0 || state.attached.has(pod.uid)) return assignment;
+  const problem = requestProblem(state, assignment.network, pod, claims);
+  return problem ? { problem } : assignment;
 }
 
 /**

@@ -75,7 +75,7 @@ describe('NodeIpam', () => {
               it = replayed(journal);
               break;
             case 'reclaim':
-              journal.push(...it.reclaim(now, new Set(s.wanted)));
+              journal.push(...it.reclaim(now, { networks: new Set(s.wanted) }));
               break;
             case 'wait':
               now += s.ms;
@@ -90,7 +90,7 @@ describe('NodeIpam', () => {
         }
         // When everybody has gone and rested, nothing is held.
         for (const { ips } of live.values()) for (const ip of ips) it.release(ip, now);
-        it.reclaim(now + REST, new Set());
+        it.reclaim(now + REST, { networks: new Set() });
         expect(it.blocks(now + REST)).toEqual([]);
       }),
       { numRuns: 300 },

@@ -16,7 +16,7 @@ import { ARP_TABLE, netnsName, nodeAddress, probeSource, TABLE, uplinkName, VXLA
 import { planHostPorts } from '../plan/host-ports.ts';
 import { peerAdmits, planPeer } from '../plan/peers.ts';
 import { planFlatPod, planPod, type PodLink } from '../plan/pod.ts';
-import { planRemoteBlock, planRemoteNode } from '../plan/remote.ts';
+import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
 import { planRoot, planRootSets } from '../plan/root.ts';
 import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
 import { type FlowRules, staleFlows } from '../plan/stale-flows.ts';
@@ -115,7 +115,7 @@ export class Dataplane implements Disposable {
         this.#dirty.add(FLAT_NETWORK);
         break;
       case 'block':
-        if (event.type === 'upsert' && event.kind === 'block') this.#dirty.add(event.value.network);
+        if (event.type === 'upsert' && event.kind === 'block') this.#dirty.add(event.value.network).add(FLAT_NETWORK);
         else this.#allDirty = true;
         break;
       case 'namespace':
@@ -353,6 +353,7 @@ export class Dataplane implements Disposable {
       deps: [this.#nodesVersion],
       plan: () =>
         planRootSets(
+          self,
           this.#config.node.values(),
           this.#podRanges(),
           this.#config.cluster.get('cluster')?.closedNodePorts ?? [],
@@ -360,6 +361,11 @@ export class Dataplane implements Disposable {
     });
     for (const node of this.#config.node.values())
       if (node.name !== self.name) wanted.set(`node ${node.name}`, { deps: [node], plan: () => planRemoteNode(node) });
+    for (const block of this.#config.block.values()) {
+      const owner = this.#config.node.get(block.node);
+      if (block.given && owner && block.node !== self.name)
+        wanted.set(`given ${block.cidr}`, { deps: [block, owner], plan: () => planRemoteGiven(block, owner) });
+    }
     for (const [key, { network }] of this.#held) {
       const own = this.mtuFor(key);
       wanted.set(`uplink ${key}`, { deps: [network.vni, self, own], plan: () => planUplink(network.vni, self, own) });

@@ -2,8 +2,8 @@ import { familyOf } from '../../lib/ip/address.ts';
 import { existsSync } from 'node:fs';
 import { CNI_ERRORS, type CniErrorCode, type CniRequest, type CniResult } from '../../api/cni.ts';
 import { FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
-import type { Assignment, NodeConfig } from '../../api/nodeconfig.ts';
-import { type IpamEvent, IpamError, NodeIpam } from '../../core/ipam/node-ipam.ts';
+import type { NodeConfig, PodItem } from '../../api/nodeconfig.ts';
+import { type IpamEvent, IpamError, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
 import type { Dataplane } from '../apply/dataplane.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { GATEWAY, GATEWAY_MAC } from '../plan/names.ts';
@@ -23,13 +23,16 @@ export class AttachError extends Error {
   }
 }
 
+/** What a pod is to get. */
+export type Order = Pick<PodItem, 'assignment' | 'ips' | 'mac'>;
+
 /** What attachments need of the rest of the agent. */
 export type AttachSeams = {
   readonly config: NodeConfig;
   readonly dataplane: Dataplane;
   readonly journal: Journal;
   /** Asks the API server for a pod that the controller has not told of. Undefined: it does not know either. */
-  readonly lookUpPod: (namespace: string, name: string, uid: string) => Promise<Assignment | undefined>;
+  readonly lookUpPod: (namespace: string, name: string, uid: string) => Promise<Order | undefined>;
   /** Resolves when the config has changed, or after a short while. */
   readonly nextConfig: (ms: number) => Promise<void>;
   /** Blocks or endpoints have changed: tell the controller, soon. */
@@ -54,6 +57,8 @@ export class Attachments {
   /** One verb at a time per container. */
   readonly #turn = new Map<string, Promise<unknown>>();
   readonly #doomed: Attachment[] = [];
+  /** Given blocks that this node has done with and that the controller has not taken back yet. */
+  readonly #returned = new Set<string>();
 
   constructor(
     seams: AttachSeams,
@@ -71,6 +76,10 @@ export class Attachments {
     return this.#ipam.blocks(this.#s.now());
   }
 
+  get returned(): string[] {
+    return [...this.#returned];
+  }
+
   /** Rebuilds what was, from the journal. Call once, before serving anything. */
   restore(): void {
     const owned = new Set<string>();
@@ -79,6 +88,8 @@ export class Attachments {
       else if (entry.op === 'detach') this.#byId.delete(entry.id);
       else {
         this.#ipam.replay(entry);
+        if (entry.op === 'block') this.#returned.delete(entry.cidr);
+        if (entry.op === 'unblock' && entry.given) this.#returned.add(entry.cidr);
         if (entry.op === 'take') owned.add(entry.ip);
       }
     }
@@ -101,10 +112,28 @@ export class Attachments {
   prepare(): void {
     const events: IpamEvent[] = [];
     for (const network of this.#s.dataplane.neededNetworks())
-      events.push(...this.#ipam.prepare(network, this.#s.now()));
+      events.push(...this.#ipam.prepare(network, this.#s.now(), this.#given(network)));
     if (events.length === 0) return;
     this.#writeDown(events, events);
     this.#blocksChanged();
+  }
+
+  /**
+   * Takes in blocks that the controller gave to this node, and lets go of those that it gave no more. Only by its present word:
+   * a configuration from before a reboot may name what has been given to others since.
+   */
+  adoptGiven(): void {
+    const events: IpamEvent[] = [];
+    const { self } = this.#s.dataplane;
+    const mine = [...this.#s.config.block.values()].filter((b) => b.given && b.node === self?.name);
+    const told = new Set(mine.map((b) => b.cidr));
+    const before = this.#returned.size;
+    for (const cidr of this.#returned) if (!told.has(cidr)) this.#returned.delete(cidr);
+    for (const { cidr, network, except = [] } of mine)
+      if (!this.#returned.has(cidr)) events.push(...this.#ipam.give(cidr, network, except));
+    for (const { cidr, given } of this.blocks) if (given && !told.has(cidr)) events.push(...this.#ipam.takeBack(cidr));
+    if (events.length > 0) this.#writeDown(events, events);
+    if (events.length > 0 || before !== this.#returned.size) this.#blocksChanged();
   }
 
   add(request: CniRequest): Promise<CniResult> {
@@ -167,11 +196,12 @@ export class Attachments {
     }
     for (const a of doomed) if (!this.#byId.has(a.id)) this.#s.dataplane.removePod(a.id);
     if (authoritative) {
-      const events = this.#ipam.reclaim(this.#s.now(), this.#s.dataplane.neededNetworks());
+      const events = this.#ipam.reclaim(this.#s.now(), this.#needed());
       this.#writeDown(events, events);
+      for (const e of events) if (e.op === 'unblock' && e.given) this.#returned.add(e.cidr);
       if (events.length > 0) this.#blocksChanged();
     }
-    const snapshot = this.#ipam.snapshot();
+    const snapshot = [...this.#ipam.snapshot(), ...this.#returnedEvents()];
     if (this.#s.journal.isLong(snapshot.length + this.#byId.size)) {
       this.#s.journal.rewrite([
         ...snapshot,
@@ -196,9 +226,10 @@ export class Attachments {
     }
     const { mappings, problems } = readPortMappings(request.config);
     if (problems.length > 0) throw new AttachError(CNI_ERRORS.InvalidConfig, problems.join('; '));
-    const network = await this.#networkFor(namespace, pod, uid);
+    const deadline = this.#s.now() + PATIENCE_MS;
+    const order = await this.#orderFor(namespace, pod, uid, deadline);
     const ports = mappings.length > 0 ? { ports: mappings } : {};
-    const a = this.#allocate(request, { namespace, pod, uid, network, ...ports });
+    const a = await this.#allocateSoon(request, { namespace, pod, uid, ...ports }, order, deadline);
     try {
       this.#wire(a);
     } catch (error) {
@@ -213,14 +244,19 @@ export class Attachments {
     return resultOf(a);
   }
 
-  /** Which network, waiting a while for the controller's word. Throws the reason why the pod must wait. */
-  async #networkFor(namespace: string, pod: string, uid: string): Promise<string> {
-    const deadline = this.#s.now() + PATIENCE_MS;
+  /** Which network and what else it asks for, waiting a while for the controller's word. Throws the reason why the pod must wait. */
+  async #orderFor(
+    namespace: string,
+    pod: string,
+    uid: string,
+    deadline: number,
+  ): Promise<Order & { readonly network: string }> {
     let waited = false;
     for (;;) {
       const item = this.#s.config.pod.get(`${namespace}/${pod}`);
-      const told = item && (uid === '' || item.uid === uid) ? item.assignment : undefined;
-      const assignment = told ?? (waited ? await this.#s.lookUpPod(namespace, pod, uid) : undefined);
+      const told = item && (uid === '' || item.uid === uid) ? item : undefined;
+      const order = told ?? (waited ? await this.#s.lookUpPod(namespace, pod, uid) : undefined);
+      const assignment = order?.assignment;
       const left = deadline - this.#s.now();
       // A network that is just being made is worth a moment: the runtime's next attempt would be seconds away.
       const maybeSoon =
@@ -232,7 +268,8 @@ export class Attachments {
       }
       if (assignment && 'network' in assignment) {
         const { network } = assignment;
-        if (this.#s.dataplane.self && (network === FLAT_NETWORK || this.#s.config.network.has(network))) return network;
+        if (order && this.#s.dataplane.self && (network === FLAT_NETWORK || this.#s.config.network.has(network)))
+          return { ...order, network };
       }
       if (left <= 0) {
         throw new AttachError(
@@ -245,14 +282,34 @@ export class Attachments {
     }
   }
 
-  #allocate(
+  /** As `#allocate`; a block that the controller is about to give is worth a moment. */
+  async #allocateSoon(
     request: CniRequest,
-    owner: Pick<Attachment, 'namespace' | 'pod' | 'uid' | 'network' | 'ports'>,
-  ): Attachment {
+    owner: Owner,
+    order: Order & { readonly network: string },
+    deadline: number,
+  ): Promise<Attachment> {
+    for (;;) {
+      try {
+        return this.#allocate(request, owner, order);
+      } catch (error) {
+        const left = deadline - this.#s.now();
+        const given = error instanceof AttachError && error.details === 'NotGiven';
+        if (!given || left <= 0) throw error;
+        await this.#s.nextConfig(Math.min(left, 1_000));
+      }
+    }
+  }
+
+  #allocate(request: CniRequest, owner: Owner, order: Order & { readonly network: string }): Attachment {
     const id = idOf(request);
+    const { network, ips = [] } = order;
+    // Its network may have gone while this waited; nobody knows then where its addresses come from.
+    if (network !== FLAT_NETWORK && !this.#s.config.network.has(network))
+      throw new AttachError(CNI_ERRORS.TryAgainLater, `network ${network} has just been taken from this node`);
     let given: ReturnType<NodeIpam['allocate']>;
     try {
-      given = this.#ipam.allocate(owner.network, id, this.#s.now());
+      given = this.#ipam.allocate(network, id, this.#s.now(), { given: this.#given(network), ips });
     } catch (error) {
       if (!(error instanceof IpamError)) throw error;
       throw new AttachError(CNI_ERRORS.Exhausted, `pod ${owner.namespace}/${owner.pod}: ${error.message}`, {
@@ -266,10 +323,11 @@ export class Attachments {
       ifname: request.ifname,
       netns: request.netns,
       ...owner,
-      vni: this.#s.config.network.get(owner.network)?.vni ?? FLAT_VNI,
+      network,
+      vni: this.#s.config.network.get(network)?.vni ?? FLAT_VNI,
       hostIf: hostInterfaceName(id),
-      mac: podMac(given.ips),
-      mtu: this.#s.dataplane.mtuFor(owner.network),
+      mac: order.mac ?? podMac(given.ips),
+      mtu: this.#s.dataplane.mtuFor(network),
       ips: given.ips,
     };
     try {
@@ -283,6 +341,29 @@ export class Attachments {
     if (given.events.some((e) => e.op === 'block' || e.op === 'unblock')) this.#blocksChanged();
     this.#s.onChange();
     return a;
+  }
+
+  /** Families for which a network's addresses are the controller's to give. */
+  #given(network: string): readonly (4 | 6)[] {
+    return this.#s.config.network.get(network)?.givenFamilies ?? [];
+  }
+
+  #needed(): Needed {
+    const attached = new Set([...this.#byId.values()].map((a) => `${a.namespace}/${a.pod}`));
+    const pods = [...this.#s.config.pod.entries()];
+    return {
+      networks: this.#s.dataplane.neededNetworks(),
+      ips: pods.flatMap(([, p]) => p.ips ?? []),
+      waiting: new Set(
+        pods.flatMap(([key, { assignment }]) =>
+          attached.has(key) || !('network' in assignment) ? [] : [assignment.network],
+        ),
+      ),
+    };
+  }
+
+  #returnedEvents(): IpamEvent[] {
+    return [...this.#returned].map((cidr) => ({ op: 'unblock', cidr, network: '', given: true }));
   }
 
   #wire(a: Attachment): void {
@@ -335,6 +416,9 @@ export class Attachments {
     return mine;
   }
 }
+
+/** Whose an attachment is. */
+type Owner = Pick<Attachment, 'namespace' | 'pod' | 'uid' | 'ports'>;
 
 const idOf = (o: { readonly containerID: string; readonly ifname: string }): string => `${o.containerID}/${o.ifname}`;
 

@@ -1,4 +1,4 @@
-import { hostCidr } from '../../lib/ip/prefix.ts';
+import { covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import type { NetworkItem, NodeItem } from '../../api/nodeconfig.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
@@ -106,8 +106,13 @@ export function planLocalBlock(
           ...(podCIDR === undefined ? {} : { src: probeSource(podCIDR) }),
         },
       ],
-      // Routed: the pod's own address leaves the node.
-      nft: egress === 'Routed' ? [element(`routed${family}`, cidr)] : [],
+      nft: [
+        ...(podCIDR !== undefined && covers(mustPrefix(podCIDR), mustPrefix(cidr))
+          ? []
+          : [element(`local${family}`, cidr)]),
+        // Routed: the pod's own address leaves the node.
+        ...(egress === 'Routed' ? [element(`routed${family}`, cidr)] : []),
+      ],
     },
   };
 }

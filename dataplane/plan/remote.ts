@@ -28,6 +28,16 @@ export function planRemoteNode(node: NodeItem): Fragment {
   };
 }
 
+/** A block of another node that is in no pod CIDR: the root reaches it as it reaches that node's own. */
+export function planRemoteGiven(block: BlockItem, owner: NodeItem): Fragment {
+  const cidr = podCidrOf(owner, familyOf(block.cidr));
+  if (cidr === undefined) return {};
+  return {
+    routes: [{ dst: block.cidr, type: 'unicast', dev: OVERLAY_DEV, via: nodeAddress(cidr), onlink: true }],
+    ...vtep(OVERLAY_DEV, owner),
+  };
+}
+
 function vtep(dev: string, node: NodeItem): Pick<Fragment, 'neighbours' | 'fdb'> {
   const mac = vtepMac(node.underlay);
   return {

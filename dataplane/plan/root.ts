@@ -31,11 +31,13 @@ export function planRoot(self: NodeItem, mtu: number): Fragment {
 
 /** Ranges of the cluster that the root's table refers to. */
 export function planRootSets(
+  self: NodeItem,
   nodes: Iterable<NodeItem>,
   podRanges: readonly string[],
   closedNodePorts: readonly ClosedNodePort[],
 ): Fragment {
   const nft: NftObject[] = podRanges.map((range) => element(`pods${familyOf(range)}`, range));
+  for (const cidr of self.podCIDRs) nft.push(element(`local${familyOf(cidr)}`, cidr));
   for (const { protocol, port } of closedNodePorts)
     nft.push(element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`));
   for (const node of nodes) for (const a of node.addresses) nft.push(element(`nodes${familyOf(a)}`, a));
@@ -65,6 +67,8 @@ function familySets(family: 4 | 6): NftObject[] {
     { kind: 'set', name: `src${family}`, type: `ifname . ${addr}` },
     { kind: 'set', name: `pods${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `nodes${family}`, type: addr },
+    // Addresses of this node's pods: what it masquerades.
+    { kind: 'set', name: `local${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `routed${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `hostbackend${family}`, type: `${addr} . inet_proto . inet_service` },
   ];
@@ -164,7 +168,7 @@ function chains(self: NodeItem): NftObject[] {
           // A host port, used by the pod itself or from the node's loopback: the answer must come back here.
           `${ip} saddr . ${ip} daddr @mapped${family} snat ${ip} to ${node}`,
           ...(family === 4 ? [`ip saddr 127.0.0.0/8 ct status dnat oifname "bh*" snat ip to ${node}`] : []),
-          `${ip} saddr ${c} ${ip} daddr != @pods${family} oifname != "bh*" ${ip} saddr != @routed${family} masquerade`,
+          `${ip} saddr @local${family} ${ip} daddr != @pods${family} oifname != "bh*" ${ip} saddr != @routed${family} masquerade`,
         ];
       }),
     },

@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
 import { describe, expect, test } from 'vitest';
-import { isAlive, listProcesses } from '../../lab/world/processes.ts';
 import { startAgent, startController } from '../../lab/world/lab.ts';
 import { listenIn } from '../../lib/netns/listen.ts';
 import { nodeRoot } from '../../cli/lab/pods.ts';
@@ -12,12 +11,7 @@ import { pod, shop, useLab } from './lab.ts';
 
 const lab = useLab('faults', { nodes: 2 });
 
-async function kill(role: string): Promise<void> {
-  const p = listProcesses(lab.name).find((x) => x.role === role);
-  if (!p || !isAlive(p)) throw new Error(`${role} does not run`);
-  process.kill(p.pid, 'SIGKILL');
-  while (isAlive(p)) await new Promise((r) => setTimeout(r, 5));
-}
+const kill = (role: string): Promise<void> => lab.kill(role);
 
 /** Datagrams from one pod to another, some a millisecond, each answered; counts those that were lost on the way. */
 async function traffic(from: string, to: string, during: () => Promise<void>): Promise<{ sent: number; lost: number }> {

@@ -3,12 +3,14 @@ import { afterAll, beforeAll } from 'vitest';
 import { labTarget } from '../../cli/cluster/lab-target.ts';
 import type { ClusterTarget } from '../../cli/cluster/target.ts';
 import { podNamespaces } from '../../cli/lab/pods.ts';
+import { measureReach } from '../../cli/cluster/reach.ts';
 import { loadState } from '../../cli/cluster/state.ts';
 import { podNamed } from '../../cli/cluster/names.ts';
 import { type View, viewOf } from '../../core/cluster/view.ts';
 import type { Pod } from '../../core/cluster/state.ts';
 import { connectAll, type Attempt, type Outcome } from '../../lab/world/connect.ts';
 import { kubeconfigPath, labClient, labDown, labUp, waitForPods } from '../../lab/world/lab.ts';
+import { isAlive, listProcesses } from '../../lab/world/processes.ts';
 import { applyManifests, readManifests } from '../../lab/world/manifests.ts';
 import type { LabFamily, LabSpec } from '../../lab/world/plan.ts';
 import { netPath } from '../../lab/world/plan.ts';
@@ -149,6 +151,22 @@ export class TestLab {
     return stdout;
   }
 
+  /** Every pod to everything, measured: where the packets differ from what core says, in words. */
+  async differences(): Promise<string[]> {
+    const probes = await measureReach(this.target, () => undefined);
+    return probes
+      .filter((p) => !p.match)
+      .map((p) => `${p.from.namespace}/${p.from.pod} → ${p.to.namespace}/${p.to.name} ${p.to.address}: ${p.why}`);
+  }
+
+  /** Ends a program of the lab at once, as a crash does. */
+  async kill(role: string): Promise<void> {
+    const process_ = listProcesses(this.name).find((p) => p.role === role);
+    if (!process_ || !isAlive(process_)) throw new Error(`${role} does not run`);
+    process.kill(process_.pid, 'SIGKILL');
+    while (isAlive(process_)) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
   /** Asks again until it holds; the last answer when time is over. */
   async eventually<T>(ask: () => Promise<T>, holds: (value: T) => boolean, ms = 20_000): Promise<T> {
     const end = performance.now() + ms;
@@ -203,6 +221,15 @@ export function shop(
       },
     }),
   ].join('\n---\n');
+}
+
+export function virtualNetwork(namespace: string, name: string, spec: object = {}, labels: object = {}): string {
+  return JSON.stringify({
+    apiVersion: 'bulkhead.dev/v1alpha1',
+    kind: 'VirtualNetwork',
+    metadata: { name, namespace, labels },
+    spec,
+  });
 }
 
 export function pod(

@@ -165,7 +165,7 @@ describe('named networks', () => {
       ),
     ).toMatch(/spec\.containers\[0\]\.ports\[0\]\.containerPort/);
     // A network whose spec the API lets through and we cannot give says so.
-    await lab.apply(network('n', 'future', { subnets: ['10.20.0.0/16'] }), { wait: false });
+    await lab.apply(network('n', 'future', { addressing: 'Private' }), { wait: false });
     expect(
       await lab.eventually(
         () => lab.kubectl('get', 'vn', '-n', 'n', 'future', '-o', 'wide'),

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { measureReach } from '../../cli/cluster/reach.ts';
 import { shop, useLab } from './lab.ts';
 
 const lab = useLab('routers', { nodes: 2 });
@@ -32,14 +31,6 @@ const becomes = (from: string, to: string, outcome: string): Promise<string[]> =
     (o) => o.join() === outcome,
     5_000,
   );
-
-/** Every pair of running pods, and every Service: what was measured is what core says. */
-async function differences(): Promise<string[]> {
-  const probes = await measureReach(lab.target, () => undefined);
-  return probes
-    .filter((p) => !p.match)
-    .map((p) => `${p.from.namespace}/${p.from.pod} → ${p.to.namespace}/${p.to.name} ${p.to.address}: ${p.why}`);
-}
 
 describe('routers', () => {
   test('across namespaces both sides must name each other; each side alone opens nothing, and says what is missing', async () => {
@@ -76,7 +67,7 @@ describe('routers', () => {
     expect(await lab.kubectl('get', 'vnr', '-n', 'a')).toMatch(
       /NAME +TYPE +TRAFFIC +READY +OPEN +WAITING +AGE\nr +Mesh +All +True +1 +0 /,
     );
-    expect(await differences()).toEqual([]);
+    expect(await lab.differences()).toEqual([]);
   });
 
   test('never transitive: a-b and b-c are open, a-c is not', async () => {
@@ -90,7 +81,7 @@ describe('routers', () => {
     expect(await becomes('c/p1', 'b', 'open')).toEqual(['open']);
     expect(await across('a/p1', 'c')).toEqual(['rejected']);
     expect(await across('c/p1', 'a')).toEqual(['rejected']);
-    expect(await differences()).toEqual([]);
+    expect(await lab.differences()).toEqual([]);
   });
 
   test('removal cuts connections that stand, TCP, UDP and ICMP, and no other', async () => {
@@ -140,7 +131,7 @@ describe('routers', () => {
       expect(await across(`${ns}/p2`, 'a')).toEqual(['open']);
     }
     expect(await across('b/p1', 'c')).toEqual(['rejected']);
-    expect(await differences()).toEqual([]);
+    expect(await lab.differences()).toEqual([]);
     await lab.kubectl('label', 'vnr', '-n', 'c', 'spoke', 'role-');
     expect(await becomes('a/p1', 'c', 'rejected')).toEqual(['rejected']);
     expect(await across('a/p1', 'b')).toEqual(['open']);
@@ -173,7 +164,7 @@ describe('routers', () => {
     }
     expect(await across('a/p1', 'b')).toEqual(['rejected']);
     expect(await across('b/p1', 'a')).toEqual(['rejected']);
-    expect(await differences()).toEqual([]);
+    expect(await lab.differences()).toEqual([]);
     await lab.apply(
       [
         router('a', 'r', spec('b', { traffic: 'All', ports: [{ port: 8000, endPort: 8100 }] })),
@@ -187,7 +178,7 @@ describe('routers', () => {
       expect(await lab.connect('a/p1', await lab.ip('b/p2', family), 0, 'ICMP')).toBe('rejected');
       expect(await lab.connect('a/p1', await lab.ip('a/p2', family), 0, 'ICMP')).toBe('open');
     }
-    expect(await differences()).toEqual([]);
+    expect(await lab.differences()).toEqual([]);
     await lab.kubectl('delete', 'vnr', '--all', '-A');
   });
 
@@ -217,11 +208,11 @@ describe('routers', () => {
     expect(await ready('mon', 'watch')).toMatch(
       /namespace plain does not consent: its annotation bulkhead.dev\/routers must name mon\/watch/,
     );
-    expect(await differences()).toEqual([]);
+    expect(await lab.differences()).toEqual([]);
     await lab.kubectl('annotate', 'ns', 'plain', 'bulkhead.dev/routers=mon/watch');
     expect(await becomes('plain/p1', 'a', 'open')).toEqual(['open']);
     expect(await lab.kubectl('get', 'vnr', '-n', 'mon', 'watch', '-o', 'wide')).toMatch(/default-network/);
-    expect(await differences()).toEqual([]);
+    expect(await lab.differences()).toEqual([]);
     await lab.kubectl('delete', 'vnr', '--all', '-A');
     expect(await becomes('plain/p1', 'a', 'rejected')).toEqual(['rejected']);
   });

@@ -1,0 +1,56 @@
+import type { NetworkKey, Problem } from '../../api/nodeconfig.ts';
+import { mustIp } from '../../lib/ip/address.ts';
+import { contains, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
+import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
+import { readAddressRequest } from './requests.ts';
+import { addressProblem } from './subnet-blocks.ts';
+
+/** Addresses that pods have or ask for: who was first. */
+export type Claims = ReadonlyMap<string, Pod>;
+
+/** By address, the pod that has it, else the oldest that asks for it. A pod that runs goes before one that waits. */
+export function claimsOf(state: Pick<ClusterState, 'pods'>): Map<string, Pod> {
+  const claims = new Map<string, Pod>();
+  const waiting: Pod[] = [];
+  for (const pod of state.pods.values()) {
+    if (pod.hostNetwork || pod.finished) continue;
+    for (const ip of pod.ips) claims.set(ip, pod);
+    if (pod.ips.length === 0) waiting.push(pod);
+  }
+  for (const pod of waiting.sort((a, b) => a.created - b.created || (a.uid < b.uid ? -1 : 1)))
+    for (const ip of readAddressRequest(pod.annotations).ips) if (!claims.has(ip)) claims.set(ip, pod);
+  return claims;
+}
+
+/** Why a pod cannot have the addresses that it asks for on this network; undefined when it can, or asks for none. */
+export function requestProblem(
+  state: Pick<ClusterState, 'networks' | 'blocks'>,
+  network: NetworkKey,
+  pod: Pick<Pod, 'namespace' | 'name' | 'uid' | 'annotations' | 'node'>,
+  claims: Claims,
+): Problem | undefined {
+  const { ips, problems } = readAddressRequest(pod.annotations);
+  const who = `pod ${keyOf(pod)}`;
+  if (problems.length > 0) return { code: 'InvalidAnnotation', message: `${who}: ${problems.join('; ')}` };
+  const found = ips.flatMap((ip) => {
+    const why = addressProblem(state.networks.get(network)?.spec ?? {}, ip);
+    if (why !== undefined) return [`address ${ip} of network ${network} ${why}`];
+    const holder = claims.get(ip);
+    if (holder && holder.uid !== pod.uid)
+      return [`address ${ip} of network ${network} is taken by pod ${keyOf(holder)}`];
+    const block = blockWith(state, network, ip);
+    if (block && block.node !== pod.node && pod.node !== '' && block.cidr !== hostCidr(ip))
+      return [
+        `address ${ip} of network ${network} is in ${block.cidr}, from which node ${block.node} gives; set such addresses aside in spec.staticPrefixes`,
+      ];
+    return [];
+  });
+  return found.length > 0 ? { code: 'AddressUnavailable', message: `${who}: ${found.join('; ')}` } : undefined;
+}
+
+function blockWith({ blocks }: Pick<ClusterState, 'blocks'>, network: NetworkKey, ip: string) {
+  const address = mustIp(ip);
+  for (const block of blocks.values())
+    if (block.given && block.network === network && contains(mustPrefix(block.cidr), address)) return block;
+  return undefined;
+}
