@@ -207,9 +207,10 @@ export class NodeIpam {
         b !== block &&
         b.network === block.network &&
         b.given === block.given &&
-        b.prefix.family === block.prefix.family,
+        b.prefix.family === block.prefix.family &&
+        !isSingle(b),
     );
-    return !another && !(block.given && sizeOf(block.prefix) === 1n);
+    return !another && !isSingle(block);
   }
 
   /** Replays what happened before. Events that contradict the state are refused with a RangeError. */
@@ -452,6 +453,9 @@ export class NodeIpam {
     return [...reserved].filter((value) => overlaps(prefix, hostPrefix({ family: prefix.family, value }))).length;
   }
 }
+
+/** One address that the controller gave: for who asks for it, or the last of a subnet. */
+const isSingle = (b: Block): boolean => b.given && sizeOf(b.prefix) === 1n;
 
 type Place = { readonly block: Block; readonly value: bigint };
 

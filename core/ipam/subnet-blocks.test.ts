@@ -34,7 +34,7 @@ describe('blocks of a subnet', () => {
 
   const part = fc.integer({ min: 0, max: 63 }).map((n) => `10.20.${n >> 4}.${(n & 15) << 4}/28`);
   const spec = fc.record({
-    subnets: fc.constant(['10.20.0.0/22', 'fd00:20::/112']),
+    subnets: fc.constant<string[]>(['10.20.0.0/22', 'fd00:20::/112']),
     staticPrefixes: fc.array(part, { maxLength: 3 }),
     reservedPrefixes: fc.array(part, { maxLength: 3 }),
   });
@@ -121,7 +121,7 @@ describe('who owns a subnet', () => {
 
   test.each([
     ['10.244.1.0/28', 'the pod range of the cluster'],
-    ['10.0.0.0/8', 'the pod range of the cluster'],
+    ['10.240.0.0/12', 'the pod range of the cluster'],
     ['10.96.3.0/24', 'the Service range of the cluster'],
     ['192.0.2.8/29', 'node n1'],
     ['fd00:10:244:1::/96', 'the pod range of the cluster'],
