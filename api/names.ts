@@ -20,6 +20,10 @@ export const NETWORK: Name = { key: 'bulkhead.dev/network', aliases: ['net.junip
 export const IPS: Name = { key: 'bulkhead.dev/ips', aliases: [] };
 export const MAC: Name = { key: 'bulkhead.dev/mac', aliases: [] };
 
+/** Annotations by which the field asks for more interfaces of a pod, and tells what it got (Network Plumbing Working Group). */
+export const NETWORKS = 'k8s.v1.cni.cncf.io/networks';
+export const NETWORK_STATUS = 'k8s.v1.cni.cncf.io/network-status';
+
 /** Annotation of a namespace on the flat network: routers ("namespace/name" or "namespace/*", by comma) that may take its pods. */
 export const ROUTERS = 'bulkhead.dev/routers';
 

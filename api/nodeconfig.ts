@@ -48,8 +48,8 @@ export type NodeItem = {
 export type NetworkItem = {
   readonly key: NetworkKey;
   readonly vni: number;
-  /** Families whose addresses come from subnets of its own. */
-  readonly givenFamilies?: readonly (4 | 6)[];
+  /** Prefixes of its own, from which the controller gives addresses. */
+  readonly subnets?: readonly string[];
   readonly egress: 'None' | 'NAT' | 'Routed';
   /** What may be reached outside the cluster; absent: everything. Disjoint prefixes. */
   readonly egressAllow?: readonly { readonly prefix: string; readonly ports: PortSet }[];
@@ -70,6 +70,16 @@ export type PodItem = {
   /** Addresses that it asks for. */
   readonly ips?: readonly string[];
   readonly mac?: string;
+  /** Its other interfaces, in their order. */
+  readonly interfaces?: readonly InterfaceItem[];
+};
+
+/** An interface that a pod is to get. */
+export type InterfaceItem = {
+  readonly ifname: string;
+  readonly assignment: Assignment;
+  readonly ips?: readonly string[];
+  readonly mac?: string;
 };
 
 /** Which network, or why none. */
@@ -86,6 +96,7 @@ export const PROBLEM_CODES = [
   'ConflictingNetworks',
   'UnsupportedNetwork',
   'AddressUnavailable',
+  'ForeignNetwork',
 ] as const;
 export type ProblemCode = (typeof PROBLEM_CODES)[number];
 

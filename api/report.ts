@@ -28,6 +28,10 @@ export const nodeReport = z.object({
       uid: z.string(),
       network: z.string(),
       ips: z.array(z.string()),
+      ifname: z.string().default('eth0'),
+      mac: z.string().default(''),
+      /** An interface beside the first. */
+      extra: z.boolean().default(false),
     }),
   ),
   /** Networks whose instance could not be realised: each with the reason. */
@@ -38,6 +42,8 @@ export const nodeReport = z.object({
     .default([]),
   /** Whether the runtime's calls are served. */
   serving: z.boolean().default(true),
+  /** Multus makes further interfaces on this node. */
+  multus: z.boolean().default(false),
   version: z.string().default(''),
 });
 export type NodeReport = z.output<typeof nodeReport>;

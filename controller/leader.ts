@@ -5,6 +5,7 @@ import { brief } from '../lib/error/brief.ts';
 import { EventRecorder } from '../lib/kube/events.ts';
 import type { KubeClient } from '../lib/kube/client.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
+import { planInterfaces } from './allocate/interfaces.ts';
 import { planNodes } from './allocate/nodes.ts';
 import { type Duty, planDuties, planNews, type Usage } from './allocate/plan.ts';
 import { type BlockUse, planSubnetBlocks, type SubnetPlan } from './allocate/subnet-blocks.ts';
@@ -106,6 +107,7 @@ export class Leader implements AsyncDisposable {
       exhausted: plan.exhausted,
     });
     for (const block of this.#promisedBlocks.values()) duties.push({ do: 'create-block', block });
+    duties.push(...planInterfaces(this.#view, source.reports));
     duties.push(...planNodes(this.#view, source.reports, (node) => this.#isSilent(node)));
     for (const d of duties)
       if (d.do === 'network-status' && d.vni !== undefined) this.#promised.set(d.network.uid, d.vni);

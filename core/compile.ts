@@ -10,11 +10,10 @@ import {
 } from '../api/nodeconfig.ts';
 import { hostCidr } from '../lib/ip/prefix.ts';
 import { keyOf } from './cluster/state.ts';
-import type { View } from './cluster/view.ts';
+import { networksOf, type View } from './cluster/view.ts';
 import { egressParts } from './egress/parts.ts';
-import { readAddressRequest } from './ipam/requests.ts';
+import { requestedBy } from './ipam/claims.ts';
 import { exceptIn } from './ipam/subnet-blocks.ts';
-import { subnetFamilies } from './networks/validate.ts';
 import { peersOf } from './routers/peers.ts';
 import { allowedServices } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
@@ -44,18 +43,19 @@ export function compile(view: View, node: string): NodeConfig {
   for (const pod of view.podsByNode.get(node) ?? []) {
     const assignment = view.podAssignment.get(keyOf(pod));
     if (!assignment) continue;
-    const { ips, mac } = readAddressRequest(pod.annotations);
+    const plan = view.plans.get(keyOf(pod));
     config.pod.set(keyOf(pod), {
       namespace: pod.namespace,
       name: pod.name,
       uid: pod.uid,
       assignment,
-      ...(ips.length > 0 ? { ips } : {}),
-      ...(mac === undefined ? {} : { mac }),
+      ...(plan?.first.ips ? { ips: plan.first.ips } : {}),
+      ...(plan?.first.mac === undefined ? {} : { mac: plan.first.mac }),
+      ...(plan && plan.others.length > 0 ? { interfaces: plan.others } : {}),
     });
     const byNamespace = view.namespaceAssignment.get(pod.namespace);
     if (byNamespace) config.namespace.set(pod.namespace, { name: pod.namespace, assignment: byNamespace });
-    if ('network' in assignment) present.add(assignment.network);
+    for (const network of networksOf(view, pod)) present.add(network);
     // The next pod of this namespace may come while the controller is away: its network is made known now.
     if (byNamespace && 'network' in byNamespace) present.add(byNamespace.network);
   }
@@ -81,7 +81,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   config.network.set(key, {
     key,
     vni: network.vni,
-    ...(network.spec.subnets?.length ? { givenFamilies: subnetFamilies(network.spec) } : {}),
+    ...(network.spec.subnets?.length ? { subnets: network.spec.subnets } : {}),
     egress: network.spec.egress.mode,
     ...(network.spec.egress.allow ? { egressAllow: egressParts(network.spec.egress.allow) } : {}),
     ...(network.spec.mtu === undefined ? {} : { mtu: network.spec.mtu }),
@@ -102,9 +102,7 @@ const ownSubnets = ({ state }: View): string[] =>
 
 /** Parts of a block that only those get who ask: what the spec sets aside, and single addresses that somebody asks for. */
 function exceptOf({ state, podsByNode }: View, { network, cidr, node }: BlockItem): string[] {
-  const asked = (podsByNode.get(node) ?? []).some((p) =>
-    readAddressRequest(p.annotations).ips.some((ip) => hostCidr(ip) === cidr),
-  );
+  const asked = (podsByNode.get(node) ?? []).some((p) => requestedBy(p).some((ip) => hostCidr(ip) === cidr));
   return asked ? [cidr] : exceptIn(state.networks.get(network)?.spec ?? {}, cidr);
 }
 

@@ -47,7 +47,7 @@ export type Decision = {
  * Isolation answers with a rejection, so that a mistake shows at once and not after a timeout.
  */
 export function decide(view: View, from: Pod, target: Target): Decision {
-  const network = networkOf(view, from);
+  const network = sourceNetwork(view, from, target.address);
   const destination = destinationOf(view, target.address);
   const own = network === undefined || network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
   const say = (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string): Decision => ({
@@ -57,7 +57,7 @@ export function decide(view: View, from: Pod, target: Target): Decision {
     destination,
   });
   if (network === undefined) return say('closed', 'nobody', `pod ${keyOf(from)} has no network yet`);
-  if (from.ips.includes(target.address)) return say('open', undefined, 'a pod reaches itself');
+  if (ipsOf(view, from).includes(target.address)) return say('open', undefined, 'a pod reaches itself');
 
   switch (destination.kind) {
     case 'Pod': {
@@ -229,8 +229,29 @@ function isBackend(view: View, network: string, { address, port, protocol }: Tar
 
 const describeTarget = ({ protocol, port }: Target): string => (protocol === 'ICMP' ? 'ICMP' : `${protocol} ${port}`);
 
+/** All addresses of a pod. */
+export const ipsOf = ({ state }: View, pod: Pod): string[] => [
+  ...pod.ips,
+  ...(state.interfaces?.get(pod.uid) ?? []).flatMap((i) => i.ips),
+];
+
+/** The network that a pod sends to an address by: that of an extra interface when the address is in its subnets, else the first. */
+export function sourceNetwork(view: View, from: Pod, address: string): string | undefined {
+  const ip = mustIp(address);
+  const first = networkOf(view, from);
+  const extra = (view.state.interfaces?.get(from.uid) ?? []).find(
+    (i) =>
+      i.network !== first &&
+      i.ips.some((own) => familyOf(own) === ip.family) &&
+      view.state.networks.get(i.network)?.spec?.subnets?.some((s) => contains(mustPrefix(s), ip)),
+  );
+  return extra?.network ?? first;
+}
+
 /** What stands behind an address. */
 export function destinationOf(view: View, address: string): Destination {
+  const extra = view.extraByIp.get(address);
+  if (extra) return { kind: 'Pod', ...extra };
   const pod = view.podByIp.get(address);
   if (pod) {
     const network = networkOf(view, pod);

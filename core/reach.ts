@@ -2,7 +2,7 @@ import type { Protocol } from '../api/nodeconfig.ts';
 import { familyOf } from '../lib/ip/address.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
 import { networkOf, type View } from './cluster/view.ts';
-import { decide, type Decision, type Target } from './decide.ts';
+import { decide, type Decision, ipsOf, type Target } from './decide.ts';
 
 /** What a probe is aimed at. */
 export type ReachTarget = {
@@ -38,7 +38,12 @@ export type ReachWorld = {
 export function expectedReach(view: View, world: ReachWorld): ExpectedProbe[] {
   const pods = [...view.state.pods.values()].filter((p) => !p.finished && p.ready && p.ips.length > 0);
   const sources = pods.filter((p) => !p.hostNetwork && networkOf(view, p) !== undefined);
-  const targets = [...podTargets(pods), ...serviceTargets(view), ...nodeTargets(view, world), ...outsideTargets(world)];
+  const targets = [
+    ...podTargets(view, pods),
+    ...serviceTargets(view),
+    ...nodeTargets(view, world),
+    ...outsideTargets(world),
+  ];
   return sources.flatMap((from) =>
     targets
       .filter((to) => from.ips.some((ip) => familyOf(ip) === familyOf(to.address)))
@@ -64,11 +69,11 @@ function answersOf(view: View, from: Pod, to: ReachTarget, { verdict, destinatio
   );
 }
 
-function podTargets(pods: readonly Pod[]): ReachTarget[] {
+function podTargets(view: View, pods: readonly Pod[]): ReachTarget[] {
   return pods
     .filter((p) => !p.hostNetwork)
     .flatMap((p) =>
-      p.ips.flatMap((address) => {
+      ipsOf(view, p).flatMap((address) => {
         const base = { kind: 'Pod' as const, namespace: p.namespace, name: p.name, address };
         const ports = p.ports
           .filter((port) => port.protocol !== 'SCTP')

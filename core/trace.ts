@@ -3,7 +3,7 @@ import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
 import { networkOf, type View } from './cluster/view.ts';
-import { decide, type Decision, nameOf, type Target } from './decide.ts';
+import { decide, type Decision, ipsOf, nameOf, sourceNetwork, type Target } from './decide.ts';
 import { isAllowed } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
 
@@ -16,18 +16,21 @@ export type Trace = Pick<Decision, 'verdict' | 'why'> & { readonly steps: readon
 export function trace(view: View, from: Pod, target: Target): Trace {
   const decision = decide(view, from, target);
   const { verdict, why } = decision;
-  const network = networkOf(view, from);
+  const network = sourceNetwork(view, from, target.address);
   if (network === undefined)
     return { verdict, why, steps: [{ where: `pod ${keyOf(from)}`, what: 'has no network yet', by: 'nobody' }] };
-  const source = from.ips.find((ip) => familyOf(ip) === familyOf(target.address)) ?? from.ips[0] ?? '';
+  const extra = (view.state.interfaces?.get(from.uid) ?? []).find(
+    (i) => i.network === network && network !== networkOf(view, from),
+  );
+  const source = (extra?.ips ?? from.ips).find((ip) => familyOf(ip) === familyOf(target.address)) ?? from.ips[0] ?? '';
   const steps: TraceStep[] = [
     {
-      where: `pod ${keyOf(from)}, eth0`,
+      where: `pod ${keyOf(from)}, ${extra?.ifname ?? 'eth0'}`,
       what: `sends ${target.protocol} from ${source} to ${label(target)} by its gateway`,
-      by: 'default route',
+      by: extra ? `route to the subnets of ${nameOf(network)}` : 'default route',
     },
   ];
-  if (from.ips.includes(target.address)) {
+  if (ipsOf(view, from).includes(target.address)) {
     steps.push({ where: `pod ${keyOf(from)}, lo`, what: 'reaches itself and never leaves', by: 'local route' });
     return { verdict, why, steps };
   }
@@ -121,7 +124,7 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
 function toBackends(view: View, here: string, from: Pod, network: string, backends: readonly Place[]): TraceStep[] {
   const steps: TraceStep[] = [];
   for (const b of backends) {
-    const pod = view.podByIp.get(b.ip);
+    const pod = view.extraByIp.get(b.ip)?.pod ?? view.podByIp.get(b.ip);
     const name = pod ? `pod ${keyOf(pod)}` : b.ip;
     const node = pod?.node ?? b.node;
     if (node === from.node)

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
 import { AGENT_SOCKET } from '../api/cni.ts';
-import { GROUP, VERSION } from '../api/names.ts';
+import { GROUP, NETWORKS, VERSION } from '../api/names.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import type { ClusterSettings } from '../api/nodeconfig.ts';
 import type { NodeReport } from '../api/report.ts';
@@ -22,7 +22,7 @@ import { Dataplane } from './apply/dataplane.ts';
 import { cleanUpNode } from './cleanup.ts';
 import { Attachments, type Order } from './attach/attachments.ts';
 import { Journal } from './attach/journal.ts';
-import { writeConflist } from './cniserver/conflist.ts';
+import { multusIsThere, writeConflist } from './cniserver/conflist.ts';
 import { installPlugin } from './cniserver/plugin.ts';
 import { CniServer } from './cniserver/server.ts';
 import { ControllerLink } from './follow/controller-link.ts';
@@ -157,7 +157,17 @@ async function main(o: Options): Promise<void> {
     { minIntervalMs: 500, retryMs: 500, onError: (error) => log.warn({ err: brief(error) }, 'clean-up') },
   );
   await using reporter = new Runner(
-    () => link.report(reportOf({ node: o.node, revision: realised, attachments, faults, state: node })),
+    () =>
+      link.report(
+        reportOf({
+          node: o.node,
+          revision: realised,
+          attachments,
+          faults,
+          state: node,
+          multus: multusIsThere(o.cniConfDir),
+        }),
+      ),
     {
       minIntervalMs: 20,
       maxIntervalMs: 15_000,
@@ -192,6 +202,7 @@ async function main(o: Options): Promise<void> {
       nextConfig: (ms) => nextConfig(waiting, ms),
       onChange: () => reporter.request(),
       onGarbage: () => collector.request(),
+      multus: () => multusIsThere(o.cniConfDir),
       now: Date.now,
     },
     { podCIDRs: self.podCIDRs, restMs: Number(o.addressRest) * 1000 },
@@ -262,6 +273,7 @@ async function lookUpPod(
   try {
     const pod = readPod(await client.get(core('pods'), name, namespace, { timeoutMs: 2_000 }));
     if (uid !== '' && pod.uid !== uid) return undefined;
+    if (pod.annotations[NETWORKS] !== undefined) return undefined; // more than one network: the controller's to tell
     const ns = readNamespace(await client.get(core('namespaces'), namespace, undefined, { timeoutMs: 2_000 }));
     const networks = await client.list({ group: GROUP, version: VERSION, plural: 'virtualnetworks' });
     const { ips, mac } = readAddressRequest(pod.annotations);
@@ -300,12 +312,14 @@ function reportOf({
   attachments,
   faults,
   state,
+  multus,
 }: {
   readonly node: string;
   readonly revision: number;
   readonly attachments: Attachments | undefined;
   readonly faults: ReadonlyMap<string, Error>;
   readonly state: NodeState;
+  readonly multus: boolean;
 }): NodeReport {
   return {
     node,
@@ -324,7 +338,11 @@ function reportOf({
       uid: a.uid,
       network: a.network,
       ips: [...a.ips],
+      ifname: a.ifname,
+      mac: a.mac,
+      extra: a.extra !== undefined,
     })),
+    multus,
     faults: [...faults].map(([network, error]) => ({ network, message: error.message })),
     problems: state.problems(),
     serving: state.serving,

@@ -7,6 +7,7 @@ import {
   readRouter,
   readService,
 } from '../../core/cluster/read.ts';
+import { readNetworkStatus } from '../../core/attach/status.ts';
 import { GROUP, VERSION } from '../../api/names.ts';
 import { type ClusterState, emptyClusterState } from '../../core/cluster/state.ts';
 import { core, type KubeObject, type Resource } from '../../lib/kube/client.ts';
@@ -49,6 +50,7 @@ export async function loadState(
     routers,
     services,
     slices,
+    interfaces: new Map([...pods.values()].map((p) => [p.uid, readNetworkStatus(p)])),
     blocks: new Map(
       [...blocks.values()].map(({ cidr, node, network, source }) => [
         cidr,

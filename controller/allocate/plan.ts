@@ -11,7 +11,7 @@ import {
   type Router,
   type Settings,
 } from '../../core/cluster/state.ts';
-import { networkOf, type View } from '../../core/cluster/view.ts';
+import { networksOf, type View } from '../../core/cluster/view.ts';
 import { usableIn } from '../../core/ipam/subnet-blocks.ts';
 import { subnetFamilies } from '../../core/networks/validate.ts';
 import { familyOf } from '../../lib/ip/address.ts';
@@ -39,6 +39,8 @@ export type Duty =
       readonly state: RouterState;
       readonly condition: NetworkCondition;
     }
+  /** The annotation by which a pod says what interfaces it has. */
+  | { readonly do: 'pod-interfaces'; readonly pod: Pod; readonly value: string }
   | { readonly do: 'create-block'; readonly block: BlockItem }
   | { readonly do: 'delete-block'; readonly cidr: string; readonly objectName: string }
   | { readonly do: 'pod-problem'; readonly pod: Pod; readonly problem: Problem }
@@ -263,7 +265,7 @@ function* blockDuties(
   const { blocks, nodes } = view.state;
   const kept = new Set<string>();
   const inUse = new Set(
-    [...view.podsByNode].flatMap(([node, pods]) => pods.map((p) => `${networkOf(view, p)} ${node}`)),
+    [...view.podsByNode].flatMap(([node, pods]) => pods.flatMap((p) => networksOf(view, p).map((n) => `${n} ${node}`))),
   );
   for (const { cidr, node, network, given, objectName } of stored.values()) {
     // A node that is gone may still run the pods that the API knows of: their addresses are nobody else's until they are gone.
@@ -289,12 +291,15 @@ function* podNews(view: View): Generator<Duty> {
 
 function usersByNetwork(view: View): Map<NetworkKey, Pod[]> {
   const users = new Map<NetworkKey, Pod[]>();
-  for (const [key, assignment] of view.podAssignment) {
+  for (const key of view.plans.keys()) {
     const pod = view.state.pods.get(key);
-    if (!pod || !('network' in assignment) || assignment.network === FLAT_NETWORK) continue;
-    const list = users.get(assignment.network);
-    if (list) list.push(pod);
-    else users.set(assignment.network, [pod]);
+    if (!pod) continue;
+    for (const network of new Set(networksOf(view, pod))) {
+      if (network === FLAT_NETWORK) continue;
+      const list = users.get(network);
+      if (list) list.push(pod);
+      else users.set(network, [pod]);
+    }
   }
   return users;
 }

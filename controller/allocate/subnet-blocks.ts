@@ -1,7 +1,6 @@
-import type { BlockItem, NetworkKey } from '../../api/nodeconfig.ts';
-import { keyOf, type Network, type Pod } from '../../core/cluster/state.ts';
+import type { BlockItem, InterfaceItem, NetworkKey } from '../../api/nodeconfig.ts';
+import { keyOf, type Network } from '../../core/cluster/state.ts';
 import type { View } from '../../core/cluster/view.ts';
-import { readAddressRequest } from '../../core/ipam/requests.ts';
 import { nextBlock, usableIn } from '../../core/ipam/subnet-blocks.ts';
 import { subnetFamilies } from '../../core/networks/validate.ts';
 import { type Family, familyOf, mustIp } from '../../lib/ip/address.ts';
@@ -39,10 +38,10 @@ export function planSubnetBlocks(
     byPlace.set(place, [...(byPlace.get(place) ?? []), block]);
   };
   for (const block of given.values()) note(block);
-  for (const { key, network, node, pods } of demand(view)) {
+  for (const { key, network, node, wanted } of demand(view)) {
     const spec = network.spec ?? {};
     for (const family of subnetFamilies(network.spec)) {
-      const asked = pods.flatMap((p) => readAddressRequest(p.annotations).ips.filter((ip) => familyOf(ip) === family));
+      const asked = wanted.flatMap((w) => (w.ips ?? []).filter((ip) => familyOf(ip) === family));
       for (const ip of asked) {
         if (taken[family].some((t) => contains(t, mustIp(ip)))) continue; // this node's, or another's that must let go first
         const block: BlockItem = { cidr: hostCidr(ip), network: key, node, given: true };
@@ -56,10 +55,10 @@ export function planSubnetBlocks(
         mine()
           .filter(shared)
           .reduce((n, b) => n + roomIn(spec, b, uses), 0);
-      while (room() < pods.length - asked.length) {
+      while (room() < wanted.length - asked.length) {
         const cidr = nextBlock(spec, { family, taken: taken[family], nodes: view.state.nodes.size });
         if (cidr === undefined) {
-          exhausted.set(key, describeExhausted(network, node, family, pods.length));
+          exhausted.set(key, describeExhausted(network, node, family, wanted.length));
           break;
         }
         const block: BlockItem = { cidr, network: key, node, given: true };
@@ -75,22 +74,27 @@ type Demand = {
   readonly key: NetworkKey;
   readonly network: Network;
   readonly node: string;
-  readonly pods: readonly Pod[];
+  readonly wanted: InterfaceItem[];
 };
 
-/** Pods on networks with subnets of their own, by network and node. */
+/** Interfaces on networks with subnets of their own, by network and node. */
 function demand(view: View): Demand[] {
-  const found = new Map<string, { key: NetworkKey; network: Network; node: string; pods: Pod[] }>();
+  const found = new Map<string, Demand>();
   for (const [node, pods] of view.podsByNode) {
     if (!view.state.nodes.has(node)) continue;
     for (const pod of pods) {
-      const assignment = view.podAssignment.get(keyOf(pod));
-      const key = assignment && 'network' in assignment ? assignment.network : undefined;
-      const network = key === undefined ? undefined : view.state.networks.get(key);
-      if (key === undefined || !network?.spec?.subnets?.length || view.state.conflicts?.has(key)) continue;
-      const place = found.get(`${key} ${node}`) ?? { key, network, node, pods: [] };
-      place.pods.push(pod);
-      found.set(`${key} ${node}`, place);
+      const plan = view.plans.get(keyOf(pod));
+      // A pod that must wait for something else would only keep addresses from others.
+      if (!plan || 'problem' in plan.first.assignment) continue;
+      for (const item of [plan.first, ...plan.others]) {
+        if (!('network' in item.assignment)) continue;
+        const key = item.assignment.network;
+        const network = view.state.networks.get(key);
+        if (!network?.spec?.subnets?.length || view.state.conflicts?.has(key)) continue;
+        const place = found.get(`${key} ${node}`) ?? { key, network, node, wanted: [] };
+        place.wanted.push(item);
+        found.set(`${key} ${node}`, place);
+      }
     }
   }
   return [...found.values()].sort((a, b) => (a.key + a.node < b.key + b.node ? -1 : 1));

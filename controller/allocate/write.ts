@@ -1,5 +1,12 @@
 import { API_VERSION } from '../../api/kinds/crds.ts';
-import { DEFAULT_NETWORK_NAME, IN_USE_FINALIZER, ISOLATED, ISOLATED_BY, MANAGED_BY } from '../../api/names.ts';
+import {
+  DEFAULT_NETWORK_NAME,
+  IN_USE_FINALIZER,
+  ISOLATED,
+  ISOLATED_BY,
+  MANAGED_BY,
+  NETWORK_STATUS,
+} from '../../api/names.ts';
 import type { Condition } from '../../api/kinds/condition.ts';
 import type { VirtualNetworkRouterStatus } from '../../api/kinds/virtual-network-router.ts';
 import type { VirtualNetworkStatus } from '../../api/kinds/virtual-network.ts';
@@ -59,6 +66,12 @@ export class DutyWriter {
         return await this.#ignoring('NotFound', () => this.#status(duty));
       case 'router-status':
         return await this.#ignoring('NotFound', () => this.#routerStatus(duty));
+      case 'pod-interfaces':
+        return await this.#ignoring('NotFound', () =>
+          this.#client.patch(core('pods'), duty.pod.name, duty.pod.namespace, {
+            metadata: { uid: duty.pod.uid, annotations: { [NETWORK_STATUS]: duty.value } },
+          }),
+        );
       case 'create-block':
         return await this.#createBlock(duty);
       case 'delete-block':
@@ -240,6 +253,7 @@ export function describeDuty(duty: Duty): string {
       return `${duty.do} ${duty.cidr}`;
     case 'node-conditions':
       return `${duty.do} ${duty.node}`;
+    case 'pod-interfaces':
     case 'pod-problem':
       return `${duty.do} ${keyOf(duty.pod)}`;
   }

@@ -11,7 +11,9 @@ import {
   readService,
   readSettings,
 } from '../../core/cluster/read.ts';
-import type { ClusterState, Settings } from '../../core/cluster/state.ts';
+import { readDefinition } from '../../core/attach/definition.ts';
+import { readNetworkStatus } from '../../core/attach/status.ts';
+import type { AttachmentDefinition, ClusterState, PodInterface, Settings } from '../../core/cluster/state.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
@@ -26,6 +28,8 @@ export const VIRTUAL_NETWORK_ROUTERS: Resource = { group: GROUP, version: VERSIO
 export const BULKHEAD_CONFIGS: Resource = { group: GROUP, version: VERSION, plural: 'bulkheadconfigs' };
 export const ADDRESS_BLOCKS: Resource = { group: GROUP, version: VERSION, plural: 'addressblocks' };
 const SERVICE_CIDRS: Resource = { group: 'networking.k8s.io', version: 'v1', plural: 'servicecidrs' };
+/** Of the Network Plumbing Working Group; there where somebody installed it. */
+const DEFINITIONS: Resource = { group: 'k8s.cni.cncf.io', version: 'v1', plural: 'network-attachment-definitions' };
 const SLICES: Resource = { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' };
 
 export type ClusterSourceOptions = {
@@ -51,6 +55,7 @@ export class ClusterSource implements AsyncDisposable {
     slices: new Map<string, ReturnType<typeof readEndpointSlice>>(),
   };
   readonly #settings = new Map<string, Settings>();
+  readonly #definitions = new Map<string, AttachmentDefinition>();
   readonly #trouble = new Map<string, unknown>();
   readonly storedBlocks = new Map<string, StoredBlock>();
   readonly reports = new Map<string, NodeReport>();
@@ -73,6 +78,7 @@ export class ClusterSource implements AsyncDisposable {
     if (this.#o.serviceCIDRs.length === 0 && (await this.#serves(SERVICE_CIDRS)))
       this.#reflect(SERVICE_CIDRS, this.#serviceCIDRs, readServiceCidr);
     if (await this.#serves(BULKHEAD_CONFIGS)) this.#reflect(BULKHEAD_CONFIGS, this.#settings, readSettings);
+    if (await this.#serves(DEFINITIONS)) this.#reflect(DEFINITIONS, this.#definitions, readDefinition);
     for (const r of this.#reflectors.values()) r.start();
     await Promise.all([...this.#reflectors.values()].map((r) => r.synced()));
   }
@@ -119,6 +125,7 @@ export class ClusterSource implements AsyncDisposable {
     for (const { objectName: _, ...block } of this.storedBlocks.values())
       if (block.given || !this.reports.has(block.node)) blocks.set(block.cidr, block);
     const attached = new Map<string, string>();
+    const interfaces = new Map<string, PodInterface[]>();
     for (const report of this.reports.values()) {
       for (const { cidr, network, given } of report.blocks) {
         const block = { cidr, node: report.node, network };
@@ -126,7 +133,17 @@ export class ClusterSource implements AsyncDisposable {
         // Somebody has deleted the object of a block that is in use: what the controller gave stays given.
         else if (!blocks.has(cidr)) blocks.set(cidr, { ...block, given });
       }
-      for (const e of report.endpoints) if (e.uid !== '') attached.set(e.uid, e.network);
+      for (const { uid, network, ifname, ips, mac, extra } of report.endpoints) {
+        if (uid === '') continue;
+        if (!extra) attached.set(uid, network);
+        else interfaces.set(uid, [...(interfaces.get(uid) ?? []), { ifname, network, ips, mac }]);
+      }
+    }
+    // A node that has not spoken since this controller began: what the pods themselves say they have.
+    for (const pod of this.#maps.pods.values()) {
+      if (this.reports.has(pod.node)) continue;
+      const known = readNetworkStatus(pod);
+      if (known.length > 0) interfaces.set(pod.uid, known);
     }
     const podCIDRs = this.#o.podCIDRs.length > 0 ? this.#o.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
     const { serviceCIDRs } = this.#o;
@@ -136,6 +153,9 @@ export class ClusterSource implements AsyncDisposable {
       ...this.#maps,
       blocks,
       attached,
+      interfaces,
+      definitions: this.#definitions,
+      multus: new Set([...this.reports.values()].flatMap((r) => (r.multus ? r.node : []))),
       podCIDRs,
       serviceCIDRs: serviceCIDRs.length > 0 ? serviceCIDRs : [...new Set([...this.#serviceCIDRs.values()].flat())],
     };

@@ -5,7 +5,8 @@ import { keyOf, type Network } from '../cluster/state.ts';
 import { assignNamespace, isShared } from '../cluster/assign.ts';
 import { readNamespace, readNetwork, readPod, readRouter } from '../cluster/read.ts';
 import { connectNetworks } from '../routers/connect.ts';
-import { assignWithAddress, networkOf, serviceNetwork, type View } from '../cluster/view.ts';
+import { networksOf, serviceNetwork, type View } from '../cluster/view.ts';
+import { planPod } from '../attach/interfaces.ts';
 import { claimsOf } from '../ipam/claims.ts';
 import { conflictsOfNew } from '../networks/conflicts.ts';
 
@@ -31,7 +32,13 @@ export type AdmissionResponse = {
 type Finding = { readonly refuse?: string; readonly warnings?: readonly string[] };
 
 /** What can never come right by waiting. The others only make a pod wait, and are told as a warning. */
-const HOPELESS = new Set(['NetworkNotShared', 'InvalidAnnotation', 'ConflictingNetworks', 'AddressUnavailable']);
+const HOPELESS = new Set([
+  'NetworkNotShared',
+  'InvalidAnnotation',
+  'ConflictingNetworks',
+  'AddressUnavailable',
+  'ForeignNetwork',
+]);
 
 /**
  * Judges an object before it is stored: only what needs the state of the cluster. What an object alone tells is checked by the
@@ -69,7 +76,7 @@ function reviewPod(view: View, request: AdmissionRequest): Finding {
   });
   if (pod.hostNetwork) return {};
   // It has no uid yet: whoever has its addresses is somebody else.
-  const assignment = assignWithAddress({ ...view.state, attached: new Map() }, pod, claimsOf(view.state));
+  const { assignment } = planPod({ ...view.state, attached: new Map() }, pod, claimsOf(view.state)).first;
   if ('network' in assignment) return {};
   const { code, message } = assignment.problem;
   return HOPELESS.has(code) ? { refuse: message } : { warnings: [`the pod will wait: ${message}`] };
@@ -149,4 +156,4 @@ function reviewRemoval(view: View, request: AdmissionRequest): Finding {
 }
 
 const podsOf = (view: View, key: string) =>
-  [...view.state.pods.values()].filter((p) => !p.hostNetwork && !p.finished && networkOf(view, p) === key);
+  [...view.state.pods.values()].filter((p) => !p.hostNetwork && !p.finished && networksOf(view, p).includes(key));

@@ -110,7 +110,8 @@ function flatByName(
   );
 }
 
-function useNetwork(
+/** Whether pods of namespace `user` may be on a network, and why not. */
+export function useNetwork(
   state: Pick<ClusterState, 'namespaces' | 'networks' | 'conflicts'>,
   user: string,
   key: NetworkKey,

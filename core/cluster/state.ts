@@ -16,6 +16,12 @@ export type ClusterState = {
   readonly blocks: ReadonlyMap<string, BlockItem>;
   /** Networks that pods are really attached to, by pod uid, as agents say. Wins over what annotations say now. */
   readonly attached: ReadonlyMap<string, NetworkKey>;
+  /** NetworkAttachmentDefinitions, by "namespace/name"; absent where that kind does not exist. */
+  readonly definitions?: ReadonlyMap<string, AttachmentDefinition>;
+  /** Nodes on which Multus attaches what pods ask for. */
+  readonly multus?: ReadonlySet<string>;
+  /** Interfaces beside the first that pods really have, by pod uid. */
+  readonly interfaces?: ReadonlyMap<string, readonly PodInterface[]>;
   /** Networks whose subnets belong to others; worked out by viewOf. */
   readonly conflicts?: ReadonlyMap<NetworkKey, string>;
   readonly podCIDRs: readonly string[];
@@ -72,6 +78,22 @@ export type Pod = {
   readonly created: number;
   readonly ready: boolean;
   readonly ports: readonly ContainerPort[];
+};
+
+/** An interface beside the first that a pod really has. */
+export type PodInterface = {
+  readonly ifname: string;
+  readonly network: NetworkKey;
+  readonly ips: readonly string[];
+  readonly mac: string;
+};
+
+/** A NetworkAttachmentDefinition: of which plugin, and for ours of which network. */
+export type AttachmentDefinition = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly plugin: string;
+  readonly network: NetworkKey | undefined;
 };
 
 export type Network = {

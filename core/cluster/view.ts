@@ -1,9 +1,10 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
 import type { Assignment, BlockItem, NetworkKey } from '../../api/nodeconfig.ts';
 import { type Connections, connectNetworks, type RouterState } from '../routers/connect.ts';
-import { type Claims, claimsOf, requestProblem } from '../ipam/claims.ts';
+import { type PodPlan, planPod } from '../attach/interfaces.ts';
+import { claimsOf } from '../ipam/claims.ts';
 import { subnetConflicts } from '../networks/conflicts.ts';
-import { assignNamespace, assignPod } from './assign.ts';
+import { assignNamespace } from './assign.ts';
 import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from './state.ts';
 
 /** A ClusterState with what everybody asks of it, worked out once. Never changed after it is made. */
@@ -11,10 +12,14 @@ export type View = {
   readonly state: ClusterState;
   /** Network of each pod that has one, by "namespace/name". Host-network pods are not in it. */
   readonly podAssignment: ReadonlyMap<string, Assignment>;
+  /** All interfaces that each pod is to have, by "namespace/name". */
+  readonly plans: ReadonlyMap<string, PodPlan>;
   readonly namespaceAssignment: ReadonlyMap<string, Assignment>;
   /** Pods that need a network, by node. */
   readonly podsByNode: ReadonlyMap<string, readonly Pod[]>;
   readonly podByIp: ReadonlyMap<string, Pod>;
+  /** Addresses of interfaces beside the first. */
+  readonly extraByIp: ReadonlyMap<string, { readonly pod: Pod; readonly network: NetworkKey }>;
   readonly servicesByNetwork: ReadonlyMap<NetworkKey, readonly Service[]>;
   readonly slicesByService: ReadonlyMap<string, readonly EndpointSlice[]>;
   /** Networks that routers connect. */
@@ -27,12 +32,18 @@ export function viewOf(read: ClusterState): View {
   const state = { ...read, conflicts: subnetConflicts(read) };
   const claims = claimsOf(state);
   const podAssignment = new Map<string, Assignment>();
+  const plans = new Map<string, PodPlan>();
+  const extraByIp = new Map<string, { pod: Pod; network: NetworkKey }>();
   const podsByNode = new Map<string, Pod[]>();
   const podByIp = new Map<string, Pod>();
   for (const [key, pod] of state.pods) {
     if (pod.hostNetwork || pod.finished) continue;
-    podAssignment.set(key, assignWithAddress(state, pod, claims));
+    const plan = planPod(state, pod, claims);
+    plans.set(key, plan);
+    podAssignment.set(key, plan.first.assignment);
     for (const ip of pod.ips) podByIp.set(ip, pod);
+    for (const extra of state.interfaces?.get(pod.uid) ?? [])
+      for (const ip of extra.ips) extraByIp.set(ip, { pod, network: extra.network });
     if (pod.node !== '') push(podsByNode, pod.node, pod);
   }
   const namespaceAssignment = new Map([...state.namespaces.keys()].map((name) => [name, assignNamespace(state, name)]));
@@ -49,6 +60,8 @@ export function viewOf(read: ClusterState): View {
   return {
     state,
     podAssignment,
+    plans,
+    extraByIp,
     namespaceAssignment,
     podsByNode,
     podByIp,
@@ -57,14 +70,6 @@ export function viewOf(read: ClusterState): View {
     blocksByNetwork,
     ...connectNetworks(state),
   };
-}
-
-/** A pod whose addresses cannot be had waits, as one whose network cannot. A pod that has them keeps them. */
-export function assignWithAddress(state: ClusterState, pod: Pod, claims: Claims): Assignment {
-  const assignment = assignPod(state, pod);
-  if ('problem' in assignment || pod.ips.length > 0 || state.attached.has(pod.uid)) return assignment;
-  const problem = requestProblem(state, assignment.network, pod, claims);
-  return problem ? { problem } : assignment;
 }
 
 /**
@@ -78,6 +83,14 @@ export function serviceNetwork(
   if (keyOf(service) === 'default/kubernetes') return FLAT_NETWORK;
   const assignment = namespaceAssignment.get(service.namespace);
   return assignment && 'network' in assignment ? assignment.network : undefined;
+}
+
+/** Networks that a pod is on, or is to be on, with each of its interfaces. */
+export function networksOf(view: View, pod: Pick<Pod, 'namespace' | 'name'>): NetworkKey[] {
+  const plan = view.plans.get(keyOf(pod));
+  return (plan ? [plan.first, ...plan.others] : []).flatMap(({ assignment }) =>
+    'network' in assignment ? [assignment.network] : [],
+  );
 }
 
 /** The network of a pod, or undefined while it has none. */

@@ -2,6 +2,7 @@ import type { NetworkKey, Problem } from '../../api/nodeconfig.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
+import { parseInterfaces } from '../attach/parse.ts';
 import { readAddressRequest } from './requests.ts';
 import { addressProblem } from './subnet-blocks.ts';
 
@@ -9,29 +10,34 @@ import { addressProblem } from './subnet-blocks.ts';
 export type Claims = ReadonlyMap<string, Pod>;
 
 /** By address, the pod that has it, else the oldest that asks for it. A pod that runs goes before one that waits. */
-export function claimsOf(state: Pick<ClusterState, 'pods'>): Map<string, Pod> {
+export function claimsOf(state: Pick<ClusterState, 'pods' | 'interfaces'>): Map<string, Pod> {
   const claims = new Map<string, Pod>();
   const waiting: Pod[] = [];
   for (const pod of state.pods.values()) {
     if (pod.hostNetwork || pod.finished) continue;
     for (const ip of pod.ips) claims.set(ip, pod);
+    for (const { ips } of state.interfaces?.get(pod.uid) ?? []) for (const ip of ips) claims.set(ip, pod);
     if (pod.ips.length === 0) waiting.push(pod);
   }
   for (const pod of waiting.sort((a, b) => a.created - b.created || (a.uid < b.uid ? -1 : 1)))
-    for (const ip of readAddressRequest(pod.annotations).ips) if (!claims.has(ip)) claims.set(ip, pod);
+    for (const ip of requestedBy(pod)) if (!claims.has(ip)) claims.set(ip, pod);
   return claims;
 }
+
+/** All addresses that a pod asks for, on any interface. */
+export const requestedBy = (pod: Pick<Pod, 'namespace' | 'annotations'>): string[] => [
+  ...readAddressRequest(pod.annotations).ips,
+  ...parseInterfaces(pod.annotations, pod.namespace).interfaces.flatMap((i) => i.ips),
+];
 
 /** Why a pod cannot have the addresses that it asks for on this network; undefined when it can, or asks for none. */
 export function requestProblem(
   state: Pick<ClusterState, 'networks' | 'blocks'>,
   network: NetworkKey,
-  pod: Pick<Pod, 'namespace' | 'name' | 'uid' | 'annotations' | 'node'>,
+  pod: Pick<Pod, 'namespace' | 'name' | 'uid' | 'node'>,
+  ips: readonly string[],
   claims: Claims,
 ): Problem | undefined {
-  const { ips, problems } = readAddressRequest(pod.annotations);
-  const who = `pod ${keyOf(pod)}`;
-  if (problems.length > 0) return { code: 'InvalidAnnotation', message: `${who}: ${problems.join('; ')}` };
   const found = ips.flatMap((ip) => {
     const why = addressProblem(state.networks.get(network)?.spec ?? {}, ip);
     if (why !== undefined) return [`address ${ip} of network ${network} ${why}`];
@@ -45,7 +51,9 @@ export function requestProblem(
       ];
     return [];
   });
-  return found.length > 0 ? { code: 'AddressUnavailable', message: `${who}: ${found.join('; ')}` } : undefined;
+  return found.length > 0
+    ? { code: 'AddressUnavailable', message: `pod ${keyOf(pod)}: ${found.join('; ')}` }
+    : undefined;
 }
 
 function blockWith({ blocks }: Pick<ClusterState, 'blocks'>, network: NetworkKey, ip: string) {

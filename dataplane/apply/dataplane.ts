@@ -304,9 +304,9 @@ export class Dataplane implements Disposable {
   /** Networks that pods of this node are on, or will be on next. */
   neededNetworks(): Set<string> {
     const needed = new Set<string>(this.self ? [FLAT_NETWORK] : []);
-    for (const item of [...this.#config.pod.values(), ...this.#config.namespace.values()]) {
-      if ('network' in item.assignment && this.#config.network.has(item.assignment.network))
-        needed.add(item.assignment.network);
+    const pods = [...this.#config.pod.values()].flatMap((p) => [p, ...(p.interfaces ?? [])]);
+    for (const { assignment } of [...pods, ...this.#config.namespace.values()]) {
+      if ('network' in assignment && this.#config.network.has(assignment.network)) needed.add(assignment.network);
     }
     return needed;
   }

@@ -1,8 +1,8 @@
 import { familyOf } from '../../lib/ip/address.ts';
 import { existsSync } from 'node:fs';
-import { CNI_ERRORS, type CniErrorCode, type CniRequest, type CniResult } from '../../api/cni.ts';
-import { FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
-import type { NodeConfig, PodItem } from '../../api/nodeconfig.ts';
+import { CNI_ERRORS, type CniErrorCode, type CniRequest, type CniResult, type PortMapping } from '../../api/cni.ts';
+import { FLAT_NETWORK, FLAT_VNI, NETWORKS } from '../../api/names.ts';
+import type { InterfaceItem, NodeConfig, PodItem } from '../../api/nodeconfig.ts';
 import { type IpamEvent, IpamError, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
 import type { Dataplane } from '../apply/dataplane.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
@@ -24,7 +24,7 @@ export class AttachError extends Error {
 }
 
 /** What a pod is to get. */
-export type Order = Pick<PodItem, 'assignment' | 'ips' | 'mac'>;
+export type Order = Pick<PodItem, 'assignment' | 'ips' | 'mac' | 'interfaces'>;
 
 /** What attachments need of the rest of the agent. */
 export type AttachSeams = {
@@ -39,6 +39,8 @@ export type AttachSeams = {
   readonly onChange: () => void;
   /** Deletions wait: run `cleanUp`, soon. */
   readonly onGarbage: () => void;
+  /** Whether Multus makes the further interfaces on this node, by calls of its own. */
+  readonly multus: () => boolean;
   /** Wall-clock milliseconds. */
   readonly now: () => number;
 };
@@ -144,7 +146,7 @@ export class Attachments {
   delete(request: CniRequest): Promise<void> {
     return this.#inTurn(request.containerID, () => {
       const a = this.#byId.get(idOf(request));
-      if (a) this.#detach(a);
+      if (a) for (const each of this.#withOthers(a)) this.#detach(each);
       return Promise.resolve();
     });
   }
@@ -157,8 +159,12 @@ export class Attachments {
           CNI_ERRORS.UnknownContainer,
           `container ${request.containerID} has no interface ${request.ifname} of this network`,
         );
-      const problems = inspectPod(a);
-      if (this.#s.dataplane.hasLink(a.network, a.hostIf) === false) problems.push(`node's end ${a.hostIf} is missing`);
+      const problems = this.#withOthers(a).flatMap((each) => [
+        ...inspectPod(each),
+        ...(this.#s.dataplane.hasLink(each.network, each.hostIf) === false
+          ? [`node's end ${each.hostIf} is missing`]
+          : []),
+      ]);
       if (problems.length > 0)
         throw new AttachError(CNI_ERRORS.CheckFailed, `pod ${a.namespace}/${a.pod}: ${problems.join('; ')}`);
       return Promise.resolve();
@@ -172,7 +178,7 @@ export class Attachments {
   collect(valid: readonly { readonly containerID: string; readonly ifname: string }[]): Attachment[] {
     const keep = new Set(valid.map(idOf));
     const stale = [...this.#byId.values()].filter(
-      (a) => !keep.has(a.id) && !(existsSync(a.netns) && inspectPod(a).length === 0),
+      (a) => !keep.has(a.parent ?? a.id) && !(existsSync(a.netns) && inspectPod(a).length === 0),
     );
     for (const a of stale) this.#detach(a);
     return stale;
@@ -219,21 +225,35 @@ export class Attachments {
       );
     }
     const known = this.#byId.get(idOf(request));
-    if (known && known.netns === request.netns && inspectPod(known).length === 0) return resultOf(known);
+    const others = known ? this.#withOthers(known) : [];
+    if (known && known.netns === request.netns && others.every((a) => inspectPod(a).length === 0))
+      return resultOf(known);
     if (known) {
-      this.#detach(known);
+      for (const a of others) this.#detach(a);
       this.cleanUp({ authoritative: false });
     }
     const { mappings, problems } = readPortMappings(request.config);
     if (problems.length > 0) throw new AttachError(CNI_ERRORS.InvalidConfig, problems.join('; '));
     const deadline = this.#s.now() + PATIENCE_MS;
     const order = await this.#orderFor(namespace, pod, uid, deadline);
-    const ports = mappings.length > 0 ? { ports: mappings } : {};
-    const a = await this.#allocateSoon(request, { namespace, pod, uid, ...ports }, order, deadline);
+    const owner = { namespace, pod, uid };
+    const wanted = this.#interfacesFor(request, order, mappings);
+    const made: Attachment[] = [];
     try {
-      this.#wire(a);
+      for (const w of wanted) {
+        const parent = made[0] ? { parent: made[0].id } : {};
+        const a = await this.#allocateSoon(
+          { ...request, ifname: w.ifname },
+          { ...owner, ...parent, ...w.details },
+          w,
+          deadline,
+        );
+        made.push(a);
+        this.#wire(a);
+      }
     } catch (error) {
-      this.#detach(a);
+      for (const a of made) this.#detach(a);
+      if (error instanceof AttachError) throw error;
       const cause = error as Error & { code?: string };
       if (cause.code === 'ENOENT')
         throw new AttachError(CNI_ERRORS.UnknownContainer, `network namespace ${request.netns} does not exist`, {
@@ -241,7 +261,40 @@ export class Attachments {
         });
       throw new AttachError(CNI_ERRORS.Kernel, `wiring pod ${namespace}/${pod}: ${cause.message}`, { cause });
     }
-    return resultOf(a);
+    return resultOf(made[0] as Attachment);
+  }
+
+  /**
+   * What this call is to make. The runtime asks for the first interface, and the others come with it; Multus asks for each of the
+   * others by itself, naming the network in the configuration.
+   */
+  #interfacesFor(
+    request: CniRequest,
+    order: Order & { readonly network: string },
+    ports: readonly PortMapping[],
+  ): Wanted[] {
+    const others = (order.interfaces ?? []).flatMap((item, i): Wanted[] => {
+      if (!('network' in item.assignment)) return [];
+      const { network } = item.assignment;
+      const earlier = (order.interfaces ?? []).slice(0, i).map((x) => x.assignment);
+      // The default route leads to the first network already, and one interface to each of the others is enough.
+      const known = [order.assignment, ...earlier].some((x) => 'network' in x && x.network === network);
+      const prefixes = known ? [] : (this.#s.config.network.get(network)?.subnets ?? []);
+      return [{ ...item, network, details: { extra: { prefixes, table: FIRST_TABLE + i } } }];
+    });
+    const first: Wanted = { ...order, ifname: request.ifname, details: ports.length > 0 ? { ports } : {} };
+    if (request.config['network'] === undefined) return this.#s.multus() ? [first] : [first, ...others];
+    const asked = others.find((o) => o.ifname === request.ifname);
+    if (asked) return [asked];
+    throw new AttachError(
+      CNI_ERRORS.NetworkRefused,
+      `interface ${request.ifname}: the pod's annotation ${NETWORKS} asks for no network of Bulkhead by that name`,
+    );
+  }
+
+  /** An attachment with those that came with it. */
+  #withOthers(a: Attachment): Attachment[] {
+    return [a, ...[...this.#byId.values()].filter((o) => o.parent === a.id)];
   }
 
   /** Which network and what else it asks for, waiting a while for the controller's word. Throws the reason why the pod must wait. */
@@ -268,7 +321,15 @@ export class Attachments {
       }
       if (assignment && 'network' in assignment) {
         const { network } = assignment;
-        if (order && this.#s.dataplane.self && (network === FLAT_NETWORK || this.#s.config.network.has(network)))
+        const networks = [
+          network,
+          ...(order?.interfaces ?? []).flatMap(({ assignment: a }) => ('network' in a ? a.network : [])),
+        ];
+        if (
+          order &&
+          this.#s.dataplane.self &&
+          networks.every((n) => n === FLAT_NETWORK || this.#s.config.network.has(n))
+        )
           return { ...order, network };
       }
       if (left <= 0) {
@@ -286,7 +347,7 @@ export class Attachments {
   async #allocateSoon(
     request: CniRequest,
     owner: Owner,
-    order: Order & { readonly network: string },
+    order: Pick<Wanted, 'network' | 'ips' | 'mac'>,
     deadline: number,
   ): Promise<Attachment> {
     for (;;) {
@@ -301,7 +362,7 @@ export class Attachments {
     }
   }
 
-  #allocate(request: CniRequest, owner: Owner, order: Order & { readonly network: string }): Attachment {
+  #allocate(request: CniRequest, owner: Owner, order: Pick<Wanted, 'network' | 'ips' | 'mac'>): Attachment {
     const id = idOf(request);
     const { network, ips = [] } = order;
     // Its network may have gone while this waited; nobody knows then where its addresses come from.
@@ -345,7 +406,7 @@ export class Attachments {
 
   /** Families for which a network's addresses are the controller's to give. */
   #given(network: string): readonly (4 | 6)[] {
-    return this.#s.config.network.get(network)?.givenFamilies ?? [];
+    return [...new Set((this.#s.config.network.get(network)?.subnets ?? []).map(familyOf))];
   }
 
   #needed(): Needed {
@@ -353,11 +414,12 @@ export class Attachments {
     const pods = [...this.#s.config.pod.entries()];
     return {
       networks: this.#s.dataplane.neededNetworks(),
-      ips: pods.flatMap(([, p]) => p.ips ?? []),
+      ips: pods.flatMap(([, p]) => [p, ...(p.interfaces ?? [])].flatMap((i) => i.ips ?? [])),
       waiting: new Set(
-        pods.flatMap(([key, { assignment }]) =>
-          attached.has(key) || !('network' in assignment) ? [] : [assignment.network],
-        ),
+        pods
+          .filter(([key]) => !attached.has(key))
+          .flatMap(([, { assignment, interfaces = [] }]) => [assignment, ...interfaces.map((i) => i.assignment)])
+          .flatMap((assignment) => ('network' in assignment ? [assignment.network] : [])),
       ),
     };
   }
@@ -418,7 +480,16 @@ export class Attachments {
 }
 
 /** Whose an attachment is. */
-type Owner = Pick<Attachment, 'namespace' | 'pod' | 'uid' | 'ports'>;
+type Owner = Pick<Attachment, 'namespace' | 'pod' | 'uid' | 'ports' | 'parent' | 'extra'>;
+
+/** One interface to make. */
+type Wanted = Pick<InterfaceItem, 'ifname' | 'ips' | 'mac'> & {
+  readonly network: string;
+  readonly details: Pick<Attachment, 'ports' | 'extra'>;
+};
+
+/** Routing table of a pod's second interface; those of the next follow. */
+const FIRST_TABLE = 101;
 
 const idOf = (o: { readonly containerID: string; readonly ifname: string }): string => `${o.containerID}/${o.ifname}`;
 

@@ -18,6 +18,10 @@ export type Attachment = {
   readonly mac: string;
   readonly mtu: number;
   readonly ips: readonly string[];
+  /** Of an interface beside the first: id of the first. */
+  readonly parent?: string;
+  /** Of an interface beside the first: what is sent out of it, and the routing table of its own. */
+  readonly extra?: { readonly prefixes: readonly string[]; readonly table: number };
   /** Ports of the node that lead here. */
   readonly ports?: readonly PortMapping[];
 };

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
+import { applyAll, type Netlink, type NetlinkOp, openNetlink } from '../../lib/netlink/netlink.ts';
 import { isGone, NetlinkError } from '../../lib/netlink/error.ts';
 import { familyOf, ipToBytes, mustIp } from '../../lib/ip/address.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
@@ -36,41 +36,57 @@ export function wirePod(home: Netlink, a: Attachment): void {
     a.netns,
   );
   const dev = a.ifname;
-  const families = [...new Set(a.ips.map(familyOf))];
   applyAll(pod, [
     { verb: 'set', kind: 'link', name: 'lo', change: { up: true } },
     { verb: 'set', kind: 'link', name: dev, change: { up: true } },
     ...a.ips.map(
-      (ip) => ({ verb: 'set', kind: 'address', value: { dev, cidr: hostCidr(ip), scope: 'global' } }) as const,
+      (ip): NetlinkOp => ({ verb: 'set', kind: 'address', value: { dev, cidr: hostCidr(ip), scope: 'global' } }),
     ),
-    ...families.map(
-      (f) => ({ verb: 'set', kind: 'neighbour', value: { dev, ip: GATEWAY[f], mac: GATEWAY_MAC } }) as const,
+    ...familiesOf(a).map(
+      (f): NetlinkOp => ({ verb: 'set', kind: 'neighbour', value: { dev, ip: GATEWAY[f], mac: GATEWAY_MAC } }),
     ),
-    ...families
-      .filter((f) => f === 4)
-      .map(
-        (f) =>
-          ({
+    ...(a.extra ? extraRoutes(a, a.extra) : firstRoutes(a)),
+  ]);
+}
+
+const familiesOf = (a: Pick<Attachment, 'ips'>): (4 | 6)[] => [...new Set(a.ips.map(familyOf))];
+const DEFAULT = { 4: '0.0.0.0/0', 6: '::/0' } as const;
+
+/** Everything by the gateway. */
+function firstRoutes(a: Attachment): NetlinkOp[] {
+  const dev = a.ifname;
+  return familiesOf(a).flatMap((f): NetlinkOp[] => [
+    ...(f === 4
+      ? [
+          {
             verb: 'set',
             kind: 'route',
             value: { dst: `${GATEWAY[f]}/32`, type: 'unicast', dev, scope: 'link' },
-          }) as const,
-      ),
-    ...families.map(
-      (f) =>
-        ({
-          verb: 'set',
-          kind: 'route',
-          value: {
-            dst: f === 4 ? '0.0.0.0/0' : '::/0',
-            type: 'unicast',
-            dev,
-            via: GATEWAY[f],
-            ...(f === 6 ? { onlink: true } : {}),
-          },
-        }) as const,
-    ),
+          } as const,
+        ]
+      : []),
+    {
+      verb: 'set',
+      kind: 'route',
+      value: { dst: DEFAULT[f], type: 'unicast', dev, via: GATEWAY[f], ...(f === 6 ? { onlink: true } : {}) },
+    },
   ]);
+}
+
+/** Only the network's own prefixes; and replies leave by where the request came in, whoever asked. */
+function extraRoutes(a: Attachment, { prefixes, table }: NonNullable<Attachment['extra']>): NetlinkOp[] {
+  const dev = a.ifname;
+  return a.ips.flatMap((ip): NetlinkOp[] => {
+    const f = familyOf(ip);
+    const by = { type: 'unicast', dev, via: GATEWAY[f], onlink: true, src: ip } as const;
+    return [
+      ...prefixes
+        .filter((p) => familyOf(p) === f)
+        .map((dst): NetlinkOp => ({ verb: 'set', kind: 'route', value: { ...by, dst } })),
+      { verb: 'set', kind: 'route', value: { ...by, dst: DEFAULT[f], table } },
+      { verb: 'set', kind: 'rule', value: { from: ip, table, priority: 1000 + table } },
+    ];
+  });
 }
 
 /** Number of the link group that waits to be deleted. Only links of ours are ever put in it. */
@@ -109,7 +125,7 @@ export function inspectPod(a: Attachment): string[] {
     for (const ip of a.ips)
       if (!addresses.includes(hostCidr(ip))) problems.push(`address ${ip} is missing on ${a.ifname}`);
     const routes = pod.routes();
-    for (const ip of a.ips) {
+    for (const ip of a.extra ? [] : a.ips) {
       const dst = ip.includes(':') ? '::/0' : '0.0.0.0/0';
       if (!routes.some((r) => r.dst === dst && r.dev === a.ifname))
         problems.push(`default route ${dst} by ${a.ifname} is missing`);

@@ -21,6 +21,17 @@ export function writeConflist(dir: string, socket: string): void {
   renameSync(`${path}.tmp`, path);
 }
 
+/** Whether the runtime calls Multus here: then Multus makes the further interfaces of pods, and we must not. */
+export function multusIsThere(dir: string): boolean {
+  const first = otherNetwork(dir);
+  if (first === undefined) return false;
+  try {
+    return /"type"\s*:\s*"multus(-shim)?"/.test(readFileSync(join(dir, first), 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
 /** Another network's configuration that the runtime takes in place of ours; undefined when ours is the one. */
 export function otherNetwork(dir: string): string | undefined {
   let files: string[];

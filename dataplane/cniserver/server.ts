@@ -102,14 +102,16 @@ export class CniServer implements AsyncDisposable {
       }
       case 'PODS':
         return {
-          pods: [...this.#attachments.all].map(({ namespace, pod, uid, network, netns, ips }) => ({
-            namespace,
-            name: pod,
-            uid,
-            network,
-            netns,
-            ips,
-          })),
+          pods: [...this.#attachments.all]
+            .filter((a) => a.parent === undefined)
+            .map(({ namespace, pod, uid, network, netns, ips }) => ({
+              namespace,
+              name: pod,
+              uid,
+              network,
+              netns,
+              ips,
+            })),
         };
       case 'STATUS': {
         const missing = this.#ready();

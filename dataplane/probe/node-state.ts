@@ -1,5 +1,5 @@
 import type { NodeProblem } from '../../api/report.ts';
-import { otherNetwork } from '../cniserver/conflist.ts';
+import { multusIsThere, otherNetwork } from '../cniserver/conflist.ts';
 import type { Lack } from './features.ts';
 
 /** What this agent knows to be wrong with its node, and what it still waits for. */
@@ -38,7 +38,7 @@ export class NodeState {
       blocking: required,
     }));
     const other = otherNetwork(this.#cniConfDir);
-    if (other !== undefined) {
+    if (other !== undefined && !multusIsThere(this.#cniConfDir)) {
       found.push({
         reason: 'OtherNetworkConfigured',
         message: `${this.#cniConfDir}/${other} comes before Bulkhead's configuration, so the runtime gives new pods another network; remove that file if Bulkhead is to serve this node`,

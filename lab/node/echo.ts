@@ -4,6 +4,8 @@ import { createServer as createHttpsServer } from 'node:https';
 import { createServer as createHttp2Server } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { familyOf } from '../../lib/ip/address.ts';
+import { openNetlink } from '../../lib/netlink/netlink.ts';
 import { listenIn } from '../../lib/netns/listen.ts';
 
 /** Who answers. Sent back to whoever asks, so that a test knows that it reached the right one. */
@@ -118,18 +120,34 @@ class Replayed extends Duplex {
   }
 }
 
+/**
+ * On each address by itself where there are several: a socket for all addresses answers with the address of the way back, and a
+ * client of another interface would not know it. Programs that serve datagrams on several interfaces do the same.
+ */
 function udpEcho(netns: string | undefined, port: number, who: Identity): EchoServer {
-  const socket = createSocket('udp6');
-  socket.on('error', () => undefined);
-  socket.on('message', (data, from) => {
-    const reply =
-      data.toString() === WHO_ARE_YOU
-        ? Buffer.from(JSON.stringify({ ...who, port, client: bare(from.address) }))
-        : data;
-    socket.send(reply, from.port, from.address);
+  const sockets = ['::', ...severalAddresses(netns)].map((ip) => {
+    const socket = createSocket(ip.includes(':') ? 'udp6' : 'udp4');
+    socket.on('error', () => undefined);
+    socket.on('message', (data, from) => {
+      const reply =
+        data.toString() === WHO_ARE_YOU
+          ? Buffer.from(JSON.stringify({ ...who, port, client: bare(from.address) }))
+          : data;
+      socket.send(reply, from.port, from.address);
+    });
+    socket.bind({ fd: listenIn(netns, 'udp', ip, port) });
+    return socket;
   });
-  socket.bind({ fd: listenIn(netns, 'udp', '::', port) });
-  return { close: () => socket.close() };
+  return { close: () => sockets.forEach((s) => s.close()) };
+}
+
+/** The addresses of a namespace with more than one of a family; none where there is nothing to choose. */
+function severalAddresses(netns: string | undefined): string[] {
+  if (netns === undefined) return [];
+  using netlink = openNetlink(netns);
+  const all = netlink.addresses().filter((a) => a.scope === 'global' && a.dev !== 'lo');
+  const ips = all.map((a) => a.cidr.split('/')[0] ?? '').filter((ip) => !ip.startsWith('fe80:'));
+  return [4, 6].some((f) => ips.filter((ip) => familyOf(ip) === f).length > 1) ? ips : [];
 }
 
 /** Without the prefix of an IPv4 address on an IPv6 socket. */

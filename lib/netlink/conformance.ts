@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { hostCidr } from '../ip/prefix.ts';
 import { applyAll, type Netlink, type NetlinkOp } from './netlink.ts';
 
 /** A place to try things: a home namespace with another one beside it. */
@@ -52,6 +53,30 @@ export function netlinkConformance(make: () => NetlinkWorld): void {
         { verb: 'delete', kind: 'fdb', value: fdb },
       ]),
     ).toEqual([undefined, 'ENOENT']);
+  });
+
+  test('a rule sends a source to a table of its own; tables beside the main one are not read as ours', () => {
+    const { home } = make();
+    applyAll(home, [veth('a0', 'a1'), up('a0'), up('a1')]);
+    for (const [from, dst, via] of [
+      ['10.9.0.1', '0.0.0.0/0', '169.254.1.1'],
+      ['fd00:9::1', '::/0', 'fe80::1'],
+    ] as const) {
+      const rule = { verb: 'set', kind: 'rule', value: { from, table: 101, priority: 1101 } } as const;
+      expect(codes(home, [rule, rule])).toEqual([undefined, 'EEXIST']);
+      // Without any address in the namespace the kernel takes every IPv4 gateway for a broadcast address.
+      applyAll(home, [
+        { verb: 'set', kind: 'address', value: { dev: 'a0', cidr: hostCidr(from), scope: 'global' } },
+        { verb: 'set', kind: 'route', value: { dst, type: 'unicast', dev: 'a0', via, onlink: true, table: 101 } },
+      ]);
+      expect(home.routes()).toEqual([]);
+      expect(
+        codes(home, [
+          { ...rule, verb: 'delete' },
+          { ...rule, verb: 'delete' },
+        ]),
+      ).toEqual([undefined, 'ENOENT']);
+    }
   });
 
   test('addresses, routes and neighbours are set, shown, replaced and deleted', () => {

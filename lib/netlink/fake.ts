@@ -10,6 +10,7 @@ type Namespace = {
   routes: Map<string, Route>;
   neighbours: Map<string, Neighbour>;
   fdb: Map<string, Fdb>;
+  rules: Set<string>;
 };
 type FakeLink = Link & { readonly peer: { readonly netns: string; readonly name: string } | undefined };
 
@@ -43,6 +44,7 @@ export class FakeKernel {
       routes: new Map(),
       neighbours: new Map(),
       fdb: new Map(),
+      rules: new Set(),
     });
   }
 
@@ -52,7 +54,7 @@ export class FakeKernel {
     return {
       links: () => [...ns.links.values()].map(({ peer: _peer, ...link }) => link),
       addresses: () => [...ns.addresses.values()],
-      routes: () => [...ns.routes.values()],
+      routes: () => [...ns.routes.values()].filter((r) => r.table === undefined),
       neighbours: () => [...ns.neighbours.values()],
       fdb: () => [...ns.fdb.values()],
       apply: (ops) => ops.map((op) => this.#try(path, op)),
@@ -129,7 +131,7 @@ export class FakeKernel {
       }
       case 'route': {
         const r = op.value;
-        const key = `${formatPrefix(parsePrefix(r.dst) ?? fail('EINVAL'))} ${r.metric ?? 0}`;
+        const key = `${r.table ?? ''} ${formatPrefix(parsePrefix(r.dst) ?? fail('EINVAL'))} ${r.metric ?? 0}`;
         if (op.verb === 'delete') {
           if (!ns.routes.delete(key)) fail('ESRCH');
           return;
@@ -152,6 +154,14 @@ export class FakeKernel {
         const key = `${op.value.dev} ${op.value.mac}`;
         if (op.verb === 'set') ns.fdb.set(key, op.value);
         else if (!ns.fdb.delete(key)) fail('ENOENT');
+        return;
+      }
+      case 'rule': {
+        const key = JSON.stringify(op.value);
+        if (op.verb === 'delete') {
+          if (!ns.rules.delete(key)) fail('ENOENT');
+        } else if (ns.rules.has(key)) fail('EEXIST');
+        else ns.rules.add(key);
       }
     }
   }

@@ -2,7 +2,7 @@ import { formatIp, ipFromBytes, ipToBytes, mustIp } from '../ip/address.ts';
 import { formatPrefix, mustPrefix } from '../ip/prefix.ts';
 import { macBytes } from './link.ts';
 import { MessageWriter, readAttributes } from './message.ts';
-import { NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST } from './socket.ts';
+import { NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST } from './socket.ts';
 
 /** Protocol number that marks our routes, so that a foreign route is never ours to delete. */
 export const RTPROT_BULKHEAD = 98;
@@ -15,7 +15,7 @@ const family = (text: string): number => (text.includes(':') ? AF_INET6 : AF_INE
 /** An address on a device. `cidr` keeps host bits: "10.1.0.1/32". */
 export type Address = { readonly dev: string; readonly cidr: string; readonly scope: 'global' | 'link' };
 
-/** A route of the main table. */
+/** A route. Those that are read are of the main table. */
 export type Route = {
   readonly dst: string;
   readonly type: 'unicast' | 'unreachable';
@@ -25,6 +25,8 @@ export type Route = {
   readonly onlink?: boolean;
   readonly scope?: 'global' | 'link';
   readonly metric?: number;
+  /** Number of the table, up to 255; the main one when not given. */
+  readonly table?: number;
 };
 
 /** A permanent neighbour (an IP's MAC on a device). */
@@ -76,7 +78,7 @@ export function routeMessage(verb: 'set' | 'delete', r: Route, indexOf: IndexOf)
   const fixed = Buffer.alloc(12);
   fixed[0] = dst.family === 4 ? AF_INET : AF_INET6;
   fixed[1] = dst.length;
-  fixed[4] = 254; // RT_TABLE_MAIN
+  fixed[4] = r.table ?? 254; // RT_TABLE_MAIN
   fixed[5] = RTPROT_BULKHEAD;
   // IPv6 routes have no scope, and a delete with another one than the kernel keeps finds nothing.
   fixed[6] = dst.family === 4 && r.scope === 'link' ? SCOPE.link : 0;
@@ -89,6 +91,20 @@ export function routeMessage(verb: 'set' | 'delete', r: Route, indexOf: IndexOf)
   if (r.src !== undefined) w.bytes(7, ipToBytes(mustIp(r.src)));
   if (r.metric !== undefined) w.u32(6, r.metric);
   return w;
+}
+
+/** A rule that sends what comes from one address to a table of its own. */
+export type SourceRule = { readonly from: string; readonly table: number; readonly priority: number };
+
+export function ruleMessage(verb: 'set' | 'delete', r: SourceRule): MessageWriter {
+  const ip = mustIp(r.from);
+  const fixed = Buffer.alloc(12);
+  fixed[0] = ip.family === 4 ? AF_INET : AF_INET6;
+  fixed[2] = ip.family === 4 ? 32 : 128;
+  fixed[4] = r.table;
+  fixed[7] = 1; // FR_ACT_TO_TBL
+  const flags = verb === 'set' ? NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL : REMOVE;
+  return new MessageWriter(verb === 'set' ? 32 : 33, flags).fixed(fixed).bytes(2, ipToBytes(ip)).u32(6, r.priority);
 }
 
 export function dumpRoutes(family: 4 | 6): MessageWriter {

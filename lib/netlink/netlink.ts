@@ -16,6 +16,8 @@ import {
   readNeighbour,
   readRoute,
   routeMessage,
+  ruleMessage,
+  type SourceRule,
 } from './inet.ts';
 import {
   deleteLink,
@@ -58,7 +60,8 @@ export type NetlinkOp =
   | { readonly verb: 'set' | 'delete'; readonly kind: 'address'; readonly value: Address }
   | { readonly verb: 'set' | 'delete'; readonly kind: 'route'; readonly value: Route }
   | { readonly verb: 'set' | 'delete'; readonly kind: 'neighbour'; readonly value: Neighbour }
-  | { readonly verb: 'set' | 'delete'; readonly kind: 'fdb'; readonly value: Fdb };
+  | { readonly verb: 'set' | 'delete'; readonly kind: 'fdb'; readonly value: Fdb }
+  | { readonly verb: 'set' | 'delete'; readonly kind: 'rule'; readonly value: SourceRule };
 
 /** Links, addresses, routes, neighbours of one network namespace. */
 export type Netlink = Disposable & {
@@ -202,6 +205,8 @@ class KernelNetlink implements Netlink {
         return neighbourMessage(op.verb, op.value, indexOf);
       case 'fdb':
         return fdbMessage(op.verb, op.value, indexOf);
+      case 'rule':
+        return ruleMessage(op.verb, op.value);
     }
   }
 
@@ -238,6 +243,8 @@ export function describe(op: NetlinkOp): string {
       return `${op.verb} ${op.value.type} route ${op.value.dst}${op.value.dev ? ` dev ${op.value.dev}` : ''}${op.value.via ? ` via ${op.value.via}` : ''}`;
     case 'neighbour':
       return `${op.verb} neighbour ${op.value.ip} dev ${op.value.dev}`;
+    case 'rule':
+      return `${op.verb} rule from ${op.value.from} table ${op.value.table}`;
     case 'fdb':
       return `${op.verb} fdb ${op.value.mac} dst ${op.value.dst} dev ${op.value.dev}`;
   }
@@ -249,6 +256,7 @@ function devicesOf(op: NetlinkOp): string[] {
     case 'vxlan':
     case 'bridge':
     case 'group':
+    case 'rule':
       return [];
     case 'link':
       return [op.name, ...(op.verb === 'set' && op.change.master !== undefined ? [op.change.master] : [])];

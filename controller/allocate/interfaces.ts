@@ -1,0 +1,22 @@
+import { NETWORK_STATUS, NETWORKS } from '../../api/names.ts';
+import type { NodeReport } from '../../api/report.ts';
+import { networkStatus } from '../../core/attach/status.ts';
+import type { View } from '../../core/cluster/view.ts';
+import type { Duty } from './plan.ts';
+
+/** Pods with more than one interface whose annotation does not say what they have. Where Multus is, Multus says it. */
+export function planInterfaces(view: View, reports: ReadonlyMap<string, NodeReport>): Duty[] {
+  const duties: Duty[] = [];
+  for (const report of reports.values()) {
+    if (report.multus) continue;
+    const byPod = Map.groupBy(report.endpoints, (e) => `${e.namespace}/${e.pod}`);
+    for (const [key, endpoints] of byPod) {
+      const pod = view.state.pods.get(key);
+      const mine = endpoints.filter((e) => e.uid === pod?.uid);
+      if (!pod || pod.annotations[NETWORKS] === undefined || !mine.some((e) => e.extra)) continue;
+      const value = networkStatus(mine);
+      if (pod.annotations[NETWORK_STATUS] !== value) duties.push({ do: 'pod-interfaces', pod, value });
+    }
+  }
+  return duties;
+}

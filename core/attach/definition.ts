@@ -1,0 +1,24 @@
+import type { AttachmentDefinition } from '../cluster/state.ts';
+
+/** The type by which a NetworkAttachmentDefinition says that it is ours. */
+const PLUGIN = 'bulkhead';
+
+/**
+ * Reads a NetworkAttachmentDefinition: which plugin it is for, and for ours which network. Its `spec.config` is a CNI network
+ * configuration, or a list whose first plugin counts; `network` names the VirtualNetwork, or it has the definition's own name.
+ */
+export function readDefinition(raw: { readonly [key: string]: unknown }): AttachmentDefinition {
+  const { namespace = '', name = '' } = (raw['metadata'] ?? {}) as { namespace?: string; name?: string };
+  const text = (raw['spec'] as { config?: unknown } | undefined)?.config;
+  let config: { type?: unknown; network?: unknown; plugins?: unknown } = {};
+  try {
+    config = typeof text === 'string' ? (JSON.parse(text) as typeof config) : {};
+  } catch {
+    // no configuration that anybody could run: a plugin without a name
+  }
+  const [first = config] = Array.isArray(config?.plugins) ? (config.plugins as (typeof config)[]) : [];
+  const plugin = typeof first?.type === 'string' ? first.type : '';
+  const named = typeof first?.network === 'string' ? first.network : name;
+  const network = named.includes('/') ? named : `${namespace}/${named}`;
+  return { namespace, name, plugin, network: plugin === PLUGIN ? network : undefined };
+}
