@@ -18,6 +18,7 @@ export type ClusterItem = {
   readonly serviceCIDRs: readonly string[];
   /** Node ports that no pod of another network may use. */
   readonly closedNodePorts?: readonly ClosedNodePort[];
+  readonly closedFrontends?: readonly ClosedFrontend[];
   /** Which namespaces are isolated without a label: for ADDs while the controller is away. */
   readonly settings?: ClusterSettings;
 };
@@ -32,6 +33,9 @@ export type ClusterSettings = {
   readonly exceptLabels: Readonly<Record<string, string>> | undefined;
   readonly egress: 'None' | 'NAT' | 'Routed';
 };
+
+/** An outer address of a Service that pods of other networks may not use. */
+export type ClosedFrontend = { readonly ip: string; readonly protocol: Protocol; readonly port: number };
 
 export type ClosedNodePort = { readonly protocol: Protocol; readonly port: number; readonly network: NetworkKey };
 
@@ -140,12 +144,21 @@ export type ServiceItem = {
   readonly name: string;
   readonly network: NetworkKey;
   readonly clusterIPs: readonly string[];
+  /** External and load balancer addresses; absent: none. */
+  readonly frontends?: readonly Frontend[];
   /** Seconds of ClientIP affinity; absent: none. */
   readonly affinitySeconds?: number;
   readonly internalTrafficPolicy: 'Cluster' | 'Local';
   /** Reachable from outside by NodePort or load balancer. */
   readonly exposed: boolean;
   readonly ports: readonly ServicePort[];
+};
+
+/** An address of a Service beside its cluster IPs. */
+export type Frontend = {
+  readonly ip: string;
+  /** Prefixes that may use it; absent: all. */
+  readonly sources?: readonly string[];
 };
 
 export type ServicePort = {

@@ -17,7 +17,7 @@ import { exceptIn } from './ipam/subnet-blocks.ts';
 import { peersOf } from './routers/peers.ts';
 import { allowedServices } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
-import { closedNodePorts } from './services/node-ports.ts';
+import { closedFrontends, closedNodePorts } from './services/node-ports.ts';
 
 /**
  * All that one node must know, and nothing of networks that have no business there.
@@ -28,10 +28,12 @@ export function compile(view: View, node: string): NodeConfig {
   const { state } = view;
   const config = emptyNodeConfig();
   const closed = closedNodePorts(view);
+  const frontends = closedFrontends(view);
   config.cluster.set('cluster', {
     podCIDRs: [...new Set([...state.podCIDRs, ...ownSubnets(view)])],
     serviceCIDRs: state.serviceCIDRs,
     ...(closed.length > 0 ? { closedNodePorts: closed } : {}),
+    ...(frontends.length > 0 ? { closedFrontends: frontends } : {}),
     ...(state.settings ? { settings: state.settings } : {}),
   });
   for (const n of state.nodes.values()) {
@@ -75,7 +77,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   if (!network?.spec || network.vni === undefined) return;
   const allow: string[] = [];
   for (const service of allowedServices(view, network.spec)) {
-    config.service.set(keyOf(service), serviceItem(view, service, FLAT_NETWORK));
+    config.service.set(keyOf(service), serviceItem(view, service, FLAT_NETWORK, node));
     allow.push(keyOf(service));
   }
   config.network.set(key, {
@@ -89,10 +91,10 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   });
   for (const { peer, services } of peersOf(view, key)) {
     config.peer.set(`${key}|${peer.other}`, peer);
-    for (const service of services) config.service.set(keyOf(service), serviceItem(view, service, peer.other));
+    for (const service of services) config.service.set(keyOf(service), serviceItem(view, service, peer.other, node));
   }
   for (const service of view.servicesByNetwork.get(key) ?? [])
-    config.service.set(keyOf(service), serviceItem(view, service, key));
+    config.service.set(keyOf(service), serviceItem(view, service, key, node));
   for (const block of view.blocksByNetwork.get(key) ?? []) if (block.node !== node) config.block.set(block.cidr, block);
 }
 

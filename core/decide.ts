@@ -9,7 +9,7 @@ import { admits, describePorts, isEmpty, NO_PORTS, portSet } from './routers/por
 import { isAllowed } from './services/allowed.ts';
 import { networkOf, type View } from './cluster/view.ts';
 import { serviceItem } from './services/backends.ts';
-import { closedNodePorts } from './services/node-ports.ts';
+import { closedFrontends, closedNodePorts } from './services/node-ports.ts';
 
 /** What happens to a new connection: it is made; it is refused at once; nothing ever answers. */
 export type Verdict = 'open' | 'rejected' | 'closed';
@@ -80,6 +80,8 @@ export function decide(view: View, from: Pod, target: Target): Decision {
       return say('rejected', 'ingress gate', `${nameOf(destination.network)} lets nothing in from ${nameOf(network)}`);
     }
     case 'Service':
+      if (!destination.service.clusterIPs.includes(target.address) && destination.network !== network)
+        return decideFrontend(view, from, network, destination, target, say);
       return decideService(view, from, network, destination, target, say);
     case 'Node':
       if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach nodes`);
@@ -119,6 +121,52 @@ function decideNodePort(
   );
 }
 
+/**
+ * An external or load balancer address, from a pod of another network: as anybody outside would use it, through the node's
+ * kube-proxy. A network's own pods use it as a cluster IP.
+ */
+function decideFrontend(
+  view: View,
+  from: Pod,
+  network: string,
+  { service, network: owner }: { readonly service: Service; readonly network: string },
+  target: Target,
+  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
+): Decision {
+  const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
+  const spec = own?.spec;
+  const name = `address ${target.address} of Service ${keyOf(service)}`;
+  if (own && (spec?.egress.mode ?? 'None') === 'None')
+    return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None, and ${name} is outside of it`);
+  if (spec?.egress.allow && !allowsOutside(spec.egress.allow, target))
+    return say('rejected', 'egress gate', `${nameOf(network)} has no entry for ${name} in egress.allow`);
+  const closed = closedFrontends(view).some(
+    (c) => c.ip === target.address && c.port === target.port && c.protocol === target.protocol,
+  );
+  if (closed)
+    return say(
+      'rejected',
+      'node port gate',
+      `${name} is on ${nameOf(owner)}, which has services.nodePortAccess External`,
+    );
+  const item = serviceItem(view, service, owner, from.node);
+  const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
+  if (!port)
+    return say('closed', 'kube-proxy', `Service ${keyOf(service)} has no port ${target.port}/${target.protocol}`);
+  const left = leftOut(service, target.address, from);
+  if (left !== undefined) return say('closed', 'kube-proxy', left);
+  if (!port.backends.some((b) => familyOf(b.ip) === familyOf(target.address)))
+    return say('rejected', 'kube-proxy', `Service ${keyOf(service)} has no ready endpoint`);
+  return say('open', undefined, `${name} is open to everybody who reaches the nodes`);
+}
+
+/** Whether a load balancer address is not for this pod. */
+function leftOut(service: Service, address: string, from: Pod): string | undefined {
+  const sources = service.frontends.find((f) => f.ip === address)?.sources;
+  if (!sources || from.ips.some((ip) => sources.some((s) => contains(mustPrefix(s), mustIp(ip))))) return undefined;
+  return `spec.loadBalancerSourceRanges of Service ${keyOf(service)} leave ${from.ips.join(', ')} out`;
+}
+
 function decideService(
   view: View,
   from: Pod,
@@ -128,7 +176,7 @@ function decideService(
   say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
 ): Decision {
   const key = keyOf(service);
-  const item = serviceItem(view, service, owner);
+  const item = serviceItem(view, service, owner, from.node);
   const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
   const backends = (port?.backends ?? []).filter(
     (b) => item.internalTrafficPolicy === 'Cluster' || b.node === from.node,
@@ -154,6 +202,8 @@ function decideService(
       `Service ${key} has no port ${target.port}/${target.protocol}`,
     );
   }
+  const left = leftOut(service, target.address, from);
+  if (left !== undefined && usable.length > 0) return say('closed', own ? 'service map' : 'kube-proxy', left);
   if (usable.length === 0) {
     const local = item.internalTrafficPolicy === 'Local' && (port?.backends.length ?? 0) > 0;
     return say(
@@ -258,7 +308,7 @@ export function destinationOf(view: View, address: string): Destination {
     if (network !== undefined) return { kind: 'Pod', pod, network };
   }
   for (const [network, services] of view.servicesByNetwork) {
-    const service = services.find((s) => s.clusterIPs.includes(address));
+    const service = services.find((s) => s.clusterIPs.includes(address) || s.frontends.some((f) => f.ip === address));
     if (service) return { kind: 'Service', service, network };
   }
   for (const node of view.state.nodes.values())

@@ -85,7 +85,7 @@ function podTargets(view: View, pods: readonly Pod[]): ReachTarget[] {
 
 function serviceTargets(view: View): ReachTarget[] {
   return [...view.state.services.values()].flatMap((s) =>
-    s.clusterIPs.flatMap((address) =>
+    [...s.clusterIPs, ...s.frontends.map((f) => f.ip)].flatMap((address) =>
       s.ports
         .filter((p) => p.protocol !== 'SCTP')
         .map(

@@ -263,7 +263,7 @@ function backendsOf(
   { service, network }: Decision['destination'] & { kind: 'Service' },
   target: Target,
 ): Place[] {
-  const item = serviceItem(view, service, network);
+  const item = serviceItem(view, service, network, from.node);
   const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
   return (port?.backends ?? []).filter(
     (b) =>

@@ -9,9 +9,10 @@ import {
   type NodeCondition,
   type Pod,
   type Router,
+  type Service,
   type Settings,
 } from '../../core/cluster/state.ts';
-import { networksOf, type View } from '../../core/cluster/view.ts';
+import { networksOf, serviceAssignment, type View } from '../../core/cluster/view.ts';
 import { usableIn } from '../../core/ipam/subnet-blocks.ts';
 import { subnetFamilies } from '../../core/networks/validate.ts';
 import { familyOf } from '../../lib/ip/address.ts';
@@ -52,6 +53,7 @@ export type Duty =
       /** Types whose status is another than before. */
       readonly turned: readonly string[];
     }
+  | { readonly do: 'service-problem'; readonly service: Service; readonly problem: Problem }
   | { readonly do: 'namespace-problem'; readonly namespace: string; readonly uid: string; readonly problem: Problem };
 
 export type NetworkCondition = { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string };
@@ -98,7 +100,7 @@ export function planDuties(
 
 /** What users should be told of: pods that wait, labels that mean nothing. */
 export function planNews(view: View): Duty[] {
-  return [...namespaceNews(view), ...podNews(view)];
+  return [...namespaceNews(view), ...podNews(view), ...serviceNews(view)];
 }
 
 function* namespaceDuties(view: View): Generator<Duty> {
@@ -286,6 +288,15 @@ function* podNews(view: View): Generator<Duty> {
     // A network that is about to be made is no news for anybody.
     if (pod && 'problem' in assignment && assignment.problem.code !== 'NetworkNotReady')
       yield { do: 'pod-problem', pod, problem: assignment.problem };
+  }
+}
+
+function* serviceNews(view: View): Generator<Duty> {
+  for (const service of view.state.services.values()) {
+    if (Object.keys(service.annotations).length === 0) continue;
+    const assignment = serviceAssignment(view.state, view.namespaceAssignment, service);
+    if (assignment && 'problem' in assignment && assignment.problem.code !== 'NetworkNotReady')
+      yield { do: 'service-problem', service, problem: assignment.problem };
   }
 }
 

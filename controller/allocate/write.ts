@@ -85,6 +85,11 @@ export class DutyWriter {
           duty.problem.message,
         );
       }
+      case 'service-problem': {
+        const { namespace, name, uid } = duty.service;
+        const about = { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
+        return await this.#events.record(about, 'Warning', duty.problem.code, duty.problem.message);
+      }
       case 'node-conditions':
         return await this.#ignoring('NotFound', () => this.#nodeConditions(duty));
       case 'namespace-problem':
@@ -253,6 +258,8 @@ export function describeDuty(duty: Duty): string {
       return `${duty.do} ${duty.cidr}`;
     case 'node-conditions':
       return `${duty.do} ${duty.node}`;
+    case 'service-problem':
+      return `${duty.do} ${keyOf(duty.service)}`;
     case 'pod-interfaces':
     case 'pod-problem':
       return `${duty.do} ${keyOf(duty.pod)}`;

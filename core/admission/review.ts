@@ -101,7 +101,7 @@ function reviewNetwork(view: View, request: AdmissionRequest): Finding {
   for (const ref of network.spec?.services.allow ?? []) {
     const key = keyOf(ref);
     if (!view.state.services.has(key)) warnings.push(`spec.services.allow: Service ${key} does not exist yet`);
-    else if (serviceNetwork(view.namespaceAssignment, ref) !== FLAT_NETWORK)
+    else if (serviceNetwork(view, ref) !== FLAT_NETWORK)
       warnings.push(`spec.services.allow: Service ${key} is not on the flat network, so this opens nothing`);
   }
   const key = keyOf(network);

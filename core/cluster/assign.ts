@@ -74,7 +74,8 @@ export function isolation(
 
 type NamedValue = ReturnType<typeof readName>;
 
-function assignNamed(
+/** What an annotation that names a network comes to. `owner` is whose it is, for the message. */
+export function assignNamed(
   state: Pick<ClusterState, 'namespaces' | 'networks' | 'conflicts'>,
   namespace: string,
   named: NamedValue,

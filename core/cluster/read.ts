@@ -2,8 +2,8 @@ import type { output, ZodError, ZodSafeParseResult, ZodType } from 'zod';
 import { bulkheadConfigSpec } from '../../api/kinds/bulkhead-config.ts';
 import { virtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
 import { virtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
-import { MANAGED_BY } from '../../api/names.ts';
-import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
+import { MANAGED_BY, type Name, NETWORK } from '../../api/names.ts';
+import { type Frontend, PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { networkProblems } from '../networks/validate.ts';
@@ -51,6 +51,7 @@ export function readNode(raw: Raw): Node {
   return {
     ...pick(readMeta(raw), 'name', 'uid'),
     addresses: ips(addresses),
+    zone: readMeta(raw).labels['topology.kubernetes.io/zone'] ?? '',
     podCIDRs: prefixes(cidrs.length > 0 ? cidrs : single ? [single] : []),
     conditions: list(object(raw['status'])['conditions'])
       .filter((c) => c['type'] === NETWORK_UNAVAILABLE || c['type'] === BULKHEAD_READY)
@@ -154,9 +155,11 @@ export function readService(raw: Raw): Service {
   const clusterIPs = strings(spec['clusterIPs']);
   const timeout = object(object(spec['sessionAffinityConfig'])['clientIP'])['timeoutSeconds'];
   return {
-    ...pick(meta, 'namespace', 'name'),
+    ...pick(meta, 'namespace', 'name', 'uid'),
     type: text(spec['type']) || 'ClusterIP',
     clusterIPs: ips(clusterIPs.length > 0 ? clusterIPs : [text(spec['clusterIP'])]),
+    frontends: readFrontends(spec, object(raw['status'])),
+    annotations: pickAnnotations(meta.annotations, NETWORK),
     affinitySeconds:
       spec['sessionAffinity'] === 'ClientIP' ? (typeof timeout === 'number' ? timeout : 10_800) : undefined,
     internalTrafficPolicy: spec['internalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
@@ -166,6 +169,22 @@ export function readService(raw: Raw): Service {
     })),
   };
 }
+
+/** External addresses, and those that a load balancer says it has, with the ranges that may use them. */
+function readFrontends(spec: Raw, status: Raw): Frontend[] {
+  const ranges = prefixes(strings(spec['loadBalancerSourceRanges']));
+  const balanced = list(object(status['loadBalancer'])['ingress'])
+    // Proxy: packets must pass the load balancer (KEP-1860).
+    .filter((i) => i['ipMode'] !== 'Proxy')
+    .flatMap((i) => ips([text(i['ip'])]));
+  return [
+    ...ips(strings(spec['externalIPs'])).map((ip) => ({ ip })),
+    ...balanced.map((ip) => ({ ip, ...(ranges.length > 0 ? { sources: ranges } : {}) })),
+  ];
+}
+
+const pickAnnotations = (annotations: Strings, name: Name): Strings =>
+  Object.fromEntries(Object.entries(annotations).filter(([key]) => key === name.key || name.aliases.includes(key)));
 
 export function readEndpointSlice(raw: Raw): EndpointSlice {
   const meta = readMeta(raw);
@@ -179,6 +198,7 @@ export function readEndpointSlice(raw: Raw): EndpointSlice {
       ready,
       serving: typeof conditions['serving'] === 'boolean' ? conditions['serving'] : ready,
       terminating: conditions['terminating'] === true,
+      ...zonesOf(e),
       pod: target['kind'] === 'Pod' ? `${text(target['namespace']) || meta.namespace}/${text(target['name'])}` : '',
     }));
   });
@@ -189,6 +209,11 @@ export function readEndpointSlice(raw: Raw): EndpointSlice {
     ports: list(raw['ports']).map((p) => readPort(p, 'port')),
     endpoints: raw['addressType'] === 'FQDN' ? [] : endpoints,
   };
+}
+
+function zonesOf(endpoint: Raw): { readonly zones?: readonly string[] } {
+  const zones = list(object(endpoint['hints'])['forZones']).map((z) => text(z['name']));
+  return zones.length > 0 ? { zones } : {};
 }
 
 function readMeta(raw: Raw) {

@@ -1,4 +1,4 @@
-import type { BlockItem, ClusterSettings, NetworkKey, Protocol } from '../../api/nodeconfig.ts';
+import type { BlockItem, ClusterSettings, Frontend, NetworkKey, Protocol } from '../../api/nodeconfig.ts';
 import type { VirtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 
@@ -50,6 +50,8 @@ export type Node = {
   readonly uid: string;
   readonly addresses: readonly string[];
   readonly podCIDRs: readonly string[];
+  /** Label topology.kubernetes.io/zone; "" without one. */
+  readonly zone: string;
   /** NetworkUnavailable and BulkheadReady, as they stand in the API. */
   readonly conditions: readonly NodeCondition[];
 };
@@ -127,8 +129,13 @@ export type Router = {
 export type Service = {
   readonly namespace: string;
   readonly name: string;
+  readonly uid: string;
   readonly type: string;
   readonly clusterIPs: readonly string[];
+  /** Addresses beside the cluster's own: external ones, and those of a load balancer. */
+  readonly frontends: readonly Frontend[];
+  /** What it is to have as its network, when it says so itself. */
+  readonly annotations: Strings;
   readonly affinitySeconds: number | undefined;
   readonly internalTrafficPolicy: 'Cluster' | 'Local';
   readonly ports: readonly {
@@ -155,6 +162,8 @@ export type SliceEndpoint = {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
+  /** Zones that should use it (topology hints); absent: all. */
+  readonly zones?: readonly string[];
   /** "namespace/name" of the pod behind it; "" when nobody says. */
   readonly pod: string;
 };

@@ -1,10 +1,10 @@
-import { FLAT_NETWORK } from '../../api/names.ts';
+import { FLAT_NETWORK, NETWORK, readName } from '../../api/names.ts';
 import type { Assignment, BlockItem, NetworkKey } from '../../api/nodeconfig.ts';
 import { type Connections, connectNetworks, type RouterState } from '../routers/connect.ts';
 import { type PodPlan, planPod } from '../attach/interfaces.ts';
 import { claimsOf } from '../ipam/claims.ts';
 import { subnetConflicts } from '../networks/conflicts.ts';
-import { assignNamespace } from './assign.ts';
+import { assignNamed, assignNamespace } from './assign.ts';
 import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from './state.ts';
 
 /** A ClusterState with what everybody asks of it, worked out once. Never changed after it is made. */
@@ -49,7 +49,7 @@ export function viewOf(read: ClusterState): View {
   const namespaceAssignment = new Map([...state.namespaces.keys()].map((name) => [name, assignNamespace(state, name)]));
   const servicesByNetwork = new Map<NetworkKey, Service[]>();
   for (const service of state.services.values()) {
-    const network = serviceNetwork(namespaceAssignment, service);
+    const network = serviceNetwork({ state, namespaceAssignment }, service);
     if (network !== undefined) push(servicesByNetwork, network, service);
   }
   const slicesByService = new Map<string, EndpointSlice[]>();
@@ -73,15 +73,27 @@ export function viewOf(read: ClusterState): View {
 }
 
 /**
- * The network that a Service belongs to: its namespace's. The Kubernetes API itself belongs to the flat network whatever
- * namespace `default` is on: what is behind it are hosts, and every network may need it.
+ * The network that a Service belongs to: the one that its annotation names, or its namespace's. The Kubernetes API itself belongs
+ * to the flat network whatever namespace `default` is on: what is behind it are hosts, and every network may need it.
  */
-export function serviceNetwork(
+export function serviceAssignment(
+  state: Pick<ClusterState, 'namespaces' | 'networks' | 'conflicts'>,
   namespaceAssignment: View['namespaceAssignment'],
-  service: { readonly namespace: string; readonly name: string },
+  service: Pick<Service, 'namespace' | 'name' | 'annotations'>,
+): Assignment | undefined {
+  if (keyOf(service) === 'default/kubernetes') return { network: FLAT_NETWORK };
+  const named = readName(NETWORK, service.annotations);
+  if (named.value !== undefined) return assignNamed(state, service.namespace, named, `Service ${keyOf(service)}`);
+  return namespaceAssignment.get(service.namespace);
+}
+
+/** The network of a Service that there is, or undefined while it has none. */
+export function serviceNetwork(
+  view: Pick<View, 'state' | 'namespaceAssignment'>,
+  ref: { readonly namespace: string; readonly name: string },
 ): NetworkKey | undefined {
-  if (keyOf(service) === 'default/kubernetes') return FLAT_NETWORK;
-  const assignment = namespaceAssignment.get(service.namespace);
+  const service = view.state.services.get(keyOf(ref)) ?? { ...ref, annotations: {} };
+  const assignment = serviceAssignment(view.state, view.namespaceAssignment, service);
   return assignment && 'network' in assignment ? assignment.network : undefined;
 }
 

@@ -11,7 +11,7 @@ export function allowedServices(view: View, { services }: Pick<VirtualNetworkSpe
   if (services.access === 'DefaultNetwork') return [...(view.servicesByNetwork.get(FLAT_NETWORK) ?? [])];
   return services.allow.flatMap((ref) => {
     const service = view.state.services.get(keyOf(ref));
-    return service && serviceNetwork(view.namespaceAssignment, ref) === FLAT_NETWORK ? [service] : [];
+    return service && serviceNetwork(view, ref) === FLAT_NETWORK ? [service] : [];
   });
 }
 
@@ -21,6 +21,6 @@ export function isAllowed(
   spec: Pick<VirtualNetworkSpec, 'services'> | undefined,
   service: Service,
 ): boolean {
-  if (!spec || serviceNetwork(view.namespaceAssignment, service) !== FLAT_NETWORK) return false;
+  if (!spec || serviceNetwork(view, service) !== FLAT_NETWORK) return false;
   return spec.services.access === 'DefaultNetwork' || spec.services.allow.some((ref) => keyOf(ref) === keyOf(service));
 }

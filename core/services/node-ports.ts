@@ -1,4 +1,4 @@
-import type { ClosedNodePort } from '../../api/nodeconfig.ts';
+import type { ClosedFrontend, ClosedNodePort } from '../../api/nodeconfig.ts';
 import type { View } from '../cluster/view.ts';
 
 /** Node ports that pods of other networks may not use, since the network of their Service says so. Sorted. */
@@ -11,4 +11,15 @@ export function closedNodePorts(view: View): ClosedNodePort[] {
         if (nodePort !== undefined) closed.push({ protocol, port: nodePort, network });
   }
   return closed.sort((a, b) => a.port - b.port || (a.protocol < b.protocol ? -1 : 1));
+}
+
+/** The same for external and load balancer addresses. */
+export function closedFrontends(view: View): ClosedFrontend[] {
+  const closed: ClosedFrontend[] = [];
+  for (const [network, services] of view.servicesByNetwork) {
+    if (view.state.networks.get(network)?.spec?.services.nodePortAccess !== 'External') continue;
+    for (const { frontends, ports } of services)
+      for (const { ip } of frontends) for (const { protocol, port } of ports) closed.push({ ip, protocol, port });
+  }
+  return closed.sort((a, b) => (a.ip < b.ip ? -1 : a.ip > b.ip ? 1 : a.port - b.port));
 }

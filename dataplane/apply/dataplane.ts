@@ -352,12 +352,7 @@ export class Dataplane implements Disposable {
     wanted.set('sets', {
       deps: [this.#nodesVersion],
       plan: () =>
-        planRootSets(
-          self,
-          this.#config.node.values(),
-          this.#podRanges(),
-          this.#config.cluster.get('cluster')?.closedNodePorts ?? [],
-        ),
+        planRootSets(self, this.#config.node.values(), this.#podRanges(), this.#config.cluster.get('cluster') ?? {}),
     });
     for (const node of this.#config.node.values())
       if (node.name !== self.name) wanted.set(`node ${node.name}`, { deps: [node], plan: () => planRemoteNode(node) });

@@ -1,6 +1,6 @@
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { familyOf } from '../../lib/ip/address.ts';
-import type { ClosedNodePort, NodeItem } from '../../api/nodeconfig.ts';
+import type { ClusterItem, NodeItem } from '../../api/nodeconfig.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
 import { HOST_PORT_OBJECTS } from './host-ports.ts';
@@ -34,12 +34,14 @@ export function planRootSets(
   self: NodeItem,
   nodes: Iterable<NodeItem>,
   podRanges: readonly string[],
-  closedNodePorts: readonly ClosedNodePort[],
+  { closedNodePorts = [], closedFrontends = [] }: Pick<ClusterItem, 'closedNodePorts' | 'closedFrontends'>,
 ): Fragment {
   const nft: NftObject[] = podRanges.map((range) => element(`pods${familyOf(range)}`, range));
   for (const cidr of self.podCIDRs) nft.push(element(`local${familyOf(cidr)}`, cidr));
   for (const { protocol, port } of closedNodePorts)
     nft.push(element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`));
+  for (const { ip, protocol, port } of closedFrontends)
+    nft.push(element(`closed_frontends${familyOf(ip)}`, `${ip} . ${protocol.toLowerCase()} . ${port}`));
   for (const node of nodes) for (const a of node.addresses) nft.push(element(`nodes${familyOf(a)}`, a));
   return { nft };
 }
@@ -70,6 +72,7 @@ function familySets(family: 4 | 6): NftObject[] {
     // Addresses of this node's pods: what it masquerades.
     { kind: 'set', name: `local${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `routed${family}`, type: addr, flags: ['interval'] },
+    { kind: 'set', name: `closed_frontends${family}`, type: `${addr} . inet_proto . inet_service` },
     { kind: 'set', name: `hostbackend${family}`, type: `${addr} . inet_proto . inet_service` },
   ];
 }
@@ -113,6 +116,11 @@ function chains(self: NodeItem): NftObject[] {
         ...both(
           (ip, f) =>
             `iifname "bhp*" meta l4proto . th dport @closed_node_ports ${ip} daddr @nodes${f} goto node_port_closed`,
+        ),
+        // Pods of other networks that have a way out would come by here too.
+        ...both(
+          (ip, f) =>
+            `iifname { "bhp*", "bhu*" } ${ip} daddr . meta l4proto . th dport @closed_frontends${f} goto node_port_closed`,
         ),
       ],
     },

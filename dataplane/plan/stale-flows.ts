@@ -79,7 +79,8 @@ function frontendsOf({ services, node }: FlowRules): Frontends {
     for (const { protocol, port, backends } of service.ports) {
       const usable = backends.filter((b) => service.internalTrafficPolicy === 'Cluster' || b.node === node);
       const known = new Set(usable.map((b) => `${b.ip} ${b.port}`));
-      for (const ip of service.clusterIPs) map.set(`${ip} ${protocol} ${port}`, { reach, backends: known });
+      for (const ip of [...service.clusterIPs, ...(service.frontends ?? []).map((f) => f.ip)])
+        map.set(`${ip} ${protocol} ${port}`, { reach, backends: known });
       if (reach === 'own') for (const b of backends) own.add(`${b.ip} ${protocol} ${b.port}`);
     }
   }

@@ -114,9 +114,35 @@ function portObjects(
       `${protocol} . ${nodePort}`,
     );
   }
+  for (const { address, kind, sources } of outerAddresses(service, family)) {
+    const keepsClient = at(service, 'spec', 'externalTrafficPolicy') === 'Local';
+    const word = family === 4 ? 'ip' : 'ip6';
+    const before = [
+      ...(sources.length > 0 ? [`${word} saddr != { ${sources.join(', ')} } drop`] : []),
+      ...(keepsClient ? [] : [`meta mark set meta mark or ${MASQUERADE}`]),
+    ];
+    add(
+      { id: `${base}/${kind}`, family, protocol, backends: keepsClient ? local : backends, ...affinity, before },
+      `svc${family}`,
+      frontendKey(address, protocol, num(port['port'])),
+    );
+  }
   // A pod that reaches itself must see another source, or its answer never comes back through here.
   for (const b of local) objects.push({ kind: 'element', set: `hairpin${family}`, key: `${b.ip} . ${b.ip}` });
   return objects;
+}
+
+/** External and load balancer addresses, with who may use them. */
+function outerAddresses(
+  service: KubeObject,
+  family: 4 | 6,
+): { address: string; kind: 'external' | 'lb'; sources: string[] }[] {
+  const ranges = strs(at(service, 'spec', 'loadBalancerSourceRanges')).filter((r) => familyOf(r) === family);
+  const ingress = arr(at(service, 'status', 'loadBalancer', 'ingress')).map((i) => str(i['ip']));
+  return [
+    ...strs(at(service, 'spec', 'externalIPs')).map((address) => ({ address, kind: 'external' as const, sources: [] })),
+    ...ingress.filter((ip) => ip !== '').map((address) => ({ address, kind: 'lb' as const, sources: ranges })),
+  ].filter(({ address }) => familyOf(address) === family);
 }
 
 function backendsOf(
