@@ -20,6 +20,10 @@ export const NETWORK: Name = { key: 'bulkhead.dev/network', aliases: ['net.junip
 export const IPS: Name = { key: 'bulkhead.dev/ips', aliases: [] };
 export const MAC: Name = { key: 'bulkhead.dev/mac', aliases: [] };
 
+/** Annotations of a pod: which of its ports pods of the flat network may reach, and of which namespaces. */
+export const OPEN_PORTS = 'bulkhead.dev/open-ports';
+export const OPEN_TO = 'bulkhead.dev/open-to';
+
 /** Annotations by which the field asks for more interfaces of a pod, and tells what it got (Network Plumbing Working Group). */
 export const NETWORKS = 'k8s.v1.cni.cncf.io/networks';
 export const NETWORK_STATUS = 'k8s.v1.cni.cncf.io/network-status';

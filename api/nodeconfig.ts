@@ -135,6 +135,15 @@ export type PeerItem = {
   readonly services: readonly string[];
 };
 
+/** Ports of a pod on this node that pods of the flat network may reach. Key = "namespace/name" of the pod. */
+export type OpeningItem = {
+  readonly pod: string;
+  readonly network: NetworkKey;
+  readonly ips: readonly string[];
+  readonly ports: PortSet;
+  readonly sources: readonly string[];
+};
+
 export const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
 
@@ -181,6 +190,7 @@ export type Items = {
   readonly block: BlockItem;
   readonly service: ServiceItem;
   readonly peer: PeerItem;
+  readonly opening: OpeningItem;
 };
 export type ItemKind = keyof Items;
 export const ITEM_KINDS = [
@@ -192,6 +202,7 @@ export const ITEM_KINDS = [
   'block',
   'service',
   'peer',
+  'opening',
 ] as const satisfies readonly ItemKind[];
 
 /** All that one node knows: each kind's items by key. */
@@ -216,5 +227,6 @@ export function emptyNodeConfig(): { [K in ItemKind]: Map<string, Items[K]> } {
     block: new Map(),
     service: new Map(),
     peer: new Map(),
+    opening: new Map(),
   };
 }

@@ -14,6 +14,7 @@ import { networksOf, type View } from './cluster/view.ts';
 import { egressParts } from './egress/parts.ts';
 import { requestedBy } from './ipam/claims.ts';
 import { exceptIn } from './ipam/subnet-blocks.ts';
+import { openingsOf } from './openings/openings.ts';
 import { peersOf } from './routers/peers.ts';
 import { allowedServices } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
@@ -93,6 +94,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
     config.peer.set(`${key}|${peer.other}`, peer);
     for (const service of services) config.service.set(keyOf(service), serviceItem(view, service, peer.other, node));
   }
+  for (const opening of openingsOf(view, node, key)) config.opening.set(opening.pod, opening);
   for (const service of view.servicesByNetwork.get(key) ?? [])
     config.service.set(keyOf(service), serviceItem(view, service, key, node));
   for (const block of view.blocksByNetwork.get(key) ?? []) if (block.node !== node) config.block.set(block.cidr, block);

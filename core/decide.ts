@@ -4,6 +4,7 @@ import type { Protocol } from '../api/nodeconfig.ts';
 import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod, type Service } from './cluster/state.ts';
+import { opens } from './openings/openings.ts';
 import { combine } from './routers/connect.ts';
 import { admits, describePorts, isEmpty, NO_PORTS, portSet } from './routers/ports.ts';
 import { isAllowed } from './services/allowed.ts';
@@ -62,6 +63,8 @@ export function decide(view: View, from: Pod, target: Target): Decision {
   switch (destination.kind) {
     case 'Pod': {
       if (destination.network === network) return say('open', undefined, `both pods are on ${nameOf(network)}`);
+      if (network === FLAT_NETWORK && opens(destination.pod, from.namespace, target.protocol, target.port))
+        return say('open', undefined, `pod ${keyOf(destination.pod)} opens this port to namespace ${from.namespace}`);
       const way = routed(view, from, network, destination, target);
       if (way.open)
         return say(
@@ -222,6 +225,16 @@ function decideService(
       `${by} opens ${describePorts(way.services)} of ${nameOf(owner)}, and Service ${key} leads to ${usable[0]?.port}/${target.protocol}`,
     );
   }
+  const opened = usable.filter((b) => {
+    const pod = view.podByIp.get(b.ip);
+    return !own && pod !== undefined && opens(pod, from.namespace, target.protocol, b.port);
+  });
+  if (opened.length > 0)
+    return say(
+      'open',
+      undefined,
+      `pods behind Service ${key} open port ${opened[0]?.port} to namespace ${from.namespace}`,
+    );
   if (own || owner === FLAT_NETWORK) {
     return say(
       'open',

@@ -1,5 +1,6 @@
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
+import { readOpenings } from '../../core/openings/openings.ts';
 import type { StoredBlock } from '../sources/cluster.ts';
 import { isolation, isToBeIsolated } from '../../core/cluster/assign.ts';
 import type { RouterState } from '../../core/routers/connect.ts';
@@ -286,8 +287,14 @@ function* podNews(view: View): Generator<Duty> {
   for (const [key, assignment] of view.podAssignment) {
     const pod = view.state.pods.get(key);
     // A network that is about to be made is no news for anybody.
-    if (pod && 'problem' in assignment && assignment.problem.code !== 'NetworkNotReady')
+    if (!pod) continue;
+    if ('problem' in assignment && assignment.problem.code !== 'NetworkNotReady')
       yield { do: 'pod-problem', pod, problem: assignment.problem };
+    const { problems } = readOpenings(pod.annotations);
+    if (problems.length > 0) {
+      const message = `pod ${key} opens nothing: ${problems.join('; ')}`;
+      yield { do: 'pod-problem', pod, problem: { code: 'InvalidAnnotation', message } };
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import { keyOf, type Network } from '../cluster/state.ts';
 import { assignNamespace, isShared } from '../cluster/assign.ts';
 import { readNamespace, readNetwork, readPod, readRouter } from '../cluster/read.ts';
+import { readOpenings } from '../openings/openings.ts';
 import { connectNetworks } from '../routers/connect.ts';
 import { networksOf, serviceNetwork, type View } from '../cluster/view.ts';
 import { planPod } from '../attach/interfaces.ts';
@@ -75,6 +76,8 @@ function reviewPod(view: View, request: AdmissionRequest): Finding {
     metadata: { ...(request.object?.['metadata'] as object), namespace: request.namespace ?? '' },
   });
   if (pod.hostNetwork) return {};
+  const { problems } = readOpenings(pod.annotations);
+  if (problems.length > 0) return { refuse: problems.join('; ') };
   // It has no uid yet: whoever has its addresses is somebody else.
   const { assignment } = planPod({ ...view.state, attached: new Map() }, pod, claimsOf(view.state)).first;
   if ('network' in assignment) return {};

@@ -14,7 +14,7 @@ import { type Nft, openNft } from '../../lib/nft/nft.ts';
 import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
 import { ARP_TABLE, netnsName, nodeAddress, probeSource, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { planHostPorts } from '../plan/host-ports.ts';
-import { peerAdmits, planPeer } from '../plan/peers.ts';
+import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
 import { planFlatPod, planPod, type PodLink } from '../plan/pod.ts';
 import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
 import { planRoot, planRootSets } from '../plan/root.ts';
@@ -110,6 +110,10 @@ export class Dataplane implements Disposable {
       case 'peer':
         this.#dirty.add(event.key.split('|')[0] ?? '');
         break;
+      case 'opening':
+        if (event.type === 'upsert' && event.kind === 'opening') this.#dirty.add(event.value.network);
+        else this.#allDirty = true;
+        break;
       case 'network':
         this.#dirty.add(event.key);
         this.#dirty.add(FLAT_NETWORK);
@@ -132,6 +136,9 @@ export class Dataplane implements Disposable {
         return;
       case 'network':
         this.#changedRules.add(event.key);
+        return;
+      case 'opening':
+        for (const key of this.#held.keys()) this.#changedRules.add(key);
         return;
       case 'service':
         for (const [key, { network }] of this.#held) {
@@ -275,6 +282,7 @@ export class Dataplane implements Disposable {
       cluster: [...this.#clusterRanges(), ...nodes.flatMap((n) => n.addresses.map(hostCidr))],
       nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
       peers: [...this.#config.peer.values()].filter((p) => p.network === key),
+      openings: [...this.#config.opening.values()].filter((o) => o.network === key),
       services: this.#servicesOf(key, network),
       node: this.#nodeName,
     };
@@ -401,6 +409,9 @@ export class Dataplane implements Disposable {
     }
     for (const peer of this.#config.peer.values())
       if (peer.network === key) wanted.set(`peer ${peer.other}`, { deps: [peer], plan: () => planPeer(peer) });
+    for (const opening of this.#config.opening.values())
+      if (opening.network === key)
+        wanted.set(`opening ${opening.pod}`, { deps: [opening], plan: () => planOpening(opening) });
     for (const { service, reach, deps } of this.#servicesOf(key, network)) {
       const plan = (): Fragment => planService(service, { node: self.name, reach });
       wanted.set(`service ${service.namespace}/${service.name}`, { deps, plan });

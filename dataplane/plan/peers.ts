@@ -1,4 +1,4 @@
-import type { PeerItem, PortSet, ServiceItem } from '../../api/nodeconfig.ts';
+import type { OpeningItem, PeerItem, PortSet, ServiceItem } from '../../api/nodeconfig.ts';
 import { admits } from '../../core/routers/ports.ts';
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
@@ -27,6 +27,8 @@ export function peerSets(family: 4 | 6): NftObject[] {
     // From here only what stands behind a Service is reached: beside it, `backend` must match.
     set('peer_in_service', ports),
     { kind: 'set', name: `backend${family}`, type: ports },
+    // What pods open of themselves to pods of the flat network: source, pod, protocol, port.
+    set('opened', `${addr} . ${ports}`),
   ];
 }
 
@@ -41,6 +43,7 @@ export const peerInRules = (ip: string, family: 4 | 6): string[] => [
   `${ip} saddr @peer_in${family} goto to`,
   `${ip} saddr . meta l4proto . th dport @peer_in_port${family} goto to`,
   `${ip} saddr . meta l4proto . th dport @peer_in_service${family} ${ip} daddr . meta l4proto . th dport @backend${family} goto to`,
+  `${ip} saddr . ${ip} daddr . meta l4proto . th dport @opened${family} goto to`,
 ];
 
 /** What one peer adds to both gates. */
@@ -60,6 +63,16 @@ export function planPeer(peer: PeerItem): Fragment {
       }
     }
   }
+  return { nft };
+}
+
+/** What one pod opens of itself. */
+export function planOpening({ ips, ports, sources }: OpeningItem): Fragment {
+  const nft = ips.flatMap((ip) => {
+    const family = familyOf(ip);
+    const mine = sources.filter((s) => familyOf(s) === family);
+    return mine.flatMap((s) => portKeys(ports).map((key) => element(`opened${family}`, `${s} . ${ip} . ${key}`)));
+  });
   return { nft };
 }
 

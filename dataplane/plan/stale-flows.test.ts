@@ -35,6 +35,7 @@ const RULES: FlowRules = {
   cluster: ['10.244.0.0/16', '10.96.0.0/16', '192.0.2.11/32'],
   nodes: ['10.244.9.0', '10.244.9.1'],
   peers: [],
+  openings: [],
   services: [],
   node: 'n1',
 };
@@ -69,6 +70,14 @@ const one = (p: PeerItem): Partial<FlowRules> => ({
   services: [{ service: service('b/default', VIP, [THEIRS]), reach: peerAdmits(p, { namespace: 'b', name: 'web' }) }],
 });
 
+const opening = (source: string) => ({
+  pod: 'a/p',
+  network: 'a/default',
+  ips: [MINE],
+  ports: [{ protocol: 'TCP' as const, first: 8080, last: 8080 }],
+  sources: [source],
+});
+
 describe('stale flows', () => {
   const cases: readonly (readonly [string, Flow, Partial<FlowRules>, boolean])[] = [
     ['inside the network', flow(MINE, '10.244.1.6'), {}, false],
@@ -94,6 +103,8 @@ describe('stale flows', () => {
       one(peer([{ protocol: 'TCP', first: 1, last: 9 }])),
       true,
     ],
+    ['a port that the pod opens', flow('10.244.5.5', MINE), { openings: [opening('10.244.5.5/32')] }, false],
+    ['a port that it opens to others', flow('10.244.5.5', MINE), { openings: [opening('10.244.5.6/32')] }, true],
     ['a probe', flow('10.244.9.1', MINE), {}, false],
     ['masqueraded by a node', flow('10.244.9.0', MINE), {}, false],
     ['from outside', flow('203.0.113.9', MINE), {}, false],

@@ -1,4 +1,4 @@
-import type { NetworkItem, PeerItem, Protocol, ServiceItem } from '../../api/nodeconfig.ts';
+import type { NetworkItem, OpeningItem, PeerItem, Protocol, ServiceItem } from '../../api/nodeconfig.ts';
 import { admits } from '../../core/routers/ports.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
@@ -18,6 +18,7 @@ export type FlowRules = {
   /** The nodes' own addresses inside the pod ranges: sources of probes, and what kube-proxy masquerades to. */
   readonly nodes: readonly string[];
   readonly peers: readonly PeerItem[];
+  readonly openings: readonly OpeningItem[];
   readonly services: readonly { readonly service: ServiceItem; readonly reach: ServiceReach }[];
   readonly node: string;
 };
@@ -61,6 +62,7 @@ export function staleFlows(flows: readonly Flow[], rules: FlowRules): Flow[] {
     if (!out && into && isIn(pods, src) && !rules.nodes.includes(src))
       return !(
         peersAdmit(rules.peers, src, protocol, port) ||
+        isOpened(rules.openings, src, dst, protocol, port) ||
         (frontends.isBackend(dst, protocol, port) && peersAdmitServices(rules.peers, src, protocol, port))
       );
     return false;
@@ -92,6 +94,18 @@ function frontendsOf({ services, node }: FlowRules): Frontends {
 
 function peersAdmit(peers: readonly PeerItem[], ip: string, protocol: Protocol | 'ICMP', port: number): boolean {
   return peers.some((p) => p.parts.some((x) => admits(x.pods, protocol, port) && isIn(x.prefixes.map(mustPrefix), ip)));
+}
+
+function isOpened(
+  openings: readonly OpeningItem[],
+  src: string,
+  dst: string,
+  protocol: Protocol | 'ICMP',
+  port: number,
+): boolean {
+  return openings.some(
+    (o) => o.ips.includes(dst) && admits(o.ports, protocol, port) && isIn(o.sources.map(mustPrefix), src),
+  );
 }
 
 function peersAdmitServices(

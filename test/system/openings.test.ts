@@ -188,6 +188,42 @@ describe('what a network opens', () => {
     await lab.kubectl('delete', 'svc', '-n', 'a', 'early', 'late');
   });
 
+  test('ports that a pod opens to namespaces of the flat network, with the Service in front', async () => {
+    await lab.apply([shop('mon', { isolated: false })].join('\n---\n'));
+    const annotations = { 'bulkhead.dev/open-ports': '8080/TCP, 9000-9010/UDP', 'bulkhead.dev/open-to': 'mon' };
+    await lab.apply(
+      [
+        pod('a', 'open1', { node: 'n1', labels: { app: 'opened' }, annotations }),
+        pod('a', 'open2', { node: 'n2', labels: { app: 'opened' }, annotations }),
+        pod('a', 'wrong', { node: 'n2', labels: {}, annotations: { 'bulkhead.dev/open-ports': 'http' } }),
+        service('a', 'opened', { selector: { app: 'opened' } }),
+      ].join('\n---\n'),
+    );
+    for (const f of families) {
+      for (const to of ['a/open1', 'a/open2'])
+        for (const from of ['mon/p1', 'mon/p2']) {
+          const ip = await lab.ip(to, f);
+          expect([from, to, await becomes(from, ip, 8080, 'open')]).toEqual([from, to, 'open']);
+          expect(await verdict(from, ip, 5353, 'UDP')).toBe('rejected');
+          expect(await verdict(from, ip, 0, 'ICMP')).toBe('rejected');
+          for (const other of ['flat/p1', 'flat/p2', 'b/p1']) expect(await verdict(other, ip, 8080)).toBe('rejected');
+        }
+      expect(await verdict('mon/p1', await clusterIp('a', 'opened', f), 80)).toBe('open');
+      expect(await verdict('flat/p1', await clusterIp('a', 'opened', f), 80)).toBe('rejected');
+      expect(await verdict('mon/p1', await lab.ip('a/p2', f), 8080)).toBe('rejected');
+    }
+    expect(await lab.differences()).toEqual([]);
+    expect(
+      await lab.eventually(
+        () => lab.kubectl('get', 'events', '-n', 'a'),
+        (e) => e.includes('opens nothing'),
+      ),
+    ).toMatch(
+      /pod a\/wrong opens nothing: annotation bulkhead.dev\/open-ports: "http" is no port; write 8080\/TCP or 9000-9010\/UDP/,
+    );
+    await lab.kubectl('delete', 'pod', '-n', 'a', 'open1', 'open2', 'wrong');
+  });
+
   test('all Services of the flat network, or only those of the list', async () => {
     for (const f of families) {
       const flat = await clusterIp('flat', 'web', f);
