@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import { reachCommand, statusCommand, traceCommand } from './cluster/command.ts';
 import { isolateCommand } from './cluster/isolate.ts';
+import { networksCommand } from './cluster/networks.ts';
 import { nodeProbeCommand } from './cluster/node-probe.ts';
 import { labCommand } from './lab/command.ts';
 import { UsageError } from './output.ts';
@@ -17,6 +18,7 @@ const program = new Command('bulkhead')
   .enablePositionalOptions()
   .addCommand(labCommand(exit))
   .addCommand(statusCommand(exit))
+  .addCommand(networksCommand(exit))
   .addCommand(reachCommand(exit))
   .addCommand(traceCommand(exit))
   .addCommand(isolateCommand(exit))
