@@ -241,10 +241,12 @@ export class Attachments {
     const made: Attachment[] = [];
     try {
       for (const w of wanted) {
-        const parent = made[0] ? { parent: made[0].id } : {};
+        const [first] = made;
+        const parent = first ? { parent: first.id } : {};
+        const extra = w.details.extra ? { extra: { ...w.details.extra, first: first?.ips ?? [] } } : {};
         const a = await this.#allocateSoon(
           { ...request, ifname: w.ifname },
-          { ...owner, ...parent, ...w.details },
+          { ...owner, ...parent, ...w.details, ...extra },
           w,
           deadline,
         );
@@ -280,9 +282,13 @@ export class Attachments {
       // The default route leads to the first network already, and one interface to each of the others is enough.
       const known = [order.assignment, ...earlier].some((x) => 'network' in x && x.network === network);
       const prefixes = known ? [] : (this.#s.config.network.get(network)?.subnets ?? []);
-      return [{ ...item, network, details: { extra: { prefixes, table: FIRST_TABLE + i } } }];
+      return [{ ...item, network, details: { extra: { prefixes, first: [] }, table: FIRST_TABLE + 1 + i } }];
     });
-    const first: Wanted = { ...order, ifname: request.ifname, details: ports.length > 0 ? { ports } : {} };
+    const first: Wanted = {
+      ...order,
+      ifname: request.ifname,
+      details: { ...(ports.length > 0 ? { ports } : {}), ...(others.length > 0 ? { table: FIRST_TABLE } : {}) },
+    };
     if (request.config['network'] === undefined) return this.#s.multus() ? [first] : [first, ...others];
     const asked = others.find((o) => o.ifname === request.ifname);
     if (asked) return [asked];
@@ -480,16 +486,16 @@ export class Attachments {
 }
 
 /** Whose an attachment is. */
-type Owner = Pick<Attachment, 'namespace' | 'pod' | 'uid' | 'ports' | 'parent' | 'extra'>;
+type Owner = Pick<Attachment, 'namespace' | 'pod' | 'uid' | 'ports' | 'parent' | 'extra' | 'table'>;
 
 /** One interface to make. */
 type Wanted = Pick<InterfaceItem, 'ifname' | 'ips' | 'mac'> & {
   readonly network: string;
-  readonly details: Pick<Attachment, 'ports' | 'extra'>;
+  readonly details: Pick<Attachment, 'ports' | 'extra' | 'table'>;
 };
 
-/** Routing table of a pod's second interface; those of the next follow. */
-const FIRST_TABLE = 101;
+/** Routing table of the first interface of a pod with several; those of the next follow. */
+const FIRST_TABLE = 100;
 
 const idOf = (o: { readonly containerID: string; readonly ifname: string }): string => `${o.containerID}/${o.ifname}`;
 
@@ -497,7 +503,14 @@ const wiredPod = (a: Attachment) => ({
   id: a.id,
   network: a.network,
   vni: a.vni,
-  link: { hostIf: a.hostIf, mac: a.mac, ips: a.ips, mtu: a.mtu, ...(a.ports ? { ports: a.ports } : {}) },
+  link: {
+    hostIf: a.hostIf,
+    mac: a.mac,
+    ips: a.ips,
+    mtu: a.mtu,
+    ...(a.ports ? { ports: a.ports } : {}),
+    ...(a.extra ? { first: a.extra.first } : {}),
+  },
 });
 
 function resultOf(a: Attachment): CniResult {

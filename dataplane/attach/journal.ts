@@ -20,8 +20,10 @@ export type Attachment = {
   readonly ips: readonly string[];
   /** Of an interface beside the first: id of the first. */
   readonly parent?: string;
-  /** Of an interface beside the first: what is sent out of it, and the routing table of its own. */
-  readonly extra?: { readonly prefixes: readonly string[]; readonly table: number };
+  /** Of an interface beside the first: what is sent out of it, and the addresses of the first. */
+  readonly extra?: { readonly prefixes: readonly string[]; readonly first: readonly string[] };
+  /** Of each interface of a pod with several: the routing table by which its replies leave. */
+  readonly table?: number;
   /** Ports of the node that lead here. */
   readonly ports?: readonly PortMapping[];
 };

@@ -45,7 +45,8 @@ export function wirePod(home: Netlink, a: Attachment): void {
     ...familiesOf(a).map(
       (f): NetlinkOp => ({ verb: 'set', kind: 'neighbour', value: { dev, ip: GATEWAY[f], mac: GATEWAY_MAC } }),
     ),
-    ...(a.extra ? extraRoutes(a, a.extra) : firstRoutes(a)),
+    ...(a.extra ? extraRoutes(a, a.extra.prefixes) : firstRoutes(a)),
+    ...(a.table === undefined ? [] : replyRoutes(a, a.table)),
   ]);
 }
 
@@ -73,21 +74,28 @@ function firstRoutes(a: Attachment): NetlinkOp[] {
   ]);
 }
 
-/** Only the network's own prefixes; and replies leave by where the request came in, whoever asked. */
-function extraRoutes(a: Attachment, { prefixes, table }: NonNullable<Attachment['extra']>): NetlinkOp[] {
-  const dev = a.ifname;
-  return a.ips.flatMap((ip): NetlinkOp[] => {
-    const f = familyOf(ip);
-    const by = { type: 'unicast', dev, via: GATEWAY[f], onlink: true, src: ip } as const;
-    return [
-      ...prefixes
-        .filter((p) => familyOf(p) === f)
-        .map((dst): NetlinkOp => ({ verb: 'set', kind: 'route', value: { ...by, dst } })),
-      { verb: 'set', kind: 'route', value: { ...by, dst: DEFAULT[f], table } },
-      { verb: 'set', kind: 'rule', value: { from: ip, table, priority: 1000 + table } },
-    ];
-  });
+/** Only the network's own prefixes. */
+function extraRoutes(a: Attachment, prefixes: readonly string[]): NetlinkOp[] {
+  return a.ips.flatMap((ip) =>
+    prefixes
+      .filter((p) => familyOf(p) === familyOf(ip))
+      .map((dst): NetlinkOp => ({ verb: 'set', kind: 'route', value: { ...byGateway(a, ip), dst } })),
+  );
 }
+
+/**
+ * Replies leave by where the request came in, whoever asked: by the main table one could leave by another interface, where its
+ * source address is a forgery. Only what is sent without a source of its own goes by the main table.
+ */
+function replyRoutes(a: Attachment, table: number): NetlinkOp[] {
+  return a.ips.flatMap((ip): NetlinkOp[] => [
+    { verb: 'set', kind: 'route', value: { ...byGateway(a, ip), dst: DEFAULT[familyOf(ip)], table } },
+    { verb: 'set', kind: 'rule', value: { from: ip, table, priority: 1000 + table } },
+  ]);
+}
+
+const byGateway = (a: Attachment, ip: string) =>
+  ({ type: 'unicast', dev: a.ifname, via: GATEWAY[familyOf(ip)], onlink: true, src: ip }) as const;
 
 /** Number of the link group that waits to be deleted. Only links of ours are ever put in it. */
 const DOOMED_GROUP = 0x6268;

@@ -13,6 +13,8 @@ export type PodLink = {
   readonly mac: string;
   readonly ips: readonly string[];
   readonly mtu: number;
+  /** Of an interface beside the first: addresses of the first, by which the pod may meet itself here. */
+  readonly first?: readonly string[];
   /** Ports of the node that lead to it. */
   readonly ports?: readonly PortMapping[];
 };
@@ -21,7 +23,12 @@ export type PodLink = {
 export function planPod(pod: PodLink): Fragment {
   const nft: NftObject[] = pod.ips.flatMap((ip) => {
     const family = familyOf(ip);
-    return [element(`src${family}`, `"${pod.hostIf}" . ${ip}`), element(`hairpin${family}`, `${ip} . ${ip}`)];
+    const itself = [ip, ...(pod.first ?? []).filter((other) => familyOf(other) === family)];
+    return [
+      element(`src${family}`, `"${pod.hostIf}" . ${ip}`),
+      // A packet from one of its own addresses would be dropped by the pod, so it meets itself as somebody else.
+      ...itself.map((own) => element(`hairpin${family}`, `${own} . ${ip}`)),
+    ];
   });
   nft.push(element('ep_from', `"${pod.hostIf}"`, 'goto eg_any'), element('ep_to', `"${pod.hostIf}"`, 'goto in_any'));
   nft.push(...planMappedPorts(pod.ips, pod.ports ?? []));
