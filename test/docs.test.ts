@@ -53,6 +53,11 @@ describe('documents are true', () => {
     expect(folders.filter((f) => !existsSync(join(root, f, 'README.md')))).toEqual([]);
   });
 
+  test('the installation has every kind', () => {
+    const kinds = [...read('manifests/install.yaml').matchAll(/^kind: CustomResourceDefinition\n/gm)];
+    expect(kinds).toHaveLength(crdFiles().length);
+  });
+
   test('words of make that the README uses are there', () => {
     const words = [...read('README.md').matchAll(/\bmake ([a-z]+)/g)].map(([, w]) => w ?? '');
     for (const word of words) expect(read('Makefile')).toMatch(new RegExp(`^${word}:`, 'm'));
