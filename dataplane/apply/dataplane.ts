@@ -1,28 +1,22 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { FLAT_NETWORK } from '../../api/names.ts';
-import type { ItemKind, NetworkItem, NodeConfig, NodeItem, ServiceItem, StreamEvent } from '../../api/nodeconfig.ts';
+import type { ItemKind, NetworkItem, NodeConfig, NodeItem, StreamEvent } from '../../api/nodeconfig.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
-import { LOCAL } from '../../core/decide.ts';
 import { familyOf } from '../../lib/ip/address.ts';
-import { hostCidr } from '../../lib/ip/prefix.ts';
 import { type Conntrack, openConntrack } from '../../lib/netlink/conntrack.ts';
 import { createNetns, deleteNetns } from '../../lib/netns/netns.ts';
 import { writeSysctls } from '../../lib/netns/sysctl.ts';
 import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
 import { isGone } from '../../lib/netlink/error.ts';
 import { type Nft, openNft } from '../../lib/nft/nft.ts';
-import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
-import { ARP_TABLE, netnsName, nodeAddress, probeSource, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
+import { planInstance } from '../plan/instance.ts';
+import { ARP_TABLE, netnsName, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { planHostPorts } from '../plan/host-ports.ts';
-import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
 import { planFlatPod, planPod, type PodLink } from '../plan/pod.ts';
-import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
-import { planRoot, planRootSets } from '../plan/root.ts';
-import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
-import { type FlowRules, staleFlows } from '../plan/stale-flows.ts';
-import type { Fragment } from '../plan/fragment.ts';
+import { staleFlows } from '../plan/stale-flows.ts';
 import { Instance } from './instance.ts';
-import { type Wish, Wishes } from './wishes.ts';
+import { Wanted } from './wanted.ts';
+import { Wishes } from './wishes.ts';
 
 /** A pod that must be wired: which network, and its link. `id` is unique on the node. */
 export type WiredPod = { readonly id: string; readonly network: string; readonly vni: number; readonly link: PodLink };
@@ -34,13 +28,6 @@ type Held = {
   readonly conntrack: Conntrack;
   readonly network: NetworkItem;
   readonly wishes: Wishes;
-};
-
-type Reached = {
-  readonly service: ServiceItem;
-  readonly reach: ServiceReach;
-  /** What the plan of it depends on. */
-  readonly deps: readonly unknown[];
 };
 
 /** Everything of this node: the root and one instance per network. Turns config and pods into fragments. */
@@ -61,8 +48,7 @@ export class Dataplane implements Disposable {
   #allDirty = true;
   #turn = -1;
   readonly #rootWishes: Wishes;
-  /** Counts changes of nodes and cluster ranges: what depends on all of them depends on this. */
-  #nodesVersion = 0;
+  readonly #wanted: Wanted;
 
   constructor({
     config,
@@ -79,6 +65,7 @@ export class Dataplane implements Disposable {
       (dev) => /^bh([pu].+|0)$/.test(dev),
     );
     this.#rootWishes = new Wishes(this.#root);
+    this.#wanted = new Wanted(config, nodeName);
   }
 
   /** This node as the controller describes it; undefined until it does. */
@@ -97,11 +84,11 @@ export class Dataplane implements Disposable {
   touched(event: StreamEvent): void {
     if (event.type !== 'upsert' && event.type !== 'delete') return;
     const kind: ItemKind = event.kind;
+    this.#wanted.touched(event);
     this.#noteRuleChange(event);
     switch (kind) {
       case 'cluster':
       case 'node':
-        this.#nodesVersion++;
         this.#allDirty = true;
         break;
       case 'service': // one Service may be on many allow lists
@@ -141,12 +128,9 @@ export class Dataplane implements Disposable {
         for (const key of this.#held.keys()) this.#changedRules.add(key);
         return;
       case 'service':
-        for (const [key, { network }] of this.#held) {
-          const peers = [...this.#config.peer.values()].filter((p) => p.network === key);
-          const own = event.type === 'delete' || (event.kind === 'service' && event.value.network === key);
-          if (own || network.allow.includes(event.key) || peers.some((p) => p.services.includes(event.key)))
+        for (const [key, { network }] of this.#held)
+          if (this.#wanted.concerns(network, event.key, event.type === 'upsert' ? event.value : undefined))
             this.#changedRules.add(key);
-        }
         return;
       default:
     }
@@ -267,25 +251,10 @@ export class Dataplane implements Disposable {
     const held = this.#held.get(key);
     if (held) {
       const flows = held.conntrack.flows();
-      if (flows.length > 0) held.conntrack.remove(staleFlows(flows, this.#flowRules(key, held.network)));
+      if (flows.length > 0)
+        held.conntrack.remove(staleFlows(flows, this.#wanted.flowRules(held.network, this.#blocks)));
     }
     this.#changedRules.delete(key);
-  }
-
-  #flowRules(key: string, network: NetworkItem): FlowRules {
-    const blocks = [...this.#blocks, ...this.#config.block.values()].filter((b) => b.network === key);
-    const nodes = [...this.#config.node.values()];
-    return {
-      network,
-      own: blocks.map((b) => b.cidr),
-      pods: this.#podRanges(),
-      cluster: [...this.#clusterRanges(), ...nodes.flatMap((n) => n.addresses.map(hostCidr))],
-      nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
-      peers: [...this.#config.peer.values()].filter((p) => p.network === key),
-      openings: [...this.#config.opening.values()].filter((o) => o.network === key),
-      services: this.#servicesOf(key, network),
-      node: this.#nodeName,
-    };
   }
 
   /** Reads the kernel again, everywhere, and puts right what others changed. */
@@ -354,38 +323,8 @@ export class Dataplane implements Disposable {
   }
 
   #planRoot(self: NodeItem): void {
-    const wanted = new Map<string, Wish>();
-    const mtu = this.#underlayMtu();
-    wanted.set('base', { deps: [self, mtu], plan: () => planRoot(self, mtu) });
-    wanted.set('sets', {
-      deps: [this.#nodesVersion],
-      plan: () =>
-        planRootSets(self, this.#config.node.values(), this.#podRanges(), this.#config.cluster.get('cluster') ?? {}),
-    });
-    for (const node of this.#config.node.values())
-      if (node.name !== self.name) wanted.set(`node ${node.name}`, { deps: [node], plan: () => planRemoteNode(node) });
-    for (const block of this.#config.block.values()) {
-      const owner = this.#config.node.get(block.node);
-      if (block.given && owner && block.node !== self.name)
-        wanted.set(`given ${block.cidr}`, { deps: [block, owner], plan: () => planRemoteGiven(block, owner) });
-    }
-    for (const [key, { network }] of this.#held) {
-      const own = this.mtuFor(key);
-      wanted.set(`uplink ${key}`, { deps: [network.vni, self, own], plan: () => planUplink(network.vni, self, own) });
-    }
-    for (const { cidr, network: key } of this.#blocks) {
-      const network = this.#held.get(key)?.network;
-      if (!network) continue;
-      const plan = (): Fragment => planLocalBlock(cidr, network, self).root;
-      wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
-    }
-    for (const service of this.#allowed()) {
-      wanted.set(`host backends ${service.namespace}/${service.name}`, {
-        deps: [service],
-        plan: () => planHostBackends(service),
-      });
-    }
-    this.#rootWishes.replace(wanted);
+    const instances = [...this.#held].map(([key, { network }]) => ({ network, mtu: this.mtuFor(key) }));
+    this.#rootWishes.replace(this.#wanted.root(self, this.#underlayMtu(), instances, this.#blocks));
     for (const pod of this.#pods.values()) if (pod.network === FLAT_NETWORK) this.#wishPod(this.#rootWishes, pod, self);
   }
 
@@ -394,48 +333,8 @@ export class Dataplane implements Disposable {
     const network = this.#config.network.get(key) ?? held?.network;
     if (!held || !network) return;
     this.#held.set(key, { ...held, network });
-    const wanted = new Map<string, Wish>();
-    const mtu = this.mtuFor(key);
-    wanted.set('base', { deps: [network, self, mtu], plan: () => planInstance(network, self, mtu) });
-    wanted.set('gate', { deps: [self, this.#nodesVersion], plan: () => this.#planGate(self) });
-    for (const { cidr, network: owner } of this.#blocks) {
-      const plan = (): Fragment => planLocalBlock(cidr, network, self).instance;
-      if (owner === key) wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
-    }
-    for (const block of this.#config.block.values()) {
-      const owner = this.#config.node.get(block.node);
-      if (block.network === key && owner && block.node !== self.name)
-        wanted.set(`remote ${block.cidr}`, { deps: [block, owner], plan: () => planRemoteBlock(block, owner) });
-    }
-    for (const peer of this.#config.peer.values())
-      if (peer.network === key) wanted.set(`peer ${peer.other}`, { deps: [peer], plan: () => planPeer(peer) });
-    for (const opening of this.#config.opening.values())
-      if (opening.network === key)
-        wanted.set(`opening ${opening.pod}`, { deps: [opening], plan: () => planOpening(opening) });
-    for (const { service, reach, deps } of this.#servicesOf(key, network)) {
-      const plan = (): Fragment => planService(service, { node: self.name, reach });
-      wanted.set(`service ${service.namespace}/${service.name}`, { deps, plan });
-    }
-    held.wishes.replace(wanted);
+    held.wishes.replace(this.#wanted.instance(network, self, this.mtuFor(key), this.#blocks));
     for (const pod of this.#pods.values()) if (pod.network === key) this.#wishPod(held.wishes, pod, self);
-  }
-
-  #planGate(self: NodeItem): Fragment {
-    return planGateSets(self, this.#config.node.values(), this.#clusterRanges(), this.#podRanges());
-  }
-
-  /** Services in a network's own map, and by which right each is there. */
-  #servicesOf(key: string, network: NetworkItem): Reached[] {
-    const peers = new Map([...this.#config.peer.values()].filter((p) => p.network === key).map((p) => [p.other, p]));
-    const allow = new Set(network.allow);
-    return [...this.#config.service].flatMap(([serviceKey, service]): Reached[] => {
-      if (service.network === key) return [{ service, reach: 'own', deps: [service] }];
-      if (service.network === FLAT_NETWORK && allow.has(serviceKey))
-        return [{ service, reach: 'allowed', deps: [service, 'allowed'] }];
-      const peer = peers.get(service.network);
-      if (!peer?.services.includes(serviceKey)) return [];
-      return [{ service, reach: peerAdmits(peer, service), deps: [service, peer] }];
-    });
   }
 
   #wishPod(wishes: Wishes, pod: WiredPod, self: NodeItem): void {
@@ -451,22 +350,6 @@ export class Dataplane implements Disposable {
     const { ips, ports } = link;
     if (!ports) return;
     this.#rootWishes.set(`pod ${id} ports`, { deps: [link], plan: () => planHostPorts(ips, ports) });
-  }
-
-  #podRanges(): readonly string[] {
-    const ranges = this.#config.cluster.get('cluster')?.podCIDRs ?? [];
-    return ranges.length > 0 ? ranges : [...this.#config.node.values()].flatMap((n) => n.podCIDRs);
-  }
-
-  /** Everything inside the cluster but nodes. */
-  #clusterRanges(): string[] {
-    const services = this.#config.cluster.get('cluster')?.serviceCIDRs ?? [];
-    return [...this.#podRanges(), ...services, ...LOCAL];
-  }
-
-  #allowed(): ServiceItem[] {
-    const keys = new Set([...this.#config.network.values()].flatMap((n) => n.allow));
-    return [...keys].flatMap((k) => this.#config.service.get(k) ?? []);
   }
 
   /** Instances that the controller no longer names and that no pod is on; also those that an earlier life left behind. */

@@ -1,55 +1,26 @@
 import { familyOf } from '../../lib/ip/address.ts';
 import { existsSync } from 'node:fs';
-import { CNI_ERRORS, type CniErrorCode, type CniRequest, type CniResult, type PortMapping } from '../../api/cni.ts';
-import { FLAT_NETWORK, FLAT_VNI, NETWORKS } from '../../api/names.ts';
-import type { InterfaceItem, NodeConfig, PodItem } from '../../api/nodeconfig.ts';
+import { CNI_ERRORS, type CniRequest, type CniResult } from '../../api/cni.ts';
+import { FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import { type IpamEvent, IpamError, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
 import type { Dataplane } from '../apply/dataplane.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { GATEWAY, GATEWAY_MAC } from '../plan/names.ts';
+import { AttachError } from './error.ts';
 import type { Attachment, Journal, JournalEntry } from './journal.ts';
+import { interfacesFor, type OrderSeams, PATIENCE_MS, waitForOrder, type WantedInterface } from './order.ts';
 import { readPortMappings } from './port-mappings.ts';
 import { hostInterfaceName, inspectPod, podMac, removeLinks, wirePod } from './wire.ts';
 
-/** A CNI verb was refused. `code` is the number that the runtime sees. */
-export class AttachError extends Error {
-  override readonly name = 'AttachError';
-  readonly code: CniErrorCode;
-  readonly details: string | undefined;
-  constructor(code: CniErrorCode, message: string, { details, cause }: { details?: string; cause?: unknown } = {}) {
-    super(message, { cause });
-    this.code = code;
-    this.details = details;
-  }
-}
-
-/** What a pod is to get. */
-export type Order = Pick<PodItem, 'assignment' | 'ips' | 'mac' | 'interfaces'>;
-
 /** What attachments need of the rest of the agent. */
-export type AttachSeams = {
-  readonly config: NodeConfig;
+export type AttachSeams = OrderSeams & {
   readonly dataplane: Dataplane;
   readonly journal: Journal;
-  /** Asks the API server for a pod that the controller has not told of. Undefined: it does not know either. */
-  readonly lookUpPod: (namespace: string, name: string, uid: string) => Promise<Order | undefined>;
-  /** Resolves when the config has changed, or after a short while. */
-  readonly nextConfig: (ms: number) => Promise<void>;
   /** Blocks or endpoints have changed: tell the controller, soon. */
   readonly onChange: () => void;
   /** Deletions wait: run `cleanUp`, soon. */
   readonly onGarbage: () => void;
-  /** Whether Multus makes the further interfaces on this node, by calls of its own. */
-  readonly multus: () => boolean;
-  /** Wall-clock milliseconds. */
-  readonly now: () => number;
 };
-
-/** How long ADD waits for a network that the controller is about to tell of. Event-driven, not polled. */
-const PATIENCE_MS = 8_000;
-/** How long it waits when the controller says that there is no such network, or none yet. */
-const SOON_MS = 1_500;
-const SOON = new Set(['NetworkNotFound', 'NetworkNotReady']);
 
 /** Pods of this node and the CNI verbs on them. */
 export class Attachments {
@@ -235,9 +206,9 @@ export class Attachments {
     const { mappings, problems } = readPortMappings(request.config);
     if (problems.length > 0) throw new AttachError(CNI_ERRORS.InvalidConfig, problems.join('; '));
     const deadline = this.#s.now() + PATIENCE_MS;
-    const order = await this.#orderFor(namespace, pod, uid, deadline);
+    const order = await waitForOrder(this.#s, { namespace, pod, uid }, deadline);
     const owner = { namespace, pod, uid };
-    const wanted = this.#interfacesFor(request, order, mappings);
+    const wanted = interfacesFor(request, order, mappings, this.#s);
     const made: Attachment[] = [];
     try {
       for (const w of wanted) {
@@ -266,94 +237,16 @@ export class Attachments {
     return resultOf(made[0] as Attachment);
   }
 
-  /**
-   * What this call is to make. The runtime asks for the first interface, and the others come with it; Multus asks for each of the
-   * others by itself, naming the network in the configuration.
-   */
-  #interfacesFor(
-    request: CniRequest,
-    order: Order & { readonly network: string },
-    ports: readonly PortMapping[],
-  ): Wanted[] {
-    const others = (order.interfaces ?? []).flatMap((item, i): Wanted[] => {
-      if (!('network' in item.assignment)) return [];
-      const { network } = item.assignment;
-      const earlier = (order.interfaces ?? []).slice(0, i).map((x) => x.assignment);
-      // The default route leads to the first network already, and one interface to each of the others is enough.
-      const known = [order.assignment, ...earlier].some((x) => 'network' in x && x.network === network);
-      const prefixes = known ? [] : (this.#s.config.network.get(network)?.subnets ?? []);
-      return [{ ...item, network, details: { extra: { prefixes, first: [] }, table: FIRST_TABLE + 1 + i } }];
-    });
-    const first: Wanted = {
-      ...order,
-      ifname: request.ifname,
-      details: { ...(ports.length > 0 ? { ports } : {}), ...(others.length > 0 ? { table: FIRST_TABLE } : {}) },
-    };
-    if (request.config['network'] === undefined) return this.#s.multus() ? [first] : [first, ...others];
-    const asked = others.find((o) => o.ifname === request.ifname);
-    if (asked) return [asked];
-    throw new AttachError(
-      CNI_ERRORS.NetworkRefused,
-      `interface ${request.ifname}: the pod's annotation ${NETWORKS} asks for no network of Bulkhead by that name`,
-    );
-  }
-
   /** An attachment with those that came with it. */
   #withOthers(a: Attachment): Attachment[] {
     return [a, ...[...this.#byId.values()].filter((o) => o.parent === a.id)];
-  }
-
-  /** Which network and what else it asks for, waiting a while for the controller's word. Throws the reason why the pod must wait. */
-  async #orderFor(
-    namespace: string,
-    pod: string,
-    uid: string,
-    deadline: number,
-  ): Promise<Order & { readonly network: string }> {
-    let waited = false;
-    for (;;) {
-      const item = this.#s.config.pod.get(`${namespace}/${pod}`);
-      const told = item && (uid === '' || item.uid === uid) ? item : undefined;
-      const order = told ?? (waited ? await this.#s.lookUpPod(namespace, pod, uid) : undefined);
-      const assignment = order?.assignment;
-      const left = deadline - this.#s.now();
-      // A network that is just being made is worth a moment: the runtime's next attempt would be seconds away.
-      const maybeSoon =
-        assignment && 'problem' in assignment && SOON.has(assignment.problem.code) && left > PATIENCE_MS - SOON_MS;
-      if (assignment && 'problem' in assignment && !maybeSoon && (told || left <= 0)) {
-        throw new AttachError(CNI_ERRORS.NetworkRefused, assignment.problem.message, {
-          details: assignment.problem.code,
-        });
-      }
-      if (assignment && 'network' in assignment) {
-        const { network } = assignment;
-        const networks = [
-          network,
-          ...(order?.interfaces ?? []).flatMap(({ assignment: a }) => ('network' in a ? a.network : [])),
-        ];
-        if (
-          order &&
-          this.#s.dataplane.self &&
-          networks.every((n) => n === FLAT_NETWORK || this.#s.config.network.has(n))
-        )
-          return { ...order, network };
-      }
-      if (left <= 0) {
-        throw new AttachError(
-          CNI_ERRORS.TryAgainLater,
-          `pod ${namespace}/${pod}: the controller has not told this node of ${assignment && 'network' in assignment ? `network ${assignment.network}` : 'the pod'} yet`,
-        );
-      }
-      await this.#s.nextConfig(waited ? Math.min(left, 1000) : 150);
-      waited = true;
-    }
   }
 
   /** As `#allocate`; a block that the controller is about to give is worth a moment. */
   async #allocateSoon(
     request: CniRequest,
     owner: Owner,
-    order: Pick<Wanted, 'network' | 'ips' | 'mac'>,
+    order: Pick<WantedInterface, 'network' | 'ips' | 'mac'>,
     deadline: number,
   ): Promise<Attachment> {
     for (;;) {
@@ -368,7 +261,7 @@ export class Attachments {
     }
   }
 
-  #allocate(request: CniRequest, owner: Owner, order: Pick<Wanted, 'network' | 'ips' | 'mac'>): Attachment {
+  #allocate(request: CniRequest, owner: Owner, order: Pick<WantedInterface, 'network' | 'ips' | 'mac'>): Attachment {
     const id = idOf(request);
     const { network, ips = [] } = order;
     // Its network may have gone while this waited; nobody knows then where its addresses come from.
@@ -487,15 +380,6 @@ export class Attachments {
 
 /** Whose an attachment is. */
 type Owner = Pick<Attachment, 'namespace' | 'pod' | 'uid' | 'ports' | 'parent' | 'extra' | 'table'>;
-
-/** One interface to make. */
-type Wanted = Pick<InterfaceItem, 'ifname' | 'ips' | 'mac'> & {
-  readonly network: string;
-  readonly details: Pick<Attachment, 'ports' | 'extra' | 'table'>;
-};
-
-/** Routing table of the first interface of a pod with several; those of the next follow. */
-const FIRST_TABLE = 100;
 
 const idOf = (o: { readonly containerID: string; readonly ifname: string }): string => `${o.containerID}/${o.ifname}`;
 

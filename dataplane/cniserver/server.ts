@@ -2,7 +2,8 @@ import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { CNI_ERRORS, type CniRequest, type CniResponse } from '../../api/cni.ts';
-import { AttachError, type Attachments } from '../attach/attachments.ts';
+import type { Attachments } from '../attach/attachments.ts';
+import { AttachError } from '../attach/error.ts';
 
 /** Told of every verb: how long it took, and what went wrong. */
 export type CniLog = (request: CniRequest, ms: number, error: unknown) => void;

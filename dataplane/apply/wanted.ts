@@ -1,0 +1,198 @@
+import { FLAT_NETWORK } from '../../api/names.ts';
+import type {
+  BlockItem,
+  NetworkItem,
+  NodeConfig,
+  NodeItem,
+  OpeningItem,
+  PeerItem,
+  ServiceItem,
+  StreamEvent,
+} from '../../api/nodeconfig.ts';
+import { LOCAL } from '../../core/decide.ts';
+import type { BlockUse } from '../../core/ipam/node-ipam.ts';
+import { hostCidr } from '../../lib/ip/prefix.ts';
+import type { Fragment } from '../plan/fragment.ts';
+import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
+import { nodeAddress, probeSource } from '../plan/names.ts';
+import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
+import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
+import { planRoot, planRootSets } from '../plan/root.ts';
+import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
+import type { FlowRules } from '../plan/stale-flows.ts';
+import type { Wish } from './wishes.ts';
+
+type Reached = {
+  readonly service: ServiceItem;
+  readonly reach: ServiceReach;
+  /** What the plan of it depends on. */
+  readonly deps: readonly unknown[];
+};
+type ByNetwork = {
+  readonly peers: ReadonlyMap<string, readonly PeerItem[]>;
+  readonly openings: ReadonlyMap<string, readonly OpeningItem[]>;
+  readonly blocks: ReadonlyMap<string, readonly BlockItem[]>;
+};
+
+/**
+ * What the configuration wants in the root and in each instance, beside pods, as wishes with their dependencies. Reads the
+ * configuration and changes nothing; what it finds by network it remembers until an event touches it.
+ */
+export class Wanted {
+  readonly #config: NodeConfig;
+  readonly #nodeName: string;
+  #byNetwork: ByNetwork | undefined;
+  /** Counts changes of nodes and cluster ranges: what depends on all of them depends on this. */
+  #nodesVersion = 0;
+
+  constructor(config: NodeConfig, nodeName: string) {
+    this.#config = config;
+    this.#nodeName = nodeName;
+  }
+
+  touched({ kind }: StreamEvent & { type: 'upsert' | 'delete' }): void {
+    if (kind === 'cluster' || kind === 'node') this.#nodesVersion++;
+    if (kind === 'peer' || kind === 'opening' || kind === 'block') this.#byNetwork = undefined;
+  }
+
+  /** The root's own things, other nodes, and its end of each instance. */
+  root(
+    self: NodeItem,
+    mtu: number,
+    instances: Iterable<{ readonly network: NetworkItem; readonly mtu: number }>,
+    blocks: readonly BlockUse[],
+  ): Map<string, Wish> {
+    const { node, block, cluster } = this.#config;
+    const wanted = new Map<string, Wish>();
+    wanted.set('base', { deps: [self, mtu], plan: () => planRoot(self, mtu) });
+    wanted.set('sets', {
+      deps: [this.#nodesVersion],
+      plan: () => planRootSets(self, node.values(), this.#podRanges(), cluster.get('cluster') ?? {}),
+    });
+    for (const other of node.values())
+      if (other.name !== self.name)
+        wanted.set(`node ${other.name}`, { deps: [other], plan: () => planRemoteNode(other) });
+    for (const given of block.values()) {
+      const owner = node.get(given.node);
+      if (given.given && owner && given.node !== self.name)
+        wanted.set(`given ${given.cidr}`, { deps: [given, owner], plan: () => planRemoteGiven(given, owner) });
+    }
+    const held = new Map<string, NetworkItem>();
+    for (const { network, mtu: own } of instances) {
+      held.set(network.key, network);
+      const plan = (): Fragment => planUplink(network.vni, self, own);
+      wanted.set(`uplink ${network.key}`, { deps: [network.vni, self, own], plan });
+    }
+    for (const { cidr, network: key } of blocks) {
+      const network = held.get(key);
+      if (!network) continue;
+      const plan = (): Fragment => planLocalBlock(cidr, network, self).root;
+      wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
+    }
+    for (const service of this.#allowed())
+      wanted.set(`host backends ${service.namespace}/${service.name}`, {
+        deps: [service],
+        plan: () => planHostBackends(service),
+      });
+    return wanted;
+  }
+
+  /** One network's instance. */
+  instance(network: NetworkItem, self: NodeItem, mtu: number, blocks: readonly BlockUse[]): Map<string, Wish> {
+    const { key } = network;
+    const wanted = new Map<string, Wish>();
+    wanted.set('base', { deps: [network, self, mtu], plan: () => planInstance(network, self, mtu) });
+    wanted.set('gate', {
+      deps: [self, this.#nodesVersion],
+      plan: () => planGateSets(self, this.#config.node.values(), this.#clusterRanges(), this.#podRanges()),
+    });
+    for (const { cidr, network: owner } of blocks) {
+      const plan = (): Fragment => planLocalBlock(cidr, network, self).instance;
+      if (owner === key) wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
+    }
+    const { peers, openings, blocks: remote } = this.#index();
+    for (const block of remote.get(key) ?? []) {
+      const owner = this.#config.node.get(block.node);
+      if (owner && block.node !== self.name)
+        wanted.set(`remote ${block.cidr}`, { deps: [block, owner], plan: () => planRemoteBlock(block, owner) });
+    }
+    for (const peer of peers.get(key) ?? [])
+      wanted.set(`peer ${peer.other}`, { deps: [peer], plan: () => planPeer(peer) });
+    for (const opening of openings.get(key) ?? [])
+      wanted.set(`opening ${opening.pod}`, { deps: [opening], plan: () => planOpening(opening) });
+    for (const { service, reach, deps } of this.#servicesOf(network)) {
+      const plan = (): Fragment => planService(service, { node: self.name, reach });
+      wanted.set(`service ${service.namespace}/${service.name}`, { deps, plan });
+    }
+    return wanted;
+  }
+
+  /** All that decides in a network's instance whether a connection may be made. */
+  flowRules(network: NetworkItem, blocks: readonly BlockUse[]): FlowRules {
+    const { peers, openings, blocks: remote } = this.#index();
+    const nodes = [...this.#config.node.values()];
+    const own = [...blocks.filter((b) => b.network === network.key), ...(remote.get(network.key) ?? [])];
+    return {
+      network,
+      own: own.map((b) => b.cidr),
+      pods: this.#podRanges(),
+      cluster: [...this.#clusterRanges(), ...nodes.flatMap((n) => n.addresses.map(hostCidr))],
+      nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
+      peers: peers.get(network.key) ?? [],
+      openings: openings.get(network.key) ?? [],
+      services: this.#servicesOf(network),
+      node: this.#nodeName,
+    };
+  }
+
+  /** Whether a Service is in the map of a network, or may have been before it went. */
+  concerns({ key, allow }: NetworkItem, serviceKey: string, service: ServiceItem | undefined): boolean {
+    const peers = this.#index().peers.get(key) ?? [];
+    return (
+      service === undefined ||
+      service.network === key ||
+      allow.includes(serviceKey) ||
+      peers.some((p) => p.services.includes(serviceKey))
+    );
+  }
+
+  /** Services in a network's own map, and by which right each is there. */
+  #servicesOf({ key, allow }: NetworkItem): Reached[] {
+    const peers = new Map((this.#index().peers.get(key) ?? []).map((p) => [p.other, p]));
+    const allowed = new Set(allow);
+    return [...this.#config.service].flatMap(([serviceKey, service]): Reached[] => {
+      if (service.network === key) return [{ service, reach: 'own', deps: [service] }];
+      if (service.network === FLAT_NETWORK && allowed.has(serviceKey))
+        return [{ service, reach: 'allowed', deps: [service, 'allowed'] }];
+      const peer = peers.get(service.network);
+      if (!peer?.services.includes(serviceKey)) return [];
+      return [{ service, reach: peerAdmits(peer, service), deps: [service, peer] }];
+    });
+  }
+
+  #index(): ByNetwork {
+    const { peer, opening, block } = this.#config;
+    this.#byNetwork ??= {
+      peers: Map.groupBy(peer.values(), (p) => p.network),
+      openings: Map.groupBy(opening.values(), (o) => o.network),
+      blocks: Map.groupBy(block.values(), (b) => b.network),
+    };
+    return this.#byNetwork;
+  }
+
+  #podRanges(): readonly string[] {
+    const ranges = this.#config.cluster.get('cluster')?.podCIDRs ?? [];
+    return ranges.length > 0 ? ranges : [...this.#config.node.values()].flatMap((n) => n.podCIDRs);
+  }
+
+  /** Everything inside the cluster but nodes. */
+  #clusterRanges(): string[] {
+    const services = this.#config.cluster.get('cluster')?.serviceCIDRs ?? [];
+    return [...this.#podRanges(), ...services, ...LOCAL];
+  }
+
+  #allowed(): ServiceItem[] {
+    const keys = new Set([...this.#config.network.values()].flatMap((n) => n.allow));
+    return [...keys].flatMap((k) => this.#config.service.get(k) ?? []);
+  }
+}
