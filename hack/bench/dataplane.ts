@@ -17,7 +17,7 @@ export async function measurePaths(
   rounds: number,
   progress: (text: string) => void,
 ): Promise<PathFigures[]> {
-  const servers = await Promise.all(paths.map((p) => serve(p.to)));
+  const servers = await Promise.all([...new Set(paths.map((p) => p.to))].map(serve));
   const rtt = paths.map((): number[] => []);
   const gbps = paths.map((): number[] => []);
   try {

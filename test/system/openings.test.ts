@@ -239,6 +239,43 @@ describe('what a network opens', () => {
     }
   });
 
+  test("a network's MTU: exact sizes pass, larger ones are refused, and the error reaches the pod from the other end of a router too", async () => {
+    const on = (name: string) => ({ 'bulkhead.dev/network': name });
+    await lab.apply(
+      [
+        virtualNetwork('a', 'wide'),
+        virtualNetwork('a', 'narrow', { mtu: 1300 }),
+        ...['n1', 'n2'].flatMap((node) =>
+          ['wide', 'narrow'].map((n) => pod('a', `${n}-${node}`, { node, labels: {}, annotations: on(n) })),
+        ),
+        JSON.stringify({
+          apiVersion: 'bulkhead.dev/v1alpha1',
+          kind: 'VirtualNetworkRouter',
+          metadata: { name: 'widths', namespace: 'a' },
+          spec: { virtualNetworks: ['wide', 'narrow'] },
+        }),
+      ].join('\n---\n'),
+    );
+    expect(await lab.inPod('a/narrow-n1', 'ip', 'link', 'show', 'eth0')).toContain('mtu 1300');
+    for (const f of families) {
+      const overhead = f === 4 ? 28 : 48;
+      const ping = (from: string, to: string, mtu: number): Promise<string> =>
+        lab.inPod(from, 'sh', '-c', `ping -n -c2 -i0.2 -W1 -M do -s ${mtu - overhead} ${to} 2>&1 || true`);
+      await becomes('a/wide-n1', await lab.ip('a/narrow-n2', f), 8080, 'open');
+      for (const to of ['a/narrow-n1', 'a/narrow-n2']) {
+        const ip = await lab.ip(to, f);
+        expect(await ping('a/narrow-n1', ip, 1300)).toMatch(/ 0% packet loss/);
+        if (to !== 'a/narrow-n1') expect(await ping('a/narrow-n1', ip, 1301)).toMatch(/too long|mtu.?=? ?1300/i);
+        expect(await ping('a/wide-n1', ip, 1300)).toMatch(/ 0% packet loss/);
+        // Fragmentation needed, or packet too big: from the gate of the narrow network, with its size.
+        expect(await ping('a/wide-n1', ip, 1400)).toMatch(/mtu ?= ?1300/i);
+      }
+      expect(await ping('a/wide-n1', await lab.ip('a/wide-n2', f), 1400)).toMatch(/ 0% packet loss/);
+    }
+    await lab.kubectl('delete', 'vnr', '-n', 'a', 'widths');
+    await lab.kubectl('delete', 'pod', '-n', 'a', 'wide-n1', 'wide-n2', 'narrow-n1', 'narrow-n2');
+  });
+
   test('the way out: by prefix and port, and taken away from connections that stand', async () => {
     for (const f of families) {
       const bits = f === 4 ? '/32' : '/128';
