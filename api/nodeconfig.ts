@@ -57,6 +57,8 @@ export type NetworkItem = {
   readonly egress: 'None' | 'NAT' | 'Routed';
   /** What may be reached outside the cluster; absent: everything. Disjoint prefixes. */
   readonly egressAllow?: readonly { readonly prefix: string; readonly ports: PortSet }[];
+  /** The node by which the network leaves the cluster, and the addresses that outsiders see; absent: each node by itself. */
+  readonly egressVia?: { readonly node: string; readonly addresses: readonly string[] };
   readonly mtu?: number;
   /** Keys of {@link ServiceItem}s of the flat network that are reachable from here. */
   readonly allow: readonly string[];

@@ -17,6 +17,8 @@ import type { ClusterSource, StoredBlock } from './sources/cluster.ts';
 
 /** An agent without a stream for this long is told of: a rolling update takes less. */
 const SILENCE_MS = 40_000;
+/** Longer than an agent without contact keeps egress addresses (dataplane/egress): no two nodes have them at once. */
+const HOLDER_SILENCE_MS = 8_000;
 
 export type LeaderOptions = {
   readonly client: KubeClient;
@@ -42,6 +44,7 @@ export class Leader implements AsyncDisposable {
   readonly #allocator: Runner;
   readonly #teller: Runner;
   readonly #ping: NodeJS.Timeout;
+  readonly #holders: NodeJS.Timeout;
   readonly #since = performance.now();
   readonly #lastSeen = new Map<string, number>();
   #view: View;
@@ -78,6 +81,7 @@ export class Leader implements AsyncDisposable {
       { minIntervalMs: 5, onError: (error) => log.error({ err: error }, 'distribute') },
     ).start();
     this.#ping = setInterval(() => this.sessions.ping(), 5_000);
+    this.#holders = setInterval(() => this.#watchHolders(), 1_000);
   }
 
   /** The cluster has changed. */
@@ -87,6 +91,7 @@ export class Leader implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#ping);
+    clearInterval(this.#holders);
     for (const runner of [this.#distributor, this.#allocator, this.#teller]) await runner[Symbol.asyncDispose]();
     this.sessions.endAll();
   }
@@ -105,6 +110,7 @@ export class Leader implements AsyncDisposable {
       promised: this.#promised,
       returned,
       exhausted: plan.exhausted,
+      alive: this.#alive(),
     });
     for (const block of this.#promisedBlocks.values()) duties.push({ do: 'create-block', block });
     duties.push(...planInterfaces(this.#view, source.reports));
@@ -141,6 +147,26 @@ export class Leader implements AsyncDisposable {
     for (const block of await this.#o.source.freshGivenBlocks())
       if (!this.#o.source.storedBlocks.has(block.objectName)) this.#promisedBlocks.set(block.cidr, block);
     this.#afterPredecessor = true;
+  }
+
+  /** Nodes that can have egress addresses. Who has some speaks every two seconds, so its silence is noticed soon. */
+  #alive(): Set<string> {
+    const now = performance.now();
+    const holders = new Set([...this.#view.state.networks.values()].map((n) => n.egressNode));
+    const { heard } = this.#o.source;
+    return new Set(
+      [...this.#view.state.nodes.keys()].filter((node) => {
+        const silent = now - Math.max(heard.get(node) ?? 0, this.#since);
+        return holders.has(node) ? silent < HOLDER_SILENCE_MS : heard.has(node) && silent < SILENCE_MS;
+      }),
+    );
+  }
+
+  /** Looks at the holders of egress addresses, where there are any. */
+  #watchHolders(): void {
+    const { networks } = this.#view.state;
+    const any = [...networks.values()].some((n) => n.spec?.egress.addresses?.length);
+    if (any) this.#allocator.request();
   }
 
   /** Whether a node's agent has had no stream for {@link SILENCE_MS}. */

@@ -4,12 +4,14 @@ import {
   emptyNodeConfig,
   type ItemKind,
   ITEM_KINDS,
+  type NetworkItem,
   type NetworkKey,
   type NodeConfig,
   type StreamEvent,
 } from '../api/nodeconfig.ts';
 import { hostCidr } from '../lib/ip/prefix.ts';
-import { keyOf } from './cluster/state.ts';
+import { canonicalIp } from '../lib/ip/address.ts';
+import { keyOf, type Network } from './cluster/state.ts';
 import { networksOf, type View } from './cluster/view.ts';
 import { egressParts } from './egress/parts.ts';
 import { requestedBy } from './ipam/claims.ts';
@@ -68,6 +70,9 @@ export function compile(view: View, node: string): NodeConfig {
     if (block.given)
       config.block.set(block.cidr, block.node === node ? { ...block, except: exceptOf(view, block) } : block);
   }
+  // Pods of other nodes leave the cluster by this one.
+  for (const [key, { egressNode, spec }] of state.networks)
+    if (egressNode === node && spec?.egress.addresses?.length) present.add(key);
   for (const key of present) addNetwork(view, node, key, config);
   return config;
 }
@@ -85,7 +90,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
     key,
     vni: network.vni,
     ...(network.spec.subnets?.length ? { subnets: network.spec.subnets } : {}),
-    egress: network.spec.egress.mode,
+    ...egressOf(view, network),
     ...(network.spec.egress.allow ? { egressAllow: egressParts(network.spec.egress.allow) } : {}),
     ...(network.spec.mtu === undefined ? {} : { mtu: network.spec.mtu }),
     allow,
@@ -98,6 +103,14 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   for (const service of view.servicesByNetwork.get(key) ?? [])
     config.service.set(keyOf(service), serviceItem(view, service, key, node));
   for (const block of view.blocksByNetwork.get(key) ?? []) if (block.node !== node) config.block.set(block.cidr, block);
+}
+
+/** A network whose fixed addresses no node has does not leave the cluster at all: with another address it would not be itself. */
+function egressOf({ state }: View, { spec, egressNode }: Network): Pick<NetworkItem, 'egress' | 'egressVia'> {
+  const { mode = 'None', addresses = [] } = spec?.egress ?? {};
+  if (addresses.length === 0 || mode !== 'NAT') return { egress: mode };
+  if (egressNode === undefined || !state.nodes.has(egressNode)) return { egress: 'None' };
+  return { egress: mode, egressVia: { node: egressNode, addresses: addresses.map((a) => canonicalIp(a) ?? a) } };
 }
 
 /** Subnets of all networks that may use theirs: pod ranges, as much as the nodes' own. */

@@ -95,6 +95,11 @@ export function decide(view: View, from: Pod, target: Target): Decision {
     case 'External': {
       const mode = own ? (own.spec?.egress.mode ?? 'None') : 'NAT';
       if (mode === 'None') return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None`);
+      if (
+        own?.spec?.egress.addresses?.length &&
+        (own.egressNode === undefined || !view.state.nodes.has(own.egressNode))
+      )
+        return say('rejected', 'egress gate', `no node has the egress addresses of ${nameOf(network)}`);
       if (own?.spec?.egress.allow && !allowsOutside(own.spec.egress.allow, target))
         return say(
           'rejected',

@@ -28,6 +28,7 @@ import { installPlugin } from './cniserver/plugin.ts';
 import { CniServer } from './cniserver/server.ts';
 import { ControllerLink } from './follow/controller-link.ts';
 import { loadConfig, saveConfig } from './follow/saved-config.ts';
+import { EgressKeeper } from './egress/keeper.ts';
 import { serveHealth, serveMetrics } from './http/server.ts';
 import { AgentMetrics } from './metrics.ts';
 import { probeFeatures } from './probe/features.ts';
@@ -105,6 +106,7 @@ async function main(o: Options): Promise<void> {
       if (failed) log.warn({ err: brief(failed) }, 'blocks that were given');
       for (const wake of waiting) wake();
       if (dataplane.self) started.resolve();
+      if (dataplane.self && attachments) egress.request();
       applier.request();
       reporter.request();
     },
@@ -177,6 +179,30 @@ async function main(o: Options): Promise<void> {
       onError: (error) => log.debug({ err: brief(error) }, 'report'),
     },
   );
+  // Egress addresses are kept as long as the controller hears of this node, and no longer.
+  using keeper = new EgressKeeper();
+  const keepEgress = async (): Promise<void> => {
+    const { addresses, dev } = dataplane.egress();
+    if (addresses.length > 0)
+      await link.report(
+        reportOf({
+          node: o.node,
+          revision: realised,
+          attachments,
+          faults,
+          state: node,
+          multus: multusIsThere(o.cniConfDir),
+        }),
+      );
+    keeper.renew(authoritative ? dataplane.egress().addresses : [], dev);
+  };
+  await using egress = new Runner(keepEgress, {
+    minIntervalMs: 200,
+    maxIntervalMs: 2_000,
+    retryMs: 500,
+    maxRetryMs: 1_000,
+    onError: (error) => log.debug({ err: brief(error) }, 'egress addresses'),
+  });
   const following = link.run(stop.signal);
 
   // A running kernel enforces already. A moment's patience for the controller spares it a pass over an old picture.
@@ -221,6 +247,7 @@ async function main(o: Options): Promise<void> {
   for (const a of attachments.dropVanished())
     log.info({ pod: `${a.namespace}/${a.pod}`, ips: a.ips }, 'released: its interface is gone');
   applier.start().request();
+  egress.start().request();
   collector.start().request();
   reporter.start().request();
   await using server = await CniServer.listen(

@@ -46,6 +46,7 @@ describe('documents are true', () => {
       'dataplane/plan',
       'dataplane/apply',
       'dataplane/attach',
+      'dataplane/egress',
       'lab/apiserver',
       'lab/kube',
       'lab/node',

@@ -50,6 +50,17 @@ export const virtualNetworkSpec = z
           .describe(
             'None: no way out of the cluster. NAT: out with the address of the node. Routed: out with the address of the pod.',
           ),
+        addresses: z
+          .array(z.string().min(2).max(39))
+          .max(2)
+          .optional()
+          .describe(
+            'With mode NAT: the addresses, one of each family, that outsiders see. They must be on the link of the nodes that may have them.',
+          )
+          .meta({ 'x-kubernetes-list-type': 'atomic' }),
+        nodeSelector: labelSelector
+          .optional()
+          .describe('Nodes that may have the addresses. Absent: all. One of them has them; when it fails, another.'),
         allow: z
           .array(
             z.strictObject({
@@ -66,6 +77,14 @@ export const virtualNetworkSpec = z
           .optional()
           .describe('What may be reached outside the cluster. Absent: everything. Means nothing with mode None.')
           .meta({ 'x-kubernetes-list-type': 'atomic' }),
+      })
+      .meta({
+        'x-kubernetes-validations': [
+          {
+            rule: "!has(self.addresses) || self.addresses.size() == 0 || self.mode == 'NAT'",
+            message: 'addresses need mode NAT',
+          },
+        ],
       })
       .default({ mode: 'None' })
       .describe('What pods of this network may reach outside the cluster.'),
@@ -127,6 +146,7 @@ export const virtualNetworkStatus = z
       .optional()
       .describe('Nodes that have pods of this network.')
       .meta({ 'x-kubernetes-list-type': 'set' }),
+    egressNode: z.string().optional().describe('The node that has the fixed egress addresses now.'),
     addressesUsed: z.int().optional().describe('Addresses that pods have now.'),
     addressesFree: z.int().optional().describe('Addresses left in the blocks that nodes hold for this network.'),
     conditions: z

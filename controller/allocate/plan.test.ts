@@ -13,6 +13,7 @@ const duties = (state: ClusterState, options: Partial<Options> = {}): Duty[] =>
     promised: new Map(),
     returned: new Set(),
     exhausted: new Map(),
+    alive: new Set(['n1', 'n2']),
     ...options,
   });
 const vnis = (all: readonly Duty[]): Map<string, number | undefined> =>

@@ -15,6 +15,7 @@ import {
 } from '../../core/cluster/state.ts';
 import { networksOf, serviceAssignment, type View } from '../../core/cluster/view.ts';
 import { usableIn } from '../../core/ipam/subnet-blocks.ts';
+import { chooseHolder } from '../../core/egress/holder.ts';
 import { subnetFamilies } from '../../core/networks/validate.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 
@@ -33,6 +34,7 @@ export type Duty =
       readonly nodes: readonly string[];
       readonly used: number;
       readonly free: number;
+      readonly egressNode: string | undefined;
       readonly hold: boolean;
     }
   | {
@@ -79,12 +81,15 @@ export function planDuties(
     promised,
     returned,
     exhausted,
+    alive,
   }: {
     readonly stored: ReadonlyMap<string, StoredBlock>;
     /** Given blocks that their nodes have done with, as "node cidr". */
     readonly returned: ReadonlySet<string>;
     /** Networks whose subnets are used up, and for whom. */
     readonly exhausted: ReadonlyMap<NetworkKey, string>;
+    /** Nodes that may have egress addresses: their agents have spoken a moment ago. */
+    readonly alive: ReadonlySet<string>;
     readonly usage: ReadonlyMap<NetworkKey, Usage>;
     readonly reported: ReadonlySet<string>;
     /** VNIs given by this leader, by uid of the network: a write may not have come back by watch yet. */
@@ -93,7 +98,7 @@ export function planDuties(
 ): Duty[] {
   return [
     ...namespaceDuties(view),
-    ...networkDuties(view, { usage, reported, promised, exhausted }),
+    ...networkDuties(view, { usage, reported, promised, exhausted, alive }),
     ...routerDuties(view),
     ...blockDuties(view, stored, returned),
   ];
@@ -138,11 +143,13 @@ function* networkDuties(
     reported,
     promised,
     exhausted,
+    alive,
   }: {
     readonly usage: ReadonlyMap<NetworkKey, Usage>;
     readonly reported: ReadonlySet<string>;
     readonly promised: ReadonlyMap<string, number>;
     readonly exhausted: ReadonlyMap<NetworkKey, string>;
+    readonly alive: ReadonlySet<string>;
   },
 ): Generator<Duty> {
   const { networks, namespaces } = view.state;
@@ -185,6 +192,7 @@ function* networkDuties(
       nodes,
       used,
       free: freeIn(network, used, free),
+      egressNode: chooseHolder(network, view.state.nodes.values(), alive),
       hold: !network.deleting,
     };
   }

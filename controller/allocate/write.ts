@@ -103,8 +103,18 @@ export class DutyWriter {
   }
 
   async #status(duty: Duty & { do: 'network-status' }): Promise<void> {
-    const { network, vni, condition, nodes, used, free } = duty;
-    const text = JSON.stringify([network.generation, network.vni, vni, condition, nodes, used, free, duty.hold]);
+    const { network, vni, condition, nodes, used, free, egressNode } = duty;
+    const text = JSON.stringify([
+      network.generation,
+      network.vni,
+      vni,
+      condition,
+      nodes,
+      used,
+      free,
+      egressNode,
+      duty.hold,
+    ]);
     if (this.#written.get(network.uid) === text) return;
     let current = await this.#client.get(VIRTUAL_NETWORKS, network.name, network.namespace);
     // The patch makes a new version; writing the status on the old one would only be refused.
@@ -116,6 +126,7 @@ export class DutyWriter {
     const status: VirtualNetworkStatus = {
       ...withVni(before?.vni ?? vni),
       nodes: [...nodes],
+      ...(egressNode === undefined ? {} : { egressNode }),
       addressesUsed: used,
       addressesFree: free,
       conditions: [readyCondition(condition, network.generation, old)],

@@ -59,6 +59,8 @@ export class ClusterSource implements AsyncDisposable {
   readonly #trouble = new Map<string, unknown>();
   readonly storedBlocks = new Map<string, StoredBlock>();
   readonly reports = new Map<string, NodeReport>();
+  /** When each node has last spoken, by performance.now(). */
+  readonly heard = new Map<string, number>();
 
   constructor(options: ClusterSourceOptions) {
     this.#o = options;
@@ -110,6 +112,7 @@ export class ClusterSource implements AsyncDisposable {
 
   /** Takes a node's report. Returns whether it says anything new. */
   report(report: NodeReport): boolean {
+    this.heard.set(report.node, performance.now());
     const before = this.reports.get(report.node);
     this.reports.set(report.node, report);
     const told = (r: NodeReport | undefined): string => JSON.stringify([r?.blocks, r?.endpoints, r?.returned]);

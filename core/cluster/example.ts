@@ -34,6 +34,7 @@ export function exampleState(change: Partial<ClusterState> = {}): ClusterState {
           name: `n${n}`,
           uid: `n${n}`,
           addresses: [`192.0.2.1${n}`],
+          labels: {},
           zone: `z${n}`,
           podCIDRs: [`10.244.${n}.0/24`, `fd00:10:244:${n}::/64`],
           conditions: [],

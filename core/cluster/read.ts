@@ -51,6 +51,7 @@ export function readNode(raw: Raw): Node {
   return {
     ...pick(readMeta(raw), 'name', 'uid'),
     addresses: ips(addresses),
+    labels: readMeta(raw).labels,
     zone: readMeta(raw).labels['topology.kubernetes.io/zone'] ?? '',
     podCIDRs: prefixes(cidrs.length > 0 ? cidrs : single ? [single] : []),
     conditions: list(object(raw['status'])['conditions'])
@@ -90,6 +91,7 @@ export function readNetwork(raw: Raw): Network {
   const parsed = parseSpec(virtualNetworkSpec, raw['spec'] ?? {});
   const problems = parsed.success ? networkProblems(parsed.data) : describeIssues(parsed.error);
   const vni = object(raw['status'])['vni'];
+  const egressNode = text(object(raw['status'])['egressNode']);
   return {
     ...pick(meta, 'namespace', 'name', 'uid', 'deleting', 'labels', 'created'),
     generation: number(object(raw['metadata'])['generation']),
@@ -97,6 +99,7 @@ export function readNetwork(raw: Raw): Network {
     spec: parsed.success && problems.length === 0 ? parsed.data : undefined,
     problems,
     vni: typeof vni === 'number' ? vni : undefined,
+    ...(egressNode === '' ? {} : { egressNode }),
   };
 }
 

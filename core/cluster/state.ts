@@ -50,6 +50,7 @@ export type Node = {
   readonly uid: string;
   readonly addresses: readonly string[];
   readonly podCIDRs: readonly string[];
+  readonly labels: Strings;
   /** Label topology.kubernetes.io/zone; "" without one. */
   readonly zone: string;
   /** NetworkUnavailable and BulkheadReady, as they stand in the API. */
@@ -112,6 +113,8 @@ export type Network = {
   readonly spec: VirtualNetworkSpec | undefined;
   readonly problems: readonly string[];
   readonly vni: number | undefined;
+  /** The node that has its fixed egress addresses, as its status says. */
+  readonly egressNode?: string;
 };
 
 export type Router = {

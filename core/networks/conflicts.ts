@@ -3,7 +3,13 @@ import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, hostPrefix, lastOf, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
 import { type ClusterState, keyOf, type Network } from '../cluster/state.ts';
 
-type Owned = { readonly prefix: Prefix; readonly text: string; readonly owner: string };
+type Owned = {
+  readonly prefix: Prefix;
+  readonly text: string;
+  readonly owner: string;
+  /** Path of the field, of a network's own. */
+  readonly field?: string;
+};
 type Seen = Pick<ClusterState, 'networks' | 'nodes' | 'podCIDRs' | 'serviceCIDRs'>;
 
 /**
@@ -15,7 +21,7 @@ export function subnetConflicts(state: Seen): Map<NetworkKey, string> {
   const taken = new Ranges(clusterRanges(state));
   const families = new Set([...state.nodes.values()].flatMap((n) => n.podCIDRs.map(familyOf)));
   const byAge = [...state.networks.values()]
-    .filter((n) => (n.spec?.subnets?.length ?? 0) > 0)
+    .filter((n) => (n.spec?.subnets?.length ?? 0) > 0 || (n.spec?.egress.addresses?.length ?? 0) > 0)
     .sort((a, b) => a.created - b.created || (keyOf(a) < keyOf(b) ? -1 : 1));
   for (const network of byAge) {
     const problems = problemsOf(network, taken, families);
@@ -34,20 +40,29 @@ export function conflictsOfNew(state: Seen, network: Network): string[] {
 }
 
 function problemsOf(network: Network, taken: Ranges, families: ReadonlySet<number>): string[] {
-  return ownedBy(network).flatMap(({ prefix, text }, i) => {
+  return ownedBy(network).flatMap(({ prefix, text, field }) => {
     const other = taken.overlapping(prefix);
     if (other)
-      return [
-        `spec.subnets[${i}]: ${text} of network ${keyOf(network)} overlaps ${other.text}, which belongs to ${other.owner}`,
-      ];
+      return [`${field}: ${text} of network ${keyOf(network)} overlaps ${other.text}, which belongs to ${other.owner}`];
     if (families.size > 0 && !families.has(prefix.family))
-      return [`spec.subnets[${i}]: ${text}: no node of this cluster has IPv${prefix.family} pods`];
+      return [`${field}: ${text}: no node of this cluster has IPv${prefix.family} pods`];
     return [];
   });
 }
 
-const ownedBy = (network: Network): Owned[] =>
-  (network.spec?.subnets ?? []).map((text) => ({ prefix: mustPrefix(text), text, owner: `network ${keyOf(network)}` }));
+function ownedBy(network: Network): Owned[] {
+  const owner = `network ${keyOf(network)}`;
+  const { subnets = [], egress } = network.spec ?? {};
+  return [
+    ...subnets.map((text, i) => ({ prefix: mustPrefix(text), text, owner, field: `spec.subnets[${i}]` })),
+    ...(egress?.addresses ?? []).map((text, i) => ({
+      prefix: hostPrefix(mustIp(text)),
+      text,
+      owner,
+      field: `spec.egress.addresses[${i}]`,
+    })),
+  ];
+}
 
 function clusterRanges({ nodes, podCIDRs, serviceCIDRs }: Seen): Owned[] {
   const named = (texts: readonly string[], owner: string): Owned[] =>

@@ -1,5 +1,6 @@
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import { type Family, familyOf } from '../../lib/ip/address.ts';
+import { parseIps } from '../ipam/requests.ts';
 import { covers, mustPrefix, overlaps, parsePrefix, type Prefix } from '../../lib/ip/prefix.ts';
 
 /** Smallest subnet: below it three of its addresses are never given, there is nothing left. */
@@ -23,6 +24,9 @@ export function networkProblems(spec: VirtualNetworkSpec): string[] {
   );
   if (malformed.length > 0) return malformed;
   const subnets = (spec.subnets ?? []).map(mustPrefix);
+  const { ips, problems } = parseIps(spec.egress.addresses ?? []);
+  if (problems.length > 0) return problems.map((p) => `spec.egress.addresses: ${p}`);
+  if (ips.length > 0 && spec.egress.mode !== 'NAT') return ['spec.egress.addresses: need spec.egress.mode NAT'];
   return [...subnetProblems(spec.subnets ?? [], subnets), ...partProblems(spec, subnets)];
 }
 

@@ -163,7 +163,7 @@ export class Dataplane implements Disposable {
       deleteNetns(netns); // a file that a crash left behind
       createNetns(netns);
     }
-    const base = planInstance(network, self, this.mtuFor(key));
+    const base = planInstance(network, self, this.mtuFor(key)); // only its switches, before any link is there
     writeSysctls(base.sysctls ?? {}, netns);
     const netlink = openNetlink(netns);
     const nft = openNft(netns);
@@ -276,6 +276,15 @@ export class Dataplane implements Disposable {
   /** Whether a pod's link is there; undefined while the network's instance is not open, and so nobody has looked. */
   hasLink(network: string, hostIf: string): boolean | undefined {
     return network === FLAT_NETWORK ? this.#root.hasLink(hostIf) : this.#held.get(network)?.instance.hasLink(hostIf);
+  }
+
+  /** Egress addresses that this node has to have now, and the device that they belong on. */
+  egress(): { readonly addresses: readonly string[]; readonly dev: string | undefined } {
+    return { addresses: this.#wanted.egressAddresses(), dev: this.#underlayDev() };
+  }
+
+  #underlayDev(): string | undefined {
+    return this.#rootNetlink.addresses().find((a) => a.cidr.split('/')[0] === this.self?.underlay)?.dev;
   }
 
   /** Networks that pods of this node are on, or will be on next. */

@@ -11,8 +11,9 @@ import type {
 } from '../../api/nodeconfig.ts';
 import { LOCAL } from '../../core/decide.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
-import { hostCidr } from '../../lib/ip/prefix.ts';
+import { covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { Fragment } from '../plan/fragment.ts';
+import { egressWay, planWay, planWayRoot } from '../plan/egress-way.ts';
 import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
 import { nodeAddress, probeSource } from '../plan/names.ts';
 import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
@@ -83,6 +84,14 @@ export class Wanted {
       const plan = (): Fragment => planUplink(network.vni, self, own);
       wanted.set(`uplink ${network.key}`, { deps: [network.vni, self, own], plan });
     }
+    for (const network of held.values()) {
+      const way = egressWay(network, self, node);
+      if (!way) continue;
+      const own = this.#prefixesOf(network, blocks);
+      const mine = blocks.filter((b) => b.network === network.key).map((b) => b.cidr);
+      const deps = [way.holder, way.here, way.addresses.join(), own.join(), mine.join()];
+      wanted.set(`way ${network.key}`, { deps, plan: () => planWayRoot(way, own, mine) });
+    }
     for (const { cidr, network: key } of blocks) {
       const network = held.get(key);
       if (!network) continue;
@@ -101,7 +110,17 @@ export class Wanted {
   instance(network: NetworkItem, self: NodeItem, mtu: number, blocks: readonly BlockUse[]): Map<string, Wish> {
     const { key } = network;
     const wanted = new Map<string, Wish>();
-    wanted.set('base', { deps: [network, self, mtu], plan: () => planInstance(network, self, mtu) });
+    const way = egressWay(network, self, this.#config.node);
+    const plan = (): Fragment => planInstance(network, self, mtu, way);
+    wanted.set('base', { deps: [network, self, mtu, way?.here], plan });
+    if (way) {
+      const own = this.#prefixesOf(network, blocks);
+      const inside = this.#insideOf(network);
+      wanted.set('way', {
+        deps: [way.holder, way.here, own.join(), inside.join()],
+        plan: () => planWay(way, own, inside),
+      });
+    }
     wanted.set('gate', {
       deps: [self, this.#nodesVersion],
       plan: () => planGateSets(self, this.#config.node.values(), this.#clusterRanges(), this.#podRanges()),
@@ -145,6 +164,13 @@ export class Wanted {
     };
   }
 
+  /** Egress addresses that this node has to have now. */
+  egressAddresses(): string[] {
+    return [...this.#config.network.values()].flatMap(({ egressVia }) =>
+      egressVia?.node === this.#nodeName ? egressVia.addresses : [],
+    );
+  }
+
   /** Whether a Service is in the map of a network, or may have been before it went. */
   concerns({ key, allow }: NetworkItem, serviceKey: string, service: ServiceItem | undefined): boolean {
     const peers = this.#index().peers.get(key) ?? [];
@@ -168,6 +194,25 @@ export class Wanted {
       if (!peer?.services.includes(serviceKey)) return [];
       return [{ service, reach: peerAdmits(peer, service), deps: [service, peer] }];
     });
+  }
+
+  /** All prefixes of a network, disjoint. */
+  #prefixesOf({ key, subnets = [] }: NetworkItem, blocks: readonly BlockUse[]): string[] {
+    const all = [...blocks.filter((b) => b.network === key), ...(this.#index().blocks.get(key) ?? [])].map(
+      (b) => b.cidr,
+    );
+    const outside = all.filter((b) => !subnets.some((s) => covers(mustPrefix(s), mustPrefix(b))));
+    return [...new Set([...subnets, ...outside])].sort();
+  }
+
+  /** What of the cluster a network reaches by its uplink, wherever it leaves the cluster: also backends that are no node. */
+  #insideOf({ allow }: NetworkItem): string[] {
+    const nodes = [...this.#config.node.values()].flatMap((n) => n.addresses.map(hostCidr));
+    const backends = allow.flatMap((key) =>
+      (this.#config.service.get(key)?.ports ?? []).flatMap((p) => p.backends.map((b) => hostCidr(b.ip))),
+    );
+    const services = this.#config.cluster.get('cluster')?.serviceCIDRs ?? [];
+    return [...new Set([...this.#podRanges(), ...services, ...nodes, ...backends])].sort();
   }
 
   #index(): ByNetwork {

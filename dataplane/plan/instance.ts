@@ -21,10 +21,16 @@ import {
   VXLAN_PORT,
   vtepMac,
 } from './names.ts';
+import type { EgressWay } from './egress-way.ts';
 import { peerInRules, peerOutRules, peerSets, portKeys } from './peers.ts';
 
 /** The base of a network's instance on this node: everything but pods, remote blocks and Services. */
-export function planInstance(network: NetworkItem, self: NodeItem, mtu: number): Fragment {
+export function planInstance(
+  network: NetworkItem,
+  self: NodeItem,
+  mtu: number,
+  way?: Pick<EgressWay, 'here'>,
+): Fragment {
   const links: DesiredLink[] = [
     {
       name: VXLAN_DEV,
@@ -49,7 +55,8 @@ export function planInstance(network: NetworkItem, self: NodeItem, mtu: number):
         .filter((c) => c.includes(':'))
         .map((c) => ({ dev: 'lo', cidr: `${errorSource(c)}/128`, scope: 'global' }) as const),
     ],
-    routes: families.map((f) => ({
+    // By another node, when that has the network's egress address: see planWay.
+    routes: (way?.here === false ? [] : families).map((f) => ({
       dst: f === 4 ? '0.0.0.0/0' : '::/0',
       type: 'unicast',
       dev: UPLINK_DEV,
@@ -57,7 +64,7 @@ export function planInstance(network: NetworkItem, self: NodeItem, mtu: number):
       onlink: true,
     })),
     neighbours: families.map((f) => ({ dev: UPLINK_DEV, ip: UPLINK_HOP[f], mac: UPLINK_MAC.root })),
-    nft: instanceTable(network, self),
+    nft: instanceTable(network, self, way),
     sysctls: INSTANCE_SYSCTLS,
   };
 }
@@ -158,7 +165,7 @@ const INSTANCE_SYSCTLS = {
   'net/netfilter/nf_conntrack_tcp_loose': '0',
 } as const;
 
-function instanceTable(egress: EgressSpec, self: NodeItem): NftObject[] {
+function instanceTable(egress: EgressSpec, self: NodeItem, way: Pick<EgressWay, 'here'> | undefined): NftObject[] {
   const cidr6 = podCidrOf(self, 6);
   // As who a pod meets itself through its Service. Not the link-local gateway in IPv6: programs would need its zone.
   const hairpin = { 4: GATEWAY[4], 6: cidr6 === undefined ? GATEWAY[6] : errorSource(cidr6) };
@@ -166,8 +173,9 @@ function instanceTable(egress: EgressSpec, self: NodeItem): NftObject[] {
     ...COUNTERS,
     ...FAMILIES.flatMap(familySets),
     ...VERDICT_MAPS,
-    ...chains(egress, hairpin),
+    ...chains(egress, hairpin, way),
     ...UPLINK_ELEMENTS,
+    element('ep_to', `"${VXLAN_DEV}"`, way?.here === false ? 'goto gate_via' : 'accept'),
     ...egressElements(egress),
   ];
 }
@@ -187,6 +195,7 @@ function familySets(family: 4 | 6): NftObject[] {
     set('pods', addr, ['interval']),
     set('cluster', addr, ['interval']),
     ...peerSets(family),
+    set('own', addr, ['interval']),
     set('egress_ok', addr, ['interval']),
     set('egress_ok_port', `${addr} . inet_proto . inet_service`, ['interval']),
     set('exposed', `${addr} . inet_proto . inet_service`),
@@ -232,10 +241,13 @@ const UPLINK_ELEMENTS: NftObject[] = [
   element('ep_from', `"${UPLINK_DEV}"`, 'goto gate_in'),
   element('ep_from', `"${VXLAN_DEV}"`, 'goto from_net'),
   element('ep_to', `"${UPLINK_DEV}"`, 'goto gate_out'),
-  element('ep_to', `"${VXLAN_DEV}"`, 'accept'),
 ];
 
-function chains(egress: EgressSpec, hairpin: Readonly<Record<4 | 6, string>>): NftObject[] {
+function chains(
+  egress: EgressSpec,
+  hairpin: Readonly<Record<4 | 6, string>>,
+  way: Pick<EgressWay, 'here'> | undefined,
+): NftObject[] {
   const both = (rule: (ip: string, family: 4 | 6) => string): string[] => FAMILIES.map((f) => rule(ipWord(f), f));
   const frontend = (ip: string): string => `${ip} daddr . meta l4proto . th dport`;
   return [
@@ -244,6 +256,10 @@ function chains(egress: EgressSpec, hairpin: Readonly<Record<4 | 6, string>>): N
       name: 'raw_pre',
       hook: { type: 'filter', hook: 'prerouting', priority: 'raw', policy: 'drop' },
       rules: [
+        // Pods of other nodes leave by here; replies go another way, so half a connection is not tracked.
+        ...(way?.here
+          ? both((ip, f) => `iifname "${VXLAN_DEV}" ${ip} saddr @own${f} ${ip} daddr != @cluster${f} notrack accept`)
+          : []),
         `iifname { "lo", "${UPLINK_DEV}", "${VXLAN_DEV}" } accept`,
         ...both((ip, f) => `iifname . ${ip} saddr @src${f} accept`),
         'counter name spoofed_source drop',
@@ -269,7 +285,25 @@ function chains(egress: EgressSpec, hairpin: Readonly<Record<4 | 6, string>>): N
     { kind: 'chain', name: 'eg_any', rules: ['goto to'] },
     { kind: 'chain', name: 'in_any', rules: ['accept'] },
     { kind: 'chain', name: 'to', rules: ['oifname vmap @ep_to'] },
-    { kind: 'chain', name: 'from_net', rules: [`oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`, 'goto to'] },
+    {
+      kind: 'chain',
+      name: 'from_net',
+      rules: [
+        ...(way?.here ? [`oifname "${UPLINK_DEV}" ct state untracked goto gate_out`] : []),
+        `oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`,
+        'goto to',
+      ],
+    },
+    // By the VXLAN: to the network itself, and where another node has its egress address, to the outside by that.
+    {
+      kind: 'chain',
+      name: 'gate_via',
+      rules: [
+        ...both((ip, f) => `${ip} daddr @own${f} accept`),
+        ...both((ip, f) => `${ip} daddr @cluster${f} counter name egress_gate goto deny`),
+        ...egressRules(egress),
+      ],
+    },
     {
       kind: 'chain',
       name: 'gate_in',

@@ -1,6 +1,6 @@
 import type { NodeItem } from '../../api/nodeconfig.ts';
 import { familyOf, ipToBytes, mustIp } from '../../lib/ip/address.ts';
-import { formatIp } from '../../lib/ip/address.ts';
+import { canonicalIp, formatIp } from '../../lib/ip/address.ts';
 import { mustPrefix, nth } from '../../lib/ip/prefix.ts';
 
 /** Names and constants of the data plane. One prefix per role, since rules match `bhp*` and `bhu*`. */
@@ -44,6 +44,15 @@ export function vtepMac(underlay: string): string {
       ? [...bytes]
       : [0, 1, 2, 3].map((i) => [0, 4, 8, 12].reduce((x, o) => x ^ (bytes[o + i] ?? 0), 0));
   return [0x0e, bytes.length === 4 ? 0x04 : 0x06, ...tail].map((b) => b.toString(16).padStart(2, '0')).join(':');
+}
+
+/**
+ * IPv6 next hop to another node inside an instance's overlay: link-local, from the node's VXLAN MAC. Not an address of its pod
+ * CIDR: the kernel refuses a gateway that another route leads to by another device, onlink or not (ip6_route_check_nh_onlink).
+ */
+export function vtepHop(underlay: string): string {
+  const [, , a = '0', b = '0', c = '0', d = '0'] = vtepMac(underlay).split(':');
+  return canonicalIp(`fe80::62:${a}${b}:${c}${d}`) ?? '';
 }
 
 /** Address `.0` of a node's pod CIDR: what the node masquerades to towards pods, and its next hop inside overlays. */

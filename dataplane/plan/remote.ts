@@ -1,15 +1,15 @@
 import { familyOf } from '../../lib/ip/address.ts';
 import type { BlockItem, NodeItem } from '../../api/nodeconfig.ts';
 import type { Fragment } from './fragment.ts';
-import { nodeAddress, OVERLAY_DEV, podCidrOf, VXLAN_DEV, vtepMac } from './names.ts';
+import { nodeAddress, OVERLAY_DEV, podCidrOf, VXLAN_DEV, vtepHop, vtepMac } from './names.ts';
 
-/** A block of the same network on another node. The next hop is that node's `.0`: an address of the overlay only. */
+/** A block of the same network on another node. In IPv4 the next hop is that node's `.0`: an address of the overlay only. */
 export function planRemoteBlock(block: BlockItem, owner: NodeItem): Fragment {
   const family = familyOf(block.cidr);
   const cidr = podCidrOf(owner, family);
   if (cidr === undefined) return {};
   return {
-    routes: [{ dst: block.cidr, type: 'unicast', dev: VXLAN_DEV, via: nodeAddress(cidr), onlink: true }],
+    routes: [{ dst: block.cidr, type: 'unicast', dev: VXLAN_DEV, via: overlayHop(owner, cidr), onlink: true }],
     ...vtep(VXLAN_DEV, owner),
   };
 }
@@ -38,10 +38,19 @@ export function planRemoteGiven(block: BlockItem, owner: NodeItem): Fragment {
   };
 }
 
-function vtep(dev: string, node: NodeItem): Pick<Fragment, 'neighbours' | 'fdb'> {
+/** Next hop to another node inside an instance's overlay, of the family of its pod CIDR. */
+export const overlayHop = (node: NodeItem, podCIDR: string): string =>
+  familyOf(podCIDR) === 6 ? vtepHop(node.underlay) : nodeAddress(podCIDR);
+
+/** How another node's end of an overlay is found. */
+export function vtep(dev: string, node: NodeItem): Pick<Fragment, 'neighbours' | 'fdb'> {
   const mac = vtepMac(node.underlay);
   return {
-    neighbours: node.podCIDRs.map((c) => ({ dev, ip: nodeAddress(c), mac })),
+    neighbours: node.podCIDRs.map((c) => ({
+      dev,
+      ip: dev === VXLAN_DEV ? overlayHop(node, c) : nodeAddress(c),
+      mac,
+    })),
     fdb: [{ dev, mac, dst: node.underlay }],
   };
 }

@@ -72,6 +72,9 @@ function familySets(family: 4 | 6): NftObject[] {
     // Addresses of this node's pods: what it masquerades.
     { kind: 'set', name: `local${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `routed${family}`, type: addr, flags: ['interval'] },
+    // Networks that leave by another node, and those that leave by this one with an address of their own.
+    { kind: 'set', name: `via${family}`, type: addr, flags: ['interval'] },
+    { kind: 'set', name: `egress_snat${family}`, type: addr, to: addr, flags: ['interval'] },
     { kind: 'set', name: `closed_frontends${family}`, type: `${addr} . inet_proto . inet_service` },
     { kind: 'set', name: `hostbackend${family}`, type: `${addr} . inet_proto . inet_service` },
   ];
@@ -94,6 +97,10 @@ function chains(self: NodeItem): NftObject[] {
         'iifname { "bhp*", "bhu*" } ip daddr 127.0.0.0/8 counter name spoofed_source drop',
         'iifname "bhp*" goto from_pod',
         `iifname "bhu*" ${overlay} fib daddr type local drop`,
+        ...both(
+          (ip, f) =>
+            `iifname "${OVERLAY_DEV}" ${ip} daddr @via${f} ${ip} saddr != @pods${f} ${ip} saddr != @nodes${f} notrack`,
+        ),
         `iifname != "bh*" ${overlay} notrack`,
       ],
     },
@@ -176,6 +183,7 @@ function chains(self: NodeItem): NftObject[] {
           // A host port, used by the pod itself or from the node's loopback: the answer must come back here.
           `${ip} saddr . ${ip} daddr @mapped${family} snat ${ip} to ${node}`,
           ...(family === 4 ? [`ip saddr 127.0.0.0/8 ct status dnat oifname "bh*" snat ip to ${node}`] : []),
+          `${ip} daddr != @pods${family} oifname != "bh*" snat ${ip} to ${ip} saddr map @egress_snat${family}`,
           `${ip} saddr @local${family} ${ip} daddr != @pods${family} oifname != "bh*" ${ip} saddr != @routed${family} masquerade`,
         ];
       }),

@@ -171,7 +171,9 @@ try {
     );
     return outcomes.map((o) => o.verdict);
   }
-  const onNode = async (...argv: string[]): Promise<string> => (await exec(inside(name, { node: 'n1' }, argv))).stdout;
+  async function onNode(...argv: string[]): Promise<string> {
+    return (await exec(inside(name, { node: 'n1' }, argv))).stdout;
+  }
   async function instance(): Promise<string> {
     const vni = (await loadState(target)).networks.get('a/default')?.vni ?? 0;
     return `bh-${vni}`;
@@ -217,8 +219,10 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
   const end = performance.now() + 300_000;
-  while (!(await holds().catch(() => false))) {
-    if (performance.now() > end) throw new Error('gave up waiting');
+  for (;;) {
+    let last: unknown;
+    if (await holds().catch((error: unknown) => ((last = error), false))) return;
+    if (performance.now() > end) throw new Error('gave up waiting', { cause: last });
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

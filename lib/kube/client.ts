@@ -197,7 +197,9 @@ export class KubeClient implements AsyncDisposable {
         ...(signals.length > 0 ? { signal: AbortSignal.any(signals) } : {}),
       });
     } catch (cause) {
-      const detail = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
+      // A DOMException's code is a number that tells nobody anything.
+      const { name, code, message } = cause as NodeJS.ErrnoException;
+      const detail = name === 'TimeoutError' ? 'timed out' : typeof code === 'string' ? code : message;
       throw new KubeError(`${method} ${path}: no answer from ${this.#access.server} (${detail})`, { status: 0, cause });
     }
   }

@@ -13,7 +13,13 @@ const AF_BRIDGE = 7;
 const family = (text: string): number => (text.includes(':') ? AF_INET6 : AF_INET);
 
 /** An address on a device. `cidr` keeps host bits: "10.1.0.1/32". */
-export type Address = { readonly dev: string; readonly cidr: string; readonly scope: 'global' | 'link' };
+export type Address = {
+  readonly dev: string;
+  readonly cidr: string;
+  readonly scope: 'global' | 'link';
+  /** The kernel takes it away when it has not been set again for so long; absent: never. Not read back. */
+  readonly seconds?: number;
+};
 
 /** A route. Those that are read are of the main table. */
 export type Route = {
@@ -51,12 +57,18 @@ export function addressMessage(verb: 'set' | 'delete', a: Address, indexOf: Inde
   const fixed = Buffer.alloc(8);
   fixed[0] = family(a.cidr);
   fixed[1] = Number(a.cidr.slice(slash + 1));
-  fixed[2] = 0x80 | 0x02; // permanent; IFA_F_NODAD: no waiting for duplicate address detection
+  // Permanent, unless it has a lifetime; IFA_F_NODAD: no waiting for duplicate address detection.
+  fixed[2] = (a.seconds === undefined ? 0x80 : 0) | 0x02;
   fixed[3] = SCOPE[a.scope];
   fixed.writeUInt32LE(indexOf(a.dev), 4);
   const w = new MessageWriter(verb === 'set' ? 20 : 21, verb === 'set' ? REPLACE : REMOVE).fixed(fixed);
   if (ip.family === 4) w.bytes(2, bytes);
-  return w.bytes(1, bytes);
+  w.bytes(1, bytes);
+  if (a.seconds === undefined) return w;
+  const lifetime = Buffer.alloc(16); // struct ifa_cacheinfo: preferred, valid; the rest is the kernel's
+  lifetime.writeUInt32LE(0, 0); // never preferred: nothing chooses it as a source by itself
+  lifetime.writeUInt32LE(a.seconds, 4);
+  return w.bytes(6, lifetime);
 }
 
 export const dumpAddresses = (): MessageWriter => new MessageWriter(22, DUMP).fixed(Buffer.alloc(8));
