@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { BlockItem } from '../api/nodeconfig.ts';
-import { type View, viewOf } from '../core/cluster/view.ts';
+import type { View } from '../core/cluster/view.ts';
 import { brief } from '../lib/error/brief.ts';
 import { EventRecorder } from '../lib/kube/events.ts';
 import type { KubeClient } from '../lib/kube/client.ts';
@@ -58,9 +58,9 @@ export class Leader implements AsyncDisposable {
       client,
       new EventRecorder(client, 'bulkhead-controller', (error) => log.debug({ err: brief(error) }, 'event')),
     );
-    this.#view = viewOf(source.state());
+    this.#view = source.view();
     this.agents = {
-      open: (node, sink) => this.sessions.open(node, sink, viewOf(source.state())),
+      open: (node, sink) => this.sessions.open(node, sink, source.view()),
       report: (report) => {
         if (source.report(report)) this.#distributor.request();
         else this.#allocator.request();
@@ -71,14 +71,19 @@ export class Leader implements AsyncDisposable {
       minIntervalMs: 1_000,
       maxIntervalMs: 30_000,
     }).start();
-    this.#allocator = new Runner(() => this.#allocate(), { minIntervalMs: 20, maxIntervalMs: 30_000 }).start();
+    this.#allocator = new Runner(() => this.#allocate(), {
+      minIntervalMs: 20,
+      share: 0.3,
+      maxIntervalMs: 30_000,
+    }).start();
     this.#distributor = new Runner(
       () => {
-        this.#view = viewOf(source.state());
+        this.#view = source.view();
         this.sessions.distribute(this.#view);
         this.#allocator.request();
       },
-      { minIntervalMs: 5, onError: (error) => log.error({ err: error }, 'distribute') },
+      // In a burst the nodes get more at a time, and the Lease is renewed in time.
+      { minIntervalMs: 5, share: 0.3, onError: (error) => log.error({ err: error }, 'distribute') },
     ).start();
     this.#ping = setInterval(() => this.sessions.ping(), 5_000);
     this.#holders = setInterval(() => this.#watchHolders(), 1_000);

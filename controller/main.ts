@@ -6,7 +6,6 @@ import pino from 'pino';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE, WEBHOOK_SERVICE } from '../api/names.ts';
 import { reviewAdmission } from '../core/admission/review.ts';
-import { viewOf } from '../core/cluster/view.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
@@ -83,7 +82,7 @@ async function main(options: Options): Promise<void> {
       agents: () => leader?.agents,
       nodeOf: (token) => authenticator.nodeOf(token),
       admit: (request) => {
-        const answer = reviewAdmission(viewOf(source.state()), request);
+        const answer = reviewAdmission(source.view(), request);
         metrics.admissions.inc({ resource: request.resource.resource, allowed: String(answer.allowed) });
         return answer;
       },

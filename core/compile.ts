@@ -106,10 +106,15 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
 }
 
 /** A network whose fixed addresses no node has does not leave the cluster at all: with another address it would not be itself. */
-function egressOf({ state }: View, { spec, egressNode }: Network): Pick<NetworkItem, 'egress' | 'egressVia'> {
+function egressOf(
+  { state }: View,
+  { namespace, name, spec, egressNode }: Network,
+): Pick<NetworkItem, 'egress' | 'egressVia'> {
   const { mode = 'None', addresses = [] } = spec?.egress ?? {};
   if (addresses.length === 0 || mode !== 'NAT') return { egress: mode };
-  if (egressNode === undefined || !state.nodes.has(egressNode)) return { egress: 'None' };
+  const held =
+    egressNode !== undefined && state.nodes.has(egressNode) && !state.conflicts?.has(keyOf({ namespace, name }));
+  if (!held) return { egress: 'None' };
   return { egress: mode, egressVia: { node: egressNode, addresses: addresses.map((a) => canonicalIp(a) ?? a) } };
 }
 
@@ -142,11 +147,21 @@ export function applyEvent(config: ReturnType<typeof emptyNodeConfig>, event: St
   else items?.delete(event.key);
 }
 
+/** Items never change once they are made, so each is written out once, and not again when the next config is compared with it. */
+const texts = new WeakMap<object, string>();
+function textOf(item: object): string {
+  const known = texts.get(item);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(item);
+  texts.set(item, text);
+  return text;
+}
+
 function upserts(kind: ItemKind, before: NodeConfig, after: NodeConfig): StreamEvent[] {
   const events: StreamEvent[] = [];
   for (const [key, value] of after[kind]) {
     const old = before[kind].get(key);
-    if (old !== undefined && (old === value || JSON.stringify(old) === JSON.stringify(value))) continue;
+    if (old !== undefined && (old === value || textOf(old) === textOf(value))) continue;
     events.push({ type: 'upsert', kind, key, value } as StreamEvent);
   }
   return events;

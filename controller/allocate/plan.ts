@@ -192,7 +192,8 @@ function* networkDuties(
       nodes,
       used,
       free: freeIn(network, used, free),
-      egressNode: chooseHolder(network, view.state.nodes.values(), alive),
+      // Addresses that belong to somebody else are on no node of this network's.
+      egressNode: view.state.conflicts?.has(key) ? undefined : chooseHolder(network, view.state.nodes.values(), alive),
       hold: !network.deleting,
     };
   }

@@ -14,6 +14,7 @@ import {
 import { readDefinition } from '../../core/attach/definition.ts';
 import { readNetworkStatus } from '../../core/attach/status.ts';
 import type { AttachmentDefinition, ClusterState, PodInterface, Settings } from '../../core/cluster/state.ts';
+import { type View, viewOf } from '../../core/cluster/view.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
@@ -57,6 +58,7 @@ export class ClusterSource implements AsyncDisposable {
   readonly #settings = new Map<string, Settings>();
   readonly #definitions = new Map<string, AttachmentDefinition>();
   readonly #trouble = new Map<string, unknown>();
+  #view: View | undefined;
   readonly storedBlocks = new Map<string, StoredBlock>();
   readonly reports = new Map<string, NodeReport>();
   /** When each node has last spoken, by performance.now(). */
@@ -115,8 +117,17 @@ export class ClusterSource implements AsyncDisposable {
     this.heard.set(report.node, performance.now());
     const before = this.reports.get(report.node);
     this.reports.set(report.node, report);
-    const told = (r: NodeReport | undefined): string => JSON.stringify([r?.blocks, r?.endpoints, r?.returned]);
-    return told(before) !== told(report);
+    const told = (r: NodeReport | undefined): string =>
+      JSON.stringify([r?.blocks, r?.endpoints, r?.returned, r?.multus]);
+    if (told(before) === told(report)) return false;
+    this.#view = undefined;
+    return true;
+  }
+
+  /** The present state, indexed. Worked out once, until something changes. */
+  view(): View {
+    this.#view ??= viewOf(this.state());
+    return this.#view;
   }
 
   /** The present state. It refers to live maps: use it before the next await. */
@@ -182,6 +193,11 @@ export class ClusterSource implements AsyncDisposable {
     }
   }
 
+  #changed(): void {
+    this.#view = undefined;
+    this.#o.onChange();
+  }
+
   #reflect<T>(resource: Resource, into: Map<string, T>, read: (raw: KubeObject) => T | undefined): void {
     this.#reflectors.set(
       resource.plural,
@@ -192,12 +208,12 @@ export class ClusterSource implements AsyncDisposable {
         onReplace: (items) => {
           into.clear();
           for (const [key, value] of items) if (value !== undefined) into.set(key, value);
-          this.#o.onChange();
+          this.#changed();
         },
         onEvent: (key, value) => {
           if (value === undefined) into.delete(key);
           else into.set(key, value);
-          this.#o.onChange();
+          this.#changed();
         },
         onTrouble: (trouble) => {
           this.#trouble.set(resource.plural, trouble.error);

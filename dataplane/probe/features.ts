@@ -60,6 +60,12 @@ export function probeFeatures(dir = '/run/netns'): Lack[] {
   }
   if (readSysctl('net/ipv6/conf/all/forwarding') === undefined)
     lacks.push({ feature: 'IPv6', required: false, message: 'the kernel has no IPv6: pods get IPv4 addresses only' });
+  if (readSysctl('net/netfilter/nf_conntrack_sctp_timeout_established') === undefined)
+    lacks.push({
+      feature: 'SCTP',
+      required: false,
+      message: 'the kernel does not track SCTP (CONFIG_NF_CT_PROTO_SCTP): Services with that protocol do not work',
+    });
   return lacks;
 }
 

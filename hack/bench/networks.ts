@@ -52,7 +52,18 @@ try {
   }
   const after = await measurePaths(await paths(), ROUNDS, progress);
   await exec(
-    ['kubectl', '--kubeconfig', `/run/bulkhead-lab/${name}/kubeconfig`, 'delete', 'svc', '-n', 'a', '-l', 'bench=many'],
+    [
+      'kubectl',
+      '--kubeconfig',
+      `/run/bulkhead-lab/${name}/kubeconfig`,
+      'delete',
+      'svc',
+      '-n',
+      'a',
+      '-l',
+      'bench=many',
+      '--wait=false',
+    ],
     { timeoutMs: 300_000 },
   );
 

@@ -4,6 +4,8 @@ import { type Clock, systemClock } from './clock.ts';
 export type RunnerOptions = {
   /** At least this long between the starts of two runs; requests in between are joined. */
   readonly minIntervalMs: number;
+  /** At most this part of the time is spent in runs that take long: the rest belongs to everything else on this thread. 1 when not given. */
+  readonly share?: number;
   /** First pause after a failed run; doubles up to `maxRetryMs`. */
   readonly retryMs?: number;
   readonly maxRetryMs?: number;
@@ -19,7 +21,7 @@ export type RunnerOptions = {
  */
 export class Runner {
   readonly #work: () => Promise<void> | void;
-  readonly #o: Required<Omit<RunnerOptions, 'maxIntervalMs' | 'onError'>> & RunnerOptions;
+  readonly #o: Required<Omit<RunnerOptions, 'maxIntervalMs' | 'onError' | 'share'>> & RunnerOptions;
   readonly #stop = new AbortController();
   #wake: (() => void) | undefined;
   #wanted = false;
@@ -50,7 +52,7 @@ export class Runner {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
-    const { clock, minIntervalMs, retryMs, maxRetryMs, maxIntervalMs, onError } = this.#o;
+    const { clock, minIntervalMs, retryMs, maxRetryMs, maxIntervalMs, onError, share = 1 } = this.#o;
     let failures = 0;
     while (!signal.aborted) {
       if (!this.#wanted) await this.#nextRequest(maxIntervalMs);
@@ -65,8 +67,9 @@ export class Runner {
         this.#wanted = true;
         onError?.(error);
       }
-      const pause =
-        failures > 0 ? Math.min(retryMs * 2 ** (failures - 1), maxRetryMs) : minIntervalMs - (clock.now() - started);
+      const took = clock.now() - started;
+      const rest = Math.max(minIntervalMs - took, took * (1 / share - 1));
+      const pause = failures > 0 ? Math.min(retryMs * 2 ** (failures - 1), maxRetryMs) : rest;
       if (pause > 0) await clock.sleep(pause, signal);
     }
   }

@@ -204,7 +204,7 @@ describe('names and footprint', () => {
       'table inet lab-proxy',
     ]);
     expect(await lab.kubectl('get', 'vn', '-A')).toMatch(
-      /NAMESPACE +NAME +VNI +EGRESS +READY +USED +AGE\na +default +2 +None +True/,
+      /NAMESPACE +NAME +VNI +SUBNETS +EGRESS +READY +USED +AGE\na +default +2 +None +True/,
     );
   });
 

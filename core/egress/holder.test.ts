@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest';
+import { exampleNetwork, exampleState } from '../cluster/example.ts';
+import { viewOf } from '../cluster/view.ts';
+import { compile } from '../compile.ts';
+import { chooseHolder } from './holder.ts';
+
+const nodes = [...exampleState().nodes.values()];
+const network = (egress: object, egressNode?: string) => ({
+  ...exampleNetwork('a', 'default', 2, { egress: { mode: 'NAT', addresses: ['192.0.2.200'], ...egress } }),
+  ...(egressNode === undefined ? {} : { egressNode }),
+});
+const both = new Set(['n1', 'n2']);
+
+test('who has the addresses keeps them while it lives and is chosen; else another; else nobody', () => {
+  expect(chooseHolder(network({}), nodes, both)).toMatch(/^n[12]$/);
+  expect(chooseHolder(network({}, 'n2'), nodes, both)).toBe('n2');
+  expect(chooseHolder(network({}, 'n2'), nodes, new Set(['n1']))).toBe('n1');
+  expect(chooseHolder(network({}, 'n2'), nodes, new Set())).toBeUndefined();
+  expect(
+    chooseHolder(network({ nodeSelector: { matchLabels: { egress: 'yes' } } }, 'n2'), nodes, both),
+  ).toBeUndefined();
+  expect(chooseHolder(network({ mode: 'None' }, 'n2'), nodes, both)).toBeUndefined();
+});
+
+test('without a node that has them, and where they are somebody else’s, nothing leaves', () => {
+  const told = (...networks: ReturnType<typeof network>[]) =>
+    compile(viewOf(exampleState({ networks: new Map(networks.map((n) => [`${n.namespace}/${n.name}`, n])) })), 'n1')
+      .network;
+  expect(told(network({}, 'n2')).get('a/default')).toMatchObject({
+    egress: 'NAT',
+    egressVia: { node: 'n2', addresses: ['192.0.2.200'] },
+  });
+  expect(told(network({})).get('a/default')).toMatchObject({ egress: 'None' });
+  expect(told(network({}, 'gone')).get('a/default')).toMatchObject({ egress: 'None' });
+  const thief = { ...network({}, 'n1'), namespace: 'b', created: 5, vni: 3 };
+  expect(told(network({}, 'n2'), thief).get('b/default')).toMatchObject({ egress: 'None' });
+});
