@@ -95,10 +95,7 @@ export function decide(view: View, from: Pod, target: Target): Decision {
     case 'External': {
       const mode = own ? (own.spec?.egress.mode ?? 'None') : 'NAT';
       if (mode === 'None') return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None`);
-      if (
-        own?.spec?.egress.addresses?.length &&
-        (own.egressNode === undefined || !view.state.nodes.has(own.egressNode))
-      )
+      if (own?.spec?.egress.addresses?.length && holderOf(view, network) === undefined)
         return say('rejected', 'egress gate', `no node has the egress addresses of ${nameOf(network)}`);
       if (own?.spec?.egress.allow && !allowsOutside(own.spec.egress.allow, target))
         return say(
@@ -113,6 +110,12 @@ export function decide(view: View, from: Pod, target: Target): Decision {
       );
     }
   }
+}
+
+/** The node that has a network's fixed egress addresses; undefined while none has, or they are somebody else's. */
+export function holderOf({ state }: View, network: string): string | undefined {
+  const node = state.networks.get(network)?.egressNode;
+  return node !== undefined && state.nodes.has(node) && !state.conflicts?.has(network) ? node : undefined;
 }
 
 function decideNodePort(

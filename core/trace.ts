@@ -3,7 +3,7 @@ import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
 import { networkOf, type View } from './cluster/view.ts';
-import { decide, type Decision, ipsOf, nameOf, sourceNetwork, type Target } from './decide.ts';
+import { decide, type Decision, holderOf, ipsOf, nameOf, sourceNetwork, type Target } from './decide.ts';
 import { isAllowed } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
 
@@ -114,9 +114,35 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
     ];
   return [
     ...steps,
-    { where: `${here}, chain gate_out`, what: 'accepted', by: `spec.egress of ${nameOf(network)}` },
-    { where: `node ${from.node}, root`, what: 'leaves the cluster with the address of the node', by: 'chain nat_post' },
+    ...outOf(view, here, from, network, target),
     { where: 'outside', what: `arrives at ${label(target)}`, by: 'route' },
+  ];
+}
+
+/** Out of the cluster: on this node, or by the node that has the network's fixed addresses. */
+function outOf(view: View, here: string, from: Pod, network: string, target: Target): TraceStep[] {
+  const by = `spec.egress of ${nameOf(network)}`;
+  const { spec, vni } = view.state.networks.get(network) ?? {};
+  const fixed = spec?.egress.addresses?.find((a) => familyOf(a) === familyOf(target.address));
+  const holder = holderOf(view, network);
+  if (fixed === undefined || holder === undefined)
+    return [
+      { where: `${here}, chain gate_out`, what: 'accepted', by },
+      {
+        where: `node ${from.node}, root`,
+        what: 'leaves the cluster with the address of the node',
+        by: 'chain nat_post',
+      },
+    ];
+  return [
+    ...(holder === from.node
+      ? []
+      : [
+          { where: `${here}, chain gate_via`, what: 'accepted', by },
+          { where: `${here}, vx0`, what: `to node ${holder} in VXLAN ${vni}`, by: 'status.egressNode' },
+        ]),
+    { where: `node ${holder}, namespace bh-${vni}, chain gate_out`, what: 'accepted', by },
+    { where: `node ${holder}, root`, what: `leaves the cluster with the address ${fixed}`, by: 'map egress_snat' },
   ];
 }
 

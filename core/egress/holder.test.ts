@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { exampleNetwork, exampleState } from '../cluster/example.ts';
 import { viewOf } from '../cluster/view.ts';
 import { compile } from '../compile.ts';
+import { trace } from '../trace.ts';
 import { chooseHolder } from './holder.ts';
 
 const nodes = [...exampleState().nodes.values()];
@@ -34,4 +35,20 @@ test('without a node that has them, and where they are somebody else’s, nothin
   expect(told(network({}, 'gone')).get('a/default')).toMatchObject({ egress: 'None' });
   const thief = { ...network({}, 'n1'), namespace: 'b', created: 5, vni: 3 };
   expect(told(network({}, 'n2'), thief).get('b/default')).toMatchObject({ egress: 'None' });
+});
+
+test('a trace tells by which node and address a packet leaves', () => {
+  const state = exampleState({ networks: new Map([['a/default', network({}, 'n2')]]) });
+  const from = state.pods.get('a/p1');
+  if (!from) throw new Error('no pod');
+  const told = trace(viewOf(state), from, { address: '203.0.113.10', port: 80, protocol: 'TCP' });
+  expect(told.verdict).toBe('open');
+  expect(told.steps.map((s) => `${s.where}: ${s.what}`).join('\n')).toMatch(
+    /n1, namespace bh-2, vx0: to node n2[\s\S]*node n2, root: leaves the cluster with the address 192\.0\.2\.200/,
+  );
+  const none = exampleState({ networks: new Map([['a/default', network({})]]) });
+  expect(trace(viewOf(none), from, { address: '203.0.113.10', port: 80, protocol: 'TCP' })).toMatchObject({
+    verdict: 'rejected',
+    why: 'no node has the egress addresses of network a/default',
+  });
 });

@@ -112,12 +112,12 @@ export class Wanted {
     const wanted = new Map<string, Wish>();
     const way = egressWay(network, self, this.#config.node);
     const plan = (): Fragment => planInstance(network, self, mtu, way);
-    wanted.set('base', { deps: [network, self, mtu, way?.here], plan });
+    wanted.set('base', { deps: [network, self, mtu, way?.here, way?.addresses.join()], plan });
     if (way) {
       const own = this.#prefixesOf(network, blocks);
       const inside = this.#insideOf(network);
       wanted.set('way', {
-        deps: [way.holder, way.here, own.join(), inside.join()],
+        deps: [way.holder, way.here, way.addresses.join(), own.join(), inside.join()],
         plan: () => planWay(way, own, inside),
       });
     }

@@ -2,7 +2,7 @@ import type { NetworkItem, NodeItem } from '../../api/nodeconfig.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import type { Sysctls } from '../../lib/netns/sysctl.ts';
 import { element, type Fragment } from './fragment.ts';
-import { podCidrOf, UPLINK_DEV, UPLINK_HOP, VXLAN_DEV } from './names.ts';
+import { FAMILIES, podCidrOf, UPLINK_DEV, UPLINK_HOP, VXLAN_DEV } from './names.ts';
 import { overlayHop, vtep } from './remote.ts';
 
 /**
@@ -24,12 +24,15 @@ export function egressWay(
   return { holder, here: holder.name === self.name, addresses: network.egressVia.addresses };
 }
 
+/** Whether packets of a family go to another node for that: a family without a fixed address leaves on each node by itself. */
+export const leavesElsewhere = (way: Pick<EgressWay, 'here' | 'addresses'> | undefined, family: 4 | 6): boolean =>
+  way?.here === false && way.addresses.some((a) => familyOf(a) === family);
+
 /** In the instance. `own`: all prefixes of the network; `inside`: what of the cluster is reached by the uplink as ever. */
 export function planWay(way: EgressWay, own: readonly string[], inside: readonly string[]): Fragment {
   const nft = own.map((prefix) => element(`own${familyOf(prefix)}`, prefix));
   if (way.here) return { nft };
-  const families = [4, 6] as const;
-  const hops = families.flatMap((f) => {
+  const hops = FAMILIES.filter((f) => leavesElsewhere(way, f)).flatMap((f) => {
     const cidr = podCidrOf(way.holder, f);
     return cidr === undefined ? [] : [{ dst: f === 4 ? '0.0.0.0/0' : '::/0', via: overlayHop(way.holder, cidr) }];
   });

@@ -21,7 +21,7 @@ import {
   VXLAN_PORT,
   vtepMac,
 } from './names.ts';
-import type { EgressWay } from './egress-way.ts';
+import { type EgressWay, leavesElsewhere } from './egress-way.ts';
 import { peerInRules, peerOutRules, peerSets, portKeys } from './peers.ts';
 
 /** The base of a network's instance on this node: everything but pods, remote blocks and Services. */
@@ -29,7 +29,7 @@ export function planInstance(
   network: NetworkItem,
   self: NodeItem,
   mtu: number,
-  way?: Pick<EgressWay, 'here'>,
+  way?: Pick<EgressWay, 'here' | 'addresses'>,
 ): Fragment {
   const links: DesiredLink[] = [
     {
@@ -56,13 +56,15 @@ export function planInstance(
         .map((c) => ({ dev: 'lo', cidr: `${errorSource(c)}/128`, scope: 'global' }) as const),
     ],
     // By another node, when that has the network's egress address: see planWay.
-    routes: (way?.here === false ? [] : families).map((f) => ({
-      dst: f === 4 ? '0.0.0.0/0' : '::/0',
-      type: 'unicast',
-      dev: UPLINK_DEV,
-      via: UPLINK_HOP[f],
-      onlink: true,
-    })),
+    routes: families
+      .filter((f) => !leavesElsewhere(way, f))
+      .map((f) => ({
+        dst: f === 4 ? '0.0.0.0/0' : '::/0',
+        type: 'unicast',
+        dev: UPLINK_DEV,
+        via: UPLINK_HOP[f],
+        onlink: true,
+      })),
     neighbours: families.map((f) => ({ dev: UPLINK_DEV, ip: UPLINK_HOP[f], mac: UPLINK_MAC.root })),
     nft: instanceTable(network, self, way),
     sysctls: INSTANCE_SYSCTLS,

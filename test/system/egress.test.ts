@@ -191,7 +191,18 @@ describe('a fixed egress address', () => {
     );
     expect(await Promise.all(['n1', 'n2', 'n3'].map(has))).toEqual([false, false, false]);
     await lab.kubectl('delete', 'vn', '-n', 'other', 'thief');
-    await patch({ addresses: null, nodeSelector: null });
+    // A family without a fixed address leaves on each node by itself.
+    await patch({ addresses: [FIXED[4]], nodeSelector: null });
+    for (const name of PODS) {
+      expect(
+        await lab.eventually(
+          () => seenAs(name, 4),
+          (a) => a === FIXED[4],
+        ),
+      ).toBe(FIXED[4]);
+      expect(await seenAs(name, 6)).toBe(`2001:db8:2::1${name.at(-1)}`);
+    }
+    await patch({ addresses: null });
     expect(
       await lab.eventually(
         () => seenAs('out/p2', 4),
