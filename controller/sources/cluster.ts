@@ -59,6 +59,7 @@ export class ClusterSource implements AsyncDisposable {
   readonly #definitions = new Map<string, AttachmentDefinition>();
   readonly #trouble = new Map<string, unknown>();
   #view: View | undefined;
+  #definitionsLater: NodeJS.Timeout | undefined;
   readonly storedBlocks = new Map<string, StoredBlock>();
   readonly reports = new Map<string, NodeReport>();
   /** When each node has last spoken, by performance.now(). */
@@ -83,6 +84,7 @@ export class ClusterSource implements AsyncDisposable {
       this.#reflect(SERVICE_CIDRS, this.#serviceCIDRs, readServiceCidr);
     if (await this.#serves(BULKHEAD_CONFIGS)) this.#reflect(BULKHEAD_CONFIGS, this.#settings, readSettings);
     if (await this.#serves(DEFINITIONS)) this.#reflect(DEFINITIONS, this.#definitions, readDefinition);
+    else this.#definitionsLater = setInterval(() => void this.#lookForDefinitions(), 10_000).unref();
     for (const r of this.#reflectors.values()) r.start();
     await Promise.all([...this.#reflectors.values()].map((r) => r.synced()));
   }
@@ -176,7 +178,17 @@ export class ClusterSource implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#definitionsLater);
     await Promise.all([...this.#reflectors.values()].map((r) => r[Symbol.asyncDispose]()));
+  }
+
+  /** Somebody may install that kind while we run. */
+  async #lookForDefinitions(): Promise<void> {
+    if (this.#reflectors.has(DEFINITIONS.plural) || !(await this.#serves(DEFINITIONS))) return;
+    clearInterval(this.#definitionsLater);
+    if (this.#reflectors.has(DEFINITIONS.plural)) return; // two looks at once
+    this.#reflect(DEFINITIONS, this.#definitions, readDefinition);
+    this.#reflectors.get(DEFINITIONS.plural)?.start();
   }
 
   /** Whether this API server has a kind at all. Asks until it gets an answer. */

@@ -67,7 +67,7 @@ describe('admission', () => {
     });
     await ready('c-b');
     expect(await kubectl(['-n', 'c-a', 'get', 'virtualnetwork', 'blue'])).toMatch(
-      /VNI\s+EGRESS\s+READY\s+USED\s+AGE\nblue\s+\d+\s+None\s+True\s+\d/,
+      /VNI\s+SUBNETS\s+EGRESS\s+READY\s+USED\s+AGE\nblue\s+\d+\s+None\s+True\s+\d/,
     );
   });
 

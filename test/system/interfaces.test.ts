@@ -103,6 +103,62 @@ describe('extra interfaces', () => {
     expect(await ping('net1')).toBe('open');
   });
 
+  test('a NetworkAttachmentDefinition of ours leads to its network; one of another plugin is refused, with the remedy', async () => {
+    const group = 'k8s.cni.cncf.io';
+    const names = {
+      kind: 'NetworkAttachmentDefinition',
+      plural: 'network-attachment-definitions',
+      singular: 'network-attachment-definition',
+      shortNames: ['net-attach-def'],
+    };
+    const schema = {
+      openAPIV3Schema: {
+        type: 'object',
+        properties: { spec: { type: 'object', properties: { config: { type: 'string' } } } },
+      },
+    };
+    await lab.apply(
+      JSON.stringify({
+        apiVersion: 'apiextensions.k8s.io/v1',
+        kind: 'CustomResourceDefinition',
+        metadata: { name: `${names.plural}.${group}` },
+        spec: { group, scope: 'Namespaced', names, versions: [{ name: 'v1', served: true, storage: true, schema }] },
+      }),
+      { wait: false },
+    );
+    const definition = (name: string, config: object): string =>
+      JSON.stringify({
+        apiVersion: `${group}/v1`,
+        kind: names.kind,
+        metadata: { name, namespace: 'm' },
+        spec: { config: JSON.stringify(config) },
+      });
+    await lab.apply(
+      [definition('disk', { type: 'bulkhead', network: 'storage' }), definition('fast', { type: 'sriov' })].join(
+        '\n---\n',
+      ),
+      { wait: false },
+    );
+    await lab.apply(
+      [pod('m', 'nad', { node: 'n1', ...asks('disk') }), pod('m', 'foreign', { node: 'n1', ...asks('fast') })].join(
+        '\n---\n',
+      ),
+      { wait: false },
+    );
+    const read = (): Promise<Status[]> => status('nad', 2);
+    expect((await lab.eventually(read, (s) => s.length === 2, 40_000)).map((s) => [s.name, s.interface])).toEqual([
+      ['m/default', 'eth0'],
+      ['m/storage', 'net1'],
+    ]);
+    for (const family of families)
+      expect(await lab.connect('m/nad', await address('s2', 'stor0', family), 8080)).toBe('open:m/s2');
+    const events = (): Promise<string> => lab.kubectl('get', 'events', '-n', 'm');
+    expect(await lab.eventually(events, (e) => e.includes('ForeignNetwork'))).toMatch(
+      /ForeignNetwork .*m\/fast is for the plugin sriov, which Bulkhead does not run; install Multus/,
+    );
+    await lab.kubectl('delete', 'pod', '-n', 'm', 'nad', 'foreign');
+  });
+
   test('several interfaces on one network, and a router on an extra one: replies take the same way back', async () => {
     await lab.apply(pod('m', 'twice', { node: 'n1', ...asks('storage,storage') }));
     const [, one, two] = await status('twice', 3);
