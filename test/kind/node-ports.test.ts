@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   apply,
   deleteNamespaces,
+  eventually,
   families,
   family,
   flatNamespace,
@@ -73,7 +74,8 @@ beforeAll(async () => {
     ].join('\n'),
   );
   await ready(...NAMESPACES);
-}, 180_000);
+  await programmed();
+}, 240_000);
 afterAll(() => deleteNamespaces(...NAMESPACES));
 
 async function portOf(policy: Policy, name: 'tcp' | 'udp'): Promise<number> {
@@ -81,6 +83,20 @@ async function portOf(policy: Policy, name: 'tcp' | 'udp'): Promise<number> {
     ports: { name: string; nodePort: number }[];
   };
   return ports.find((p) => p.name === name)?.nodePort ?? 0;
+}
+
+/** kube-proxy hears of endpoints later than the pods are ready, and rejects until then: a node itself reaches every port once it has. */
+async function programmed(): Promise<void> {
+  for (const policy of ['Cluster', 'Local'] as const)
+    for (const name of ['tcp', 'udp'] as const)
+      for (const of of families)
+        for (const node of [withBackend, without]) {
+          const port = await portOf(policy, name);
+          const to = { address: await nodeIp(node, of), port, protocol: name === 'tcp' ? 'TCP' : 'UDP' } as const;
+          await eventually(`${node} has programmed the ${policy} ${name} node port, IPv${of}`, async () =>
+            (await fromHost(node, to)) === 'open' ? true : undefined,
+          );
+        }
 }
 
 async function ask(
