@@ -13,6 +13,7 @@ import { hostCidr } from '../lib/ip/prefix.ts';
 import { canonicalIp } from '../lib/ip/address.ts';
 import { keyOf, type Network } from './cluster/state.ts';
 import { networksOf, type View } from './cluster/view.ts';
+import { holderOf } from './egress/holder.ts';
 import { egressParts } from './egress/parts.ts';
 import { requestedBy } from './ipam/claims.ts';
 import { exceptIn } from './ipam/subnet-blocks.ts';
@@ -106,16 +107,12 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
 }
 
 /** A network whose fixed addresses no node has does not leave the cluster at all: with another address it would not be itself. */
-function egressOf(
-  { state }: View,
-  { namespace, name, spec, egressNode }: Network,
-): Pick<NetworkItem, 'egress' | 'egressVia'> {
+function egressOf(view: View, { namespace, name, spec }: Network): Pick<NetworkItem, 'egress' | 'egressVia'> {
   const { mode = 'None', addresses = [] } = spec?.egress ?? {};
   if (addresses.length === 0 || mode !== 'NAT') return { egress: mode };
-  const held =
-    egressNode !== undefined && state.nodes.has(egressNode) && !state.conflicts?.has(keyOf({ namespace, name }));
-  if (!held) return { egress: 'None' };
-  return { egress: mode, egressVia: { node: egressNode, addresses: addresses.map((a) => canonicalIp(a) ?? a) } };
+  const node = holderOf(view, keyOf({ namespace, name }));
+  if (node === undefined) return { egress: 'None' };
+  return { egress: mode, egressVia: { node, addresses: addresses.map((a) => canonicalIp(a) ?? a) } };
 }
 
 /** Subnets of all networks that may use theirs: pod ranges, as much as the nodes' own. */

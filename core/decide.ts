@@ -4,6 +4,7 @@ import type { Protocol } from '../api/nodeconfig.ts';
 import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod, type Service } from './cluster/state.ts';
+import { holderOf } from './egress/holder.ts';
 import { opens } from './openings/openings.ts';
 import { combine } from './routers/connect.ts';
 import { admits, describePorts, isEmpty, NO_PORTS, portSet } from './routers/ports.ts';
@@ -110,12 +111,6 @@ export function decide(view: View, from: Pod, target: Target): Decision {
       );
     }
   }
-}
-
-/** The node that has a network's fixed egress addresses; undefined while none has, or they are somebody else's. */
-export function holderOf({ state }: View, network: string): string | undefined {
-  const node = state.networks.get(network)?.egressNode;
-  return node !== undefined && state.nodes.has(node) && !state.conflicts?.has(network) ? node : undefined;
 }
 
 function decideNodePort(

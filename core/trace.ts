@@ -3,7 +3,8 @@ import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
 import { networkOf, type View } from './cluster/view.ts';
-import { decide, type Decision, holderOf, ipsOf, nameOf, sourceNetwork, type Target } from './decide.ts';
+import { decide, type Decision, ipsOf, nameOf, sourceNetwork, type Target } from './decide.ts';
+import { holderOf } from './egress/holder.ts';
 import { isAllowed } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
 

@@ -3,16 +3,9 @@ import { Command } from 'commander';
 import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
 import { AGENT_SOCKET } from '../api/cni.ts';
-import { GROUP, NETWORKS, VERSION } from '../api/names.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
-import type { ClusterSettings } from '../api/nodeconfig.ts';
-import type { NodeReport } from '../api/report.ts';
-import { assignPod } from '../core/cluster/assign.ts';
-import { readNamespace, readNetwork, readPod } from '../core/cluster/read.ts';
-import { readAddressRequest } from '../core/ipam/requests.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
-import { core, KubeClient } from '../lib/kube/client.ts';
-import { isKube } from '../lib/kube/error.ts';
+import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
 import { issueServer, makeAuthority } from '../lib/pki/certificates.ts';
 import { brief } from '../lib/error/brief.ts';
@@ -21,8 +14,8 @@ import { Runner } from '../lib/reconcile/runner.ts';
 import { Dataplane } from './apply/dataplane.ts';
 import { cleanUpNode } from './cleanup.ts';
 import { Attachments } from './attach/attachments.ts';
-import type { Order } from './attach/order.ts';
 import { Journal } from './attach/journal.ts';
+import { lookUpPod } from './attach/look-up-pod.ts';
 import { multusIsThere, writeConflist } from './cniserver/conflist.ts';
 import { installPlugin } from './cniserver/plugin.ts';
 import { CniServer } from './cniserver/server.ts';
@@ -33,6 +26,7 @@ import { serveHealth, serveMetrics } from './http/server.ts';
 import { AgentMetrics } from './metrics.ts';
 import { probeFeatures } from './probe/features.ts';
 import { NodeState } from './probe/node-state.ts';
+import { reportOf } from './report.ts';
 
 const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
 
@@ -159,42 +153,31 @@ async function main(o: Options): Promise<void> {
     },
     { minIntervalMs: 500, retryMs: 500, onError: (error) => log.warn({ err: brief(error) }, 'clean-up') },
   );
-  await using reporter = new Runner(
-    () =>
-      link.report(
-        reportOf({
-          node: o.node,
-          revision: realised,
-          attachments,
-          faults,
-          state: node,
-          multus: multusIsThere(o.cniConfDir),
-        }),
-      ),
-    {
-      minIntervalMs: 20,
-      maxIntervalMs: 15_000,
-      retryMs: 300,
-      maxRetryMs: 3_000,
-      onError: (error) => log.debug({ err: brief(error) }, 'report'),
-    },
-  );
+  const sendReport = (): Promise<void> =>
+    link.report(
+      reportOf({
+        node: o.node,
+        revision: realised,
+        attachments,
+        faults,
+        state: node,
+        multus: multusIsThere(o.cniConfDir),
+      }),
+    );
+  await using reporter = new Runner(sendReport, {
+    minIntervalMs: 20,
+    maxIntervalMs: 15_000,
+    retryMs: 300,
+    maxRetryMs: 3_000,
+    onError: (error) => log.debug({ err: brief(error) }, 'report'),
+  });
   // Egress addresses are kept as long as the controller hears of this node, and no longer.
   using keeper = new EgressKeeper();
   const keepEgress = async (): Promise<void> => {
-    const { addresses, dev } = dataplane.egress();
-    if (addresses.length > 0)
-      await link.report(
-        reportOf({
-          node: o.node,
-          revision: realised,
-          attachments,
-          faults,
-          state: node,
-          multus: multusIsThere(o.cniConfDir),
-        }),
-      );
-    keeper.renew(authoritative ? dataplane.egress().addresses : [], dev);
+    if (dataplane.egressAddresses().length > 0) await sendReport();
+    // What was said meanwhile counts.
+    const wanted = authoritative ? dataplane.egressAddresses() : [];
+    keeper.renew(wanted, wanted.length > 0 ? dataplane.underlayDev() : undefined);
   };
   await using egress = new Runner(keepEgress, {
     minIntervalMs: 200,
@@ -225,7 +208,9 @@ async function main(o: Options): Promise<void> {
       dataplane,
       journal: new Journal(`${o.runDir}/journal.ndjson`),
       lookUpPod: (namespace, name, uid) =>
-        lookUpPod(client, { namespace, name, uid }, config.cluster.get('cluster')?.settings),
+        lookUpPod(client, { namespace, name, uid }, config.cluster.get('cluster')?.settings, (error) =>
+          log.debug({ err: brief(error) }, 'look up pod'),
+        ),
       nextConfig: (ms) => nextConfig(waiting, ms),
       onChange: () => reporter.request(),
       onGarbage: () => collector.request(),
@@ -292,36 +277,6 @@ async function main(o: Options): Promise<void> {
   // The kernel's state stays: pods go on while the agent is replaced.
 }
 
-/** What the API says of a pod that the controller has not told of: the rule is the same, core's. */
-async function lookUpPod(
-  client: KubeClient,
-  { namespace, name, uid }: { readonly namespace: string; readonly name: string; readonly uid: string },
-  settings: ClusterSettings | undefined,
-): Promise<Order | undefined> {
-  try {
-    const pod = readPod(await client.get(core('pods'), name, namespace, { timeoutMs: 2_000 }));
-    if (uid !== '' && pod.uid !== uid) return undefined;
-    if (pod.annotations[NETWORKS] !== undefined) return undefined; // more than one network: the controller's to tell
-    const ns = readNamespace(await client.get(core('namespaces'), namespace, undefined, { timeoutMs: 2_000 }));
-    const networks = await client.list({ group: GROUP, version: VERSION, plural: 'virtualnetworks' });
-    const { ips, mac } = readAddressRequest(pod.annotations);
-    const assignment = assignPod(
-      {
-        namespaces: new Map([[namespace, ns]]),
-        networks: new Map(networks.items.map((o) => [`${o.metadata.namespace}/${o.metadata.name}`, readNetwork(o)])),
-        attached: new Map(),
-        ...(settings ? { settings } : {}),
-      },
-      pod,
-    );
-    return { assignment, ips, ...(mac === undefined ? {} : { mac }) };
-  } catch (error) {
-    if (isKube(error, 'NotFound')) return undefined;
-    log.debug({ err: brief(error) }, 'look up pod');
-    return undefined;
-  }
-}
-
 function nextConfig(waiting: Set<() => void>, ms: number): Promise<void> {
   return new Promise((resolve) => {
     const wake = (): void => {
@@ -332,50 +287,6 @@ function nextConfig(waiting: Set<() => void>, ms: number): Promise<void> {
     const timer = setTimeout(wake, ms);
     waiting.add(wake);
   });
-}
-
-function reportOf({
-  node,
-  revision,
-  attachments,
-  faults,
-  state,
-  multus,
-}: {
-  readonly node: string;
-  readonly revision: number;
-  readonly attachments: Attachments | undefined;
-  readonly faults: ReadonlyMap<string, Error>;
-  readonly state: NodeState;
-  readonly multus: boolean;
-}): NodeReport {
-  return {
-    node,
-    revision,
-    blocks: (attachments?.blocks ?? []).map(({ cidr, network, used, free, given }) => ({
-      cidr,
-      network,
-      used,
-      free,
-      given,
-    })),
-    returned: attachments?.returned ?? [],
-    endpoints: [...(attachments?.all ?? [])].map((a) => ({
-      namespace: a.namespace,
-      pod: a.pod,
-      uid: a.uid,
-      network: a.network,
-      ips: [...a.ips],
-      ifname: a.ifname,
-      mac: a.mac,
-      extra: a.extra !== undefined,
-    })),
-    multus,
-    faults: [...faults].map(([network, error]) => ({ network, message: error.message })),
-    problems: state.problems(),
-    serving: state.serving,
-    version: PROGRAM_VERSION,
-  };
 }
 
 /** Metrics by TLS, with a certificate of the agent's own: who may read is told by the caller's token. A port in use costs the metrics only. */

@@ -1,4 +1,5 @@
 import type { Network, Node } from '../cluster/state.ts';
+import type { View } from '../cluster/view.ts';
 import { matches } from '../cluster/selector.ts';
 
 /**
@@ -18,4 +19,10 @@ export function chooseHolder(
     .sort();
   if (network.egressNode !== undefined && fit.includes(network.egressNode)) return network.egressNode;
   return fit.length === 0 ? undefined : fit[(network.vni ?? 0) % fit.length];
+}
+
+/** The node that has a network's fixed egress addresses; undefined while none has, or they are somebody else's. */
+export function holderOf({ state }: View, network: string): string | undefined {
+  const node = state.networks.get(network)?.egressNode;
+  return node !== undefined && state.nodes.has(node) && !state.conflicts?.has(network) ? node : undefined;
 }

@@ -278,12 +278,13 @@ export class Dataplane implements Disposable {
     return network === FLAT_NETWORK ? this.#root.hasLink(hostIf) : this.#held.get(network)?.instance.hasLink(hostIf);
   }
 
-  /** Egress addresses that this node has to have now, and the device that they belong on. */
-  egress(): { readonly addresses: readonly string[]; readonly dev: string | undefined } {
-    return { addresses: this.#wanted.egressAddresses(), dev: this.#underlayDev() };
+  /** Egress addresses that this node has to have now; they belong on the device of its own address. */
+  egressAddresses(): string[] {
+    return this.#wanted.egressAddresses();
   }
 
-  #underlayDev(): string | undefined {
+  /** The device that has this node's own address. Asks the kernel. */
+  underlayDev(): string | undefined {
     return this.#rootNetlink.addresses().find((a) => a.cidr.split('/')[0] === this.self?.underlay)?.dev;
   }
 
@@ -389,10 +390,10 @@ export class Dataplane implements Disposable {
   #underlayMtu(): number {
     const { self } = this;
     if (this.#mtu && this.#mtu.underlay === self?.underlay) return this.#mtu.value;
-    const owner = this.#rootNetlink.addresses().find((a) => a.cidr.split('/')[0] === self?.underlay);
-    const mtu = this.#rootNetlink.links().find((l) => l.name === owner?.dev)?.mtu ?? 1500;
+    const dev = this.underlayDev();
+    const mtu = this.#rootNetlink.links().find((l) => l.name === dev)?.mtu ?? 1500;
     const value = mtu - VXLAN_OVERHEAD[familyOf(self?.underlay ?? '')];
-    if (owner && self) this.#mtu = { underlay: self.underlay, value };
+    if (dev !== undefined && self) this.#mtu = { underlay: self.underlay, value };
     return value;
   }
 }

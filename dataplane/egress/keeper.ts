@@ -35,11 +35,6 @@ export class EgressKeeper implements Disposable {
     }
   }
 
-  /** Addresses that this node has now. */
-  get held(): string[] {
-    return [...this.#held.keys()];
-  }
-
   /** At the end of the agent: a successor takes them up again, or another node does. */
   [Symbol.dispose](): void {
     this.#netlink[Symbol.dispose]();

@@ -1,0 +1,49 @@
+import type { NodeReport } from '../api/report.ts';
+import { PROGRAM_VERSION } from '../api/version.ts';
+import type { Attachments } from './attach/attachments.ts';
+import type { NodeState } from './probe/node-state.ts';
+
+/** What this node tells the controller: blocks, pods, and what is wrong. */
+export function reportOf({
+  node,
+  revision,
+  attachments,
+  faults,
+  state,
+  multus,
+}: {
+  readonly node: string;
+  readonly revision: number;
+  readonly attachments: Attachments | undefined;
+  readonly faults: ReadonlyMap<string, Error>;
+  readonly state: NodeState;
+  readonly multus: boolean;
+}): NodeReport {
+  return {
+    node,
+    revision,
+    blocks: (attachments?.blocks ?? []).map(({ cidr, network, used, free, given }) => ({
+      cidr,
+      network,
+      used,
+      free,
+      given,
+    })),
+    returned: attachments?.returned ?? [],
+    endpoints: [...(attachments?.all ?? [])].map((a) => ({
+      namespace: a.namespace,
+      pod: a.pod,
+      uid: a.uid,
+      network: a.network,
+      ips: [...a.ips],
+      ifname: a.ifname,
+      mac: a.mac,
+      extra: a.extra !== undefined,
+    })),
+    multus,
+    faults: [...faults].map(([network, error]) => ({ network, message: error.message })),
+    problems: state.problems(),
+    serving: state.serving,
+    version: PROGRAM_VERSION,
+  };
+}
