@@ -19,6 +19,8 @@ export type ClusterItem = {
   /** Node ports that no pod of another network may use. */
   readonly closedNodePorts?: readonly ClosedNodePort[];
   readonly closedFrontends?: readonly ClosedFrontend[];
+  /** Namespaces in which a policy may select pods: one that this node has not been told of is closed there. */
+  readonly policed?: { readonly namespaces: readonly string[]; readonly others: boolean };
   /** Which namespaces are isolated without a label: for ADDs while the controller is away. */
   readonly settings?: ClusterSettings;
 };
@@ -78,6 +80,8 @@ export type PodItem = {
   readonly mac?: string;
   /** Its other interfaces, in their order. */
   readonly interfaces?: readonly InterfaceItem[];
+  /** Key of the {@link ProfileItem} that holds for it; absent: no policy selects it. */
+  readonly profile?: string;
 };
 
 /** An interface that a pod is to get. */
@@ -146,6 +150,36 @@ export type OpeningItem = {
   readonly sources: readonly string[];
 };
 
+/** Tiers of policy, in the order in which they are asked. */
+export const POLICY_TIERS = ['Admin', 'NetworkPolicy', 'Baseline'] as const;
+export type PolicyTier = (typeof POLICY_TIERS)[number];
+export type PolicyAction = 'Accept' | 'Deny' | 'Pass';
+
+/**
+ * Addresses that rules of policies name together. Key = canonical text of what selects them; two groups with one key hold the
+ * same. `prefixes`: disjoint, for what is no list of pods or nodes.
+ */
+export type GroupItem = { readonly addresses: readonly string[]; readonly prefixes: readonly string[] };
+
+/** The rules that hold for some pods of this node. Key = the policies that select them, and numbers of ports that those name. */
+export type ProfileItem = { readonly ingress: ProfileSide; readonly egress: ProfileSide };
+
+export type ProfileSide = {
+  /** NetworkPolicies that isolate in this direction: what none of their rules accepts is denied. */
+  readonly isolatedBy: readonly string[];
+  /** Of the Admin and Baseline tiers in their order; within the NetworkPolicy tier order means nothing. */
+  readonly rules: readonly ProfileRule[];
+};
+
+/** What identifies a rule to people: "ClusterNetworkPolicy name" or "NetworkPolicy ns/name", and the rule's name or place. */
+export type RuleName = { readonly tier: PolicyTier; readonly policy: string; readonly rule: string };
+
+export type ProfileRule = RuleName & {
+  readonly action: PolicyAction;
+  /** It matches when one of these does: an address in one of the groups (or any address), on one of the ports. */
+  readonly matches: readonly { readonly peers: 'any' | readonly string[]; readonly ports: PortSet }[];
+};
+
 export const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
 
@@ -188,6 +222,8 @@ export type Items = {
   readonly node: NodeItem;
   readonly network: NetworkItem;
   readonly namespace: NamespaceItem;
+  readonly group: GroupItem;
+  readonly profile: ProfileItem;
   readonly pod: PodItem;
   readonly block: BlockItem;
   readonly service: ServiceItem;
@@ -200,6 +236,9 @@ export const ITEM_KINDS = [
   'node',
   'network',
   'namespace',
+  // Before the pods that they are for: no pod may be attached without them.
+  'group',
+  'profile',
   'pod',
   'block',
   'service',
@@ -225,6 +264,8 @@ export function emptyNodeConfig(): { [K in ItemKind]: Map<string, Items[K]> } {
     node: new Map(),
     network: new Map(),
     namespace: new Map(),
+    group: new Map(),
+    profile: new Map(),
     pod: new Map(),
     block: new Map(),
     service: new Map(),

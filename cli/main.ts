@@ -5,6 +5,7 @@ import { isolateCommand } from './cluster/isolate.ts';
 import { networksCommand } from './cluster/networks.ts';
 import { nodeProbeCommand } from './cluster/node-probe.ts';
 import { labCommand } from './lab/command.ts';
+import { explainCommand } from './policy/explain.ts';
 import { UsageError } from './output.ts';
 
 let exitCode = 0;
@@ -21,6 +22,7 @@ const program = new Command('bulkhead')
   .addCommand(networksCommand(exit))
   .addCommand(reachCommand(exit))
   .addCommand(traceCommand(exit))
+  .addCommand(explainCommand(exit))
   .addCommand(isolateCommand(exit))
   .addCommand(nodeProbeCommand(), { hidden: true });
 

@@ -18,6 +18,8 @@ import { egressParts } from './egress/parts.ts';
 import { requestedBy } from './ipam/claims.ts';
 import { exceptIn } from './ipam/subnet-blocks.ts';
 import { openingsOf } from './openings/openings.ts';
+import { policedNamespaces } from './policy/index.ts';
+import { policiesOf } from './policy/of-view.ts';
 import { peersOf } from './routers/peers.ts';
 import { allowedServices } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
@@ -36,6 +38,7 @@ export function compile(view: View, node: string): NodeConfig {
   config.cluster.set('cluster', {
     podCIDRs: [...new Set([...state.podCIDRs, ...ownSubnets(view)])],
     serviceCIDRs: state.serviceCIDRs,
+    ...(state.policies?.size ? { policed: policedNamespaces(state) } : {}),
     ...(closed.length > 0 ? { closedNodePorts: closed } : {}),
     ...(frontends.length > 0 ? { closedFrontends: frontends } : {}),
     ...(state.settings ? { settings: state.settings } : {}),
@@ -46,10 +49,16 @@ export function compile(view: View, node: string): NodeConfig {
     config.node.set(n.name, { name: n.name, underlay, addresses: n.addresses, podCIDRs: n.podCIDRs });
   }
   const present = new Set<NetworkKey>();
+  const { profiles } = policiesOf(view);
   for (const pod of view.podsByNode.get(node) ?? []) {
     const assignment = view.podAssignment.get(keyOf(pod));
     if (!assignment) continue;
     const plan = view.plans.get(keyOf(pod));
+    const profile = profiles.of(pod);
+    if (profile) {
+      config.profile.set(profile.key, profile.item);
+      for (const [key, group] of profile.groups) config.group.set(key, group);
+    }
     config.pod.set(keyOf(pod), {
       namespace: pod.namespace,
       name: pod.name,
@@ -58,6 +67,7 @@ export function compile(view: View, node: string): NodeConfig {
       ...(plan?.first.ips ? { ips: plan.first.ips } : {}),
       ...(plan?.first.mac === undefined ? {} : { mac: plan.first.mac }),
       ...(plan && plan.others.length > 0 ? { interfaces: plan.others } : {}),
+      ...(profile ? { profile: profile.key } : {}),
     });
     const byNamespace = view.namespaceAssignment.get(pod.namespace);
     if (byNamespace) config.namespace.set(pod.namespace, { name: pod.namespace, assignment: byNamespace });

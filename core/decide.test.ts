@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { exampleNetwork, exampleState } from './cluster/example.ts';
 import type { ClusterState } from './cluster/state.ts';
 import { viewOf } from './cluster/view.ts';
-import { decide, type Target, type Verdict } from './decide.ts';
+import { decide } from './decide.ts';
+import type { Target, Verdict } from './decide-networks.ts';
 import { trace } from './trace.ts';
 
 const state = exampleState();

@@ -1,347 +1,116 @@
 import { FLAT_NETWORK } from '../api/names.ts';
-import type { VirtualNetworkSpec } from '../api/kinds/virtual-network.ts';
-import type { Protocol } from '../api/nodeconfig.ts';
-import { familyOf, mustIp } from '../lib/ip/address.ts';
-import { contains, mustPrefix } from '../lib/ip/prefix.ts';
+import { familyOf } from '../lib/ip/address.ts';
 import { keyOf, type Pod, type Service } from './cluster/state.ts';
-import { holderOf } from './egress/holder.ts';
-import { opens } from './openings/openings.ts';
-import { combine } from './routers/connect.ts';
-import { admits, describePorts, isEmpty, NO_PORTS, portSet } from './routers/ports.ts';
-import { isAllowed } from './services/allowed.ts';
 import { networkOf, type View } from './cluster/view.ts';
+import {
+  type Decision,
+  decideByNetworks,
+  ipsOf,
+  type PolicyAnswer,
+  sourceNetwork,
+  type Target,
+} from './decide-networks.ts';
+import { nodeAddress } from './nodes/addresses.ts';
+import { type End, evaluate, type PolicyFlow, type PolicyVerdict } from './policy/evaluate.ts';
+import { policiesOf } from './policy/of-view.ts';
+import type { SideVerdict } from './policy/walk.ts';
 import { serviceItem } from './services/backends.ts';
-import { closedFrontends, closedNodePorts } from './services/node-ports.ts';
-
-/** What happens to a new connection: it is made; it is refused at once; nothing ever answers. */
-export type Verdict = 'open' | 'rejected' | 'closed';
-
-/** Where a connection goes to, as the sender writes it. `port` is 0 for ICMP. */
-export type Target = { readonly address: string; readonly port: number; readonly protocol: Protocol | 'ICMP' };
-
-/** What the address turned out to be. */
-export type Destination =
-  | { readonly kind: 'Pod'; readonly pod: Pod; readonly network: string }
-  | { readonly kind: 'Service'; readonly service: Service; readonly network: string }
-  | { readonly kind: 'Node'; readonly node: string }
-  | { readonly kind: 'Cluster'; readonly what: string }
-  | { readonly kind: 'External' };
-
-export type Decision = {
-  readonly verdict: Verdict;
-  /** One sentence that names the object that decided. */
-  readonly why: string;
-  readonly destination: Destination;
-  /** Which gate or map said so; undefined when everything let it pass. */
-  readonly decidedBy:
-    | 'service map'
-    | 'egress gate'
-    | 'ingress gate'
-    | 'kube-proxy'
-    | 'node port gate'
-    | 'nobody'
-    | undefined;
-};
 
 /**
- * What the design says must happen when `from` opens a connection to `target`. Uses the cluster's objects only.
+ * What must happen when `from` opens a connection to `target`: what the networks let pass, less what policies of either end deny.
  *
- * Isolation answers with a rejection, so that a mistake shows at once and not after a timeout.
+ * In the order in which a packet meets them: service map, the sender's policies, gates, the receiver's policies. A policy drops in
+ * silence, where isolation refuses.
  */
 export function decide(view: View, from: Pod, target: Target): Decision {
-  const network = sourceNetwork(view, from, target.address);
-  const destination = destinationOf(view, target.address);
-  const own = network === undefined || network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
-  const say = (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string): Decision => ({
-    verdict,
+  const base = decideByNetworks(view, from, target);
+  if (base.decidedBy === 'service map' || base.decidedBy === 'nobody' || ipsOf(view, from).includes(target.address))
+    return base;
+  const own = sourceNetwork(view, from, target.address) !== FLAT_NETWORK;
+  if (base.decidedBy === 'node port gate' && !own) return base; // that is asked first
+  const { index } = policiesOf(view);
+  const policies = flowsOf(view, from, target, base).map((flow): PolicyAnswer => ({ flow, ...evaluate(index, flow) }));
+  const denied = (side: 'egress' | 'ingress'): PolicyAnswer | undefined => {
+    const some = policies.filter((p) => p[side]?.verdict === 'Deny');
+    return some.length > 0 && some.length === policies.length ? some[0] : undefined;
+  };
+  const out = denied('egress');
+  if (out) return closed(base, policies, 'egress policy', from, out.egress);
+  if (base.verdict !== 'open') return { ...base, policies };
+  if (policies.length > 0 && policies.every((p) => p.verdict === 'Deny')) {
+    const into = policies.find((p) => p.ingress?.verdict === 'Deny');
+    return closed(base, policies, 'ingress policy', into?.flow.to.pod, into?.ingress);
+  }
+  return { ...base, policies };
+}
+
+function closed(
+  base: Decision,
+  policies: readonly PolicyAnswer[],
+  decidedBy: 'egress policy' | 'ingress policy',
+  pod: Pod | undefined,
+  side: SideVerdict | undefined,
+): Decision {
+  const what = decidedBy === 'egress policy' ? 'what it sends' : 'what it is sent';
+  return {
+    ...base,
+    verdict: 'closed',
     decidedBy,
-    why,
-    destination,
-  });
-  if (network === undefined) return say('closed', 'nobody', `pod ${keyOf(from)} has no network yet`);
-  if (ipsOf(view, from).includes(target.address)) return say('open', undefined, 'a pod reaches itself');
+    policies,
+    why: `${describeSide(side)} denies pod ${pod ? keyOf(pod) : ''} ${what}`,
+  };
+}
 
-  switch (destination.kind) {
-    case 'Pod': {
-      if (destination.network === network) return say('open', undefined, `both pods are on ${nameOf(network)}`);
-      if (network === FLAT_NETWORK && opens(destination.pod, from.namespace, target.protocol, target.port))
-        return say('open', undefined, `pod ${keyOf(destination.pod)} opens this port to namespace ${from.namespace}`);
-      const way = routed(view, from, network, destination, target);
-      if (way.open)
-        return say(
-          'open',
-          undefined,
-          `${nameOf(network)} and ${nameOf(destination.network)} are connected by ${way.by}`,
-        );
-      if (way.by !== '')
-        return say(
-          'rejected',
-          own ? 'egress gate' : 'ingress gate',
-          `${way.by} opens ${way.what} from ${nameOf(network)} to ${nameOf(destination.network)}, not ${describeTarget(target)}`,
-        );
-      if (own)
-        return say('rejected', 'egress gate', `${nameOf(network)} lets nothing out to ${nameOf(destination.network)}`);
-      return say('rejected', 'ingress gate', `${nameOf(destination.network)} lets nothing in from ${nameOf(network)}`);
+/** "ClusterNetworkPolicy deny, rule no-db (Admin)", "NetworkPolicy x/deny: no rule accepts it" */
+export function describeSide(side: PolicyVerdict['egress']): string {
+  const step = side?.steps.at(-1);
+  if (!step) return '';
+  if (step.tier === 'NetworkPolicy' && step.rule === '') return `${step.policy}, of which no rule accepts it,`;
+  return `${step.policy}, rule ${step.rule} (${step.tier})`;
+}
+
+/** What policies are asked about: one flow for each backend behind a Service, and one for anything else. */
+function flowsOf(view: View, from: Pod, target: Target, { destination }: Decision): PolicyFlow[] {
+  const family = familyOf(target.address);
+  const source: End = { ip: ipsOf(view, from).find((ip) => familyOf(ip) === family) ?? '', pod: from };
+  const flow = (to: End, port: number): PolicyFlow => ({ from: source, to, protocol: target.protocol, port });
+  const direct = flow(endAt(view, target.address), target.port);
+  const behind = (service: Service, match: (p: Service['ports'][number]) => boolean, atNode: boolean): PolicyFlow[] => {
+    const network = networkNameOf(view, service);
+    const item = serviceItem(view, service, network, from.node);
+    const names = new Set(service.ports.filter(match).map((p) => p.name));
+    const backends = item.ports
+      .filter((p) => names.has(p.name) && p.protocol === target.protocol)
+      .flatMap((p) => p.backends)
+      .filter((b) => familyOf(b.ip) === family && (item.internalTrafficPolicy === 'Cluster' || b.node === from.node));
+    return backends.map((b) => {
+      // A node masquerades what it sends on to a pod of another node.
+      const cidr = view.state.nodes.get(from.node)?.podCIDRs.find((c) => familyOf(c) === family);
+      const masked = atNode && b.node !== from.node && cidr !== undefined;
+      return {
+        ...flow(endAt(view, b.ip), b.port),
+        ...(masked ? { seenAs: { ip: nodeAddress(cidr), pod: undefined } } : {}),
+      };
+    });
+  };
+  if (destination.kind === 'Service') {
+    const found = behind(destination.service, (p) => p.port === target.port, false);
+    return found.length > 0 ? found : [direct];
+  }
+  if (destination.kind === 'Node')
+    for (const service of view.state.services.values()) {
+      const found = behind(service, (p) => p.nodePort === target.port && target.port !== 0, true);
+      if (found.length > 0) return found;
     }
-    case 'Service':
-      if (!destination.service.clusterIPs.includes(target.address) && destination.network !== network)
-        return decideFrontend(view, from, network, destination, target, say);
-      return decideService(view, from, network, destination, target, say);
-    case 'Node':
-      if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach nodes`);
-      return decideNodePort(view, target, say);
-    case 'Cluster':
-      if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach ${destination.what}`);
-      return say('rejected', 'nobody', `${destination.what} is not in use`);
-    case 'External': {
-      const mode = own ? (own.spec?.egress.mode ?? 'None') : 'NAT';
-      if (mode === 'None') return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None`);
-      if (own?.spec?.egress.addresses?.length && holderOf(view, network) === undefined)
-        return say('rejected', 'egress gate', `no node has the egress addresses of ${nameOf(network)}`);
-      if (own?.spec?.egress.allow && !allowsOutside(own.spec.egress.allow, target))
-        return say(
-          'rejected',
-          'egress gate',
-          `${nameOf(network)} has no entry for ${describeTarget(target)} to ${target.address} in egress.allow`,
-        );
-      return say(
-        'open',
-        undefined,
-        own ? `${nameOf(network)} has egress.mode ${mode}` : 'the flat network reaches the outside',
-      );
-    }
-  }
+  return [direct];
 }
 
-function decideNodePort(
-  view: View,
-  { port, protocol }: Target,
-  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
-): Decision {
-  const closed = closedNodePorts(view).find((c) => c.port === port && c.protocol === protocol);
-  if (!closed) return say('open', undefined, 'the flat network reaches nodes');
-  return say(
-    'rejected',
-    'node port gate',
-    `node port ${port}/${protocol} belongs to ${nameOf(closed.network)}, which has services.nodePortAccess External`,
-  );
+function networkNameOf(view: View, service: Service): string {
+  for (const [network, services] of view.servicesByNetwork) if (services.includes(service)) return network;
+  return FLAT_NETWORK;
 }
 
-/**
- * An external or load balancer address, from a pod of another network: as anybody outside would use it, through the node's
- * kube-proxy. A network's own pods use it as a cluster IP.
- */
-function decideFrontend(
-  view: View,
-  from: Pod,
-  network: string,
-  { service, network: owner }: { readonly service: Service; readonly network: string },
-  target: Target,
-  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
-): Decision {
-  const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
-  const spec = own?.spec;
-  const name = `address ${target.address} of Service ${keyOf(service)}`;
-  if (own && (spec?.egress.mode ?? 'None') === 'None')
-    return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None, and ${name} is outside of it`);
-  if (spec?.egress.allow && !allowsOutside(spec.egress.allow, target))
-    return say('rejected', 'egress gate', `${nameOf(network)} has no entry for ${name} in egress.allow`);
-  const closed = closedFrontends(view).some(
-    (c) => c.ip === target.address && c.port === target.port && c.protocol === target.protocol,
-  );
-  if (closed)
-    return say(
-      'rejected',
-      'node port gate',
-      `${name} is on ${nameOf(owner)}, which has services.nodePortAccess External`,
-    );
-  const item = serviceItem(view, service, owner, from.node);
-  const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
-  if (!port)
-    return say('closed', 'kube-proxy', `Service ${keyOf(service)} has no port ${target.port}/${target.protocol}`);
-  const left = leftOut(service, target.address, from);
-  if (left !== undefined) return say('closed', 'kube-proxy', left);
-  if (!port.backends.some((b) => familyOf(b.ip) === familyOf(target.address)))
-    return say('rejected', 'kube-proxy', `Service ${keyOf(service)} has no ready endpoint`);
-  return say('open', undefined, `${name} is open to everybody who reaches the nodes`);
+function endAt(view: View, ip: string): End {
+  const pod = view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);
+  return { ip, pod: pod && networkOf(view, pod) !== undefined ? pod : undefined };
 }
-
-/** Whether a load balancer address is not for this pod. */
-function leftOut(service: Service, address: string, from: Pod): string | undefined {
-  const sources = service.frontends.find((f) => f.ip === address)?.sources;
-  if (!sources || from.ips.some((ip) => sources.some((s) => contains(mustPrefix(s), mustIp(ip))))) return undefined;
-  return `spec.loadBalancerSourceRanges of Service ${keyOf(service)} leave ${from.ips.join(', ')} out`;
-}
-
-function decideService(
-  view: View,
-  from: Pod,
-  network: string,
-  { service, network: owner }: { service: Service; network: string },
-  target: Target,
-  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
-): Decision {
-  const key = keyOf(service);
-  const item = serviceItem(view, service, owner, from.node);
-  const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
-  const backends = (port?.backends ?? []).filter(
-    (b) => item.internalTrafficPolicy === 'Cluster' || b.node === from.node,
-  );
-  const usable = backends.filter((b) => familyOf(b.ip) === familyOf(target.address));
-  const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
-  const allowed = owner !== network && isAllowed(view, own?.spec, service);
-  const way =
-    owner === network || allowed ? undefined : connection(view, network, owner, from.namespace, service.namespace);
-  if (own && owner !== network && !allowed && isEmpty(way?.services ?? NO_PORTS)) {
-    return say(
-      'rejected',
-      'service map',
-      `Service ${key} is on ${nameOf(owner)} and does not exist on ${nameOf(network)}`,
-    );
-  }
-  if (!port) {
-    // kube-proxy leaves such packets alone, they go nowhere; our service map knows its cluster IPs and refuses.
-    const verdict = own ? 'rejected' : 'closed';
-    return say(
-      verdict,
-      own ? 'service map' : 'kube-proxy',
-      `Service ${key} has no port ${target.port}/${target.protocol}`,
-    );
-  }
-  const left = leftOut(service, target.address, from);
-  if (left !== undefined && usable.length > 0) return say('closed', own ? 'service map' : 'kube-proxy', left);
-  if (usable.length === 0) {
-    const local = item.internalTrafficPolicy === 'Local' && (port?.backends.length ?? 0) > 0;
-    return say(
-      'rejected',
-      own ? 'service map' : 'kube-proxy',
-      `Service ${key} has no ready endpoint${local ? ` on node ${from.node}, and internalTrafficPolicy is Local` : ''}`,
-    );
-  }
-  if (way && !isEmpty(way.services)) {
-    const by = way.by.join(', ');
-    if (usable.some((b) => admits(way.services, target.protocol, b.port)))
-      return say('open', undefined, `${nameOf(network)} reaches Service ${key} of ${nameOf(owner)} by ${by}`);
-    return say(
-      'rejected',
-      own ? 'service map' : 'ingress gate',
-      `${by} opens ${describePorts(way.services)} of ${nameOf(owner)}, and Service ${key} leads to ${usable[0]?.port}/${target.protocol}`,
-    );
-  }
-  const opened = usable.filter((b) => {
-    const pod = view.podByIp.get(b.ip);
-    return !own && pod !== undefined && opens(pod, from.namespace, target.protocol, b.port);
-  });
-  if (opened.length > 0)
-    return say(
-      'open',
-      undefined,
-      `pods behind Service ${key} open port ${opened[0]?.port} to namespace ${from.namespace}`,
-    );
-  if (own || owner === FLAT_NETWORK) {
-    return say(
-      'open',
-      undefined,
-      owner === network ? `Service ${key} is on ${nameOf(network)}` : `${nameOf(network)} allows Service ${key}`,
-    );
-  }
-  return say(
-    'rejected',
-    'ingress gate',
-    `Service ${key} leads to ${nameOf(owner)}, which lets nothing in from ${nameOf(network)}`,
-  );
-}
-
-function allowsOutside(
-  allow: NonNullable<VirtualNetworkSpec['egress']['allow']>,
-  { address, port, protocol }: Target,
-): boolean {
-  return allow.some(
-    ({ cidr, ports }) => contains(mustPrefix(cidr), mustIp(address)) && admits(portSet(ports), protocol, port),
-  );
-}
-
-type Way = { readonly open: boolean; readonly by: string; readonly what: string };
-
-/** Whether routers let one pod reach another, of another network. */
-function routed(
-  view: View,
-  from: Pod,
-  network: string,
-  { pod, network: other }: Destination & { kind: 'Pod' },
-  target: Target,
-): Way {
-  const { pods, services, by } = connection(view, network, other, from.namespace, pod.namespace);
-  // kube-proxy has translated before any gate sees a packet of the flat network: behind a Service, its pods reach the pod itself too.
-  const behind =
-    network === FLAT_NETWORK && admits(services, target.protocol, target.port) && isBackend(view, other, target);
-  const what = isEmpty(pods) ? 'only Services' : describePorts(pods);
-  return { open: admits(pods, target.protocol, target.port) || behind, by: by.join(', '), what };
-}
-
-/** What routers open from one network to another; on the flat side only for pods of the namespaces that they name. */
-function connection(view: View, network: string, other: string, fromNamespace: string, toNamespace: string) {
-  const grants = view.connections.get(network)?.get(other);
-  return combine(grants, network === FLAT_NETWORK ? fromNamespace : toNamespace);
-}
-
-function isBackend(view: View, network: string, { address, port, protocol }: Target): boolean {
-  return (view.servicesByNetwork.get(network) ?? []).some((service) =>
-    serviceItem(view, service, network).ports.some(
-      (p) => p.protocol === protocol && p.backends.some((b) => b.ip === address && b.port === port),
-    ),
-  );
-}
-
-const describeTarget = ({ protocol, port }: Target): string => (protocol === 'ICMP' ? 'ICMP' : `${protocol} ${port}`);
-
-/** All addresses of a pod. */
-export const ipsOf = ({ state }: View, pod: Pod): string[] => [
-  ...pod.ips,
-  ...(state.interfaces?.get(pod.uid) ?? []).flatMap((i) => i.ips),
-];
-
-/** The network that a pod sends to an address by: that of an extra interface when the address is in its subnets, else the first. */
-export function sourceNetwork(view: View, from: Pod, address: string): string | undefined {
-  const ip = mustIp(address);
-  const first = networkOf(view, from);
-  const extra = (view.state.interfaces?.get(from.uid) ?? []).find(
-    (i) =>
-      i.network !== first &&
-      i.ips.some((own) => familyOf(own) === ip.family) &&
-      view.state.networks.get(i.network)?.spec?.subnets?.some((s) => contains(mustPrefix(s), ip)),
-  );
-  return extra?.network ?? first;
-}
-
-/** What stands behind an address. */
-export function destinationOf(view: View, address: string): Destination {
-  const extra = view.extraByIp.get(address);
-  if (extra) return { kind: 'Pod', ...extra };
-  const pod = view.podByIp.get(address);
-  if (pod) {
-    const network = networkOf(view, pod);
-    if (network !== undefined) return { kind: 'Pod', pod, network };
-  }
-  for (const [network, services] of view.servicesByNetwork) {
-    const service = services.find((s) => s.clusterIPs.includes(address) || s.frontends.some((f) => f.ip === address));
-    if (service) return { kind: 'Service', service, network };
-  }
-  for (const node of view.state.nodes.values())
-    if (node.addresses.includes(address)) return { kind: 'Node', node: node.name };
-  const ip = mustIp(address);
-  const inside = (cidrs: readonly string[]): boolean => cidrs.some((c) => contains(mustPrefix(c), ip));
-  for (const [key, network] of view.state.networks)
-    if (inside(network.spec?.subnets ?? [])) return { kind: 'Cluster', what: `address ${address} of network ${key}` };
-  if (inside(view.state.podCIDRs)) return { kind: 'Cluster', what: `pod address ${address}` };
-  if (inside(view.state.serviceCIDRs)) return { kind: 'Cluster', what: `Service address ${address}` };
-  if (inside(LOCAL)) return { kind: 'Cluster', what: `link-local address ${address}` };
-  return { kind: 'External' };
-}
-
-/** Ranges that never lead out of a machine or a link. */
-export const LOCAL = ['127.0.0.0/8', '169.254.0.0/16', '::1/128', 'fe80::/10'];
-
-/** How a network is called in a sentence. */
-export const nameOf = (network: string): string =>
-  network === FLAT_NETWORK ? 'the flat network' : `network ${network}`;

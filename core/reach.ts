@@ -2,7 +2,8 @@ import type { Protocol } from '../api/nodeconfig.ts';
 import { familyOf } from '../lib/ip/address.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
 import { networkOf, type View } from './cluster/view.ts';
-import { decide, type Decision, ipsOf, type Target } from './decide.ts';
+import { decide } from './decide.ts';
+import { type Decision, ipsOf, type Target } from './decide-networks.ts';
 
 /** What a probe is aimed at. */
 export type ReachTarget = {

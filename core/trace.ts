@@ -3,7 +3,8 @@ import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
 import { networkOf, type View } from './cluster/view.ts';
-import { decide, type Decision, ipsOf, nameOf, sourceNetwork, type Target } from './decide.ts';
+import { decide } from './decide.ts';
+import { type Decision, ipsOf, nameOf, sourceNetwork, type Target } from './decide-networks.ts';
 import { holderOf } from './egress/holder.ts';
 import { isAllowed } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
@@ -35,12 +36,25 @@ export function trace(view: View, from: Pod, target: Target): Trace {
     steps.push({ where: `pod ${keyOf(from)}, lo`, what: 'reaches itself and never leaves', by: 'local route' });
     return { verdict, why, steps };
   }
+  if (decision.decidedBy === 'egress policy' || decision.decidedBy === 'ingress policy') {
+    const place = placeOf(view, from, network, decision);
+    return { verdict, why, steps: [...steps, { where: place, what: `dropped: ${why}`, by: decision.decidedBy }] };
+  }
   steps.push(
     ...(network === FLAT_NETWORK
       ? fromFlat(view, from, target, decision)
       : fromInstance(view, from, network, target, decision)),
   );
   return { verdict, why, steps };
+}
+
+/** Where the pod is whose policies drop a packet. */
+function placeOf(view: View, from: Pod, network: string, { decidedBy, policies }: Decision): string {
+  const to = policies[0]?.flow.to.pod;
+  const [pod, on] = decidedBy === 'egress policy' || !to ? [from, network] : [to, networkOf(view, to) ?? FLAT_NETWORK];
+  const vni = view.state.networks.get(on)?.vni;
+  const side = decidedBy === 'egress policy' ? 'from' : 'to';
+  return `node ${pod.node}, ${vni === undefined ? 'root' : `namespace bh-${vni}`}, policies ${side} pod ${keyOf(pod)}`;
 }
 
 /** Out of a network's own instance. */
@@ -155,7 +169,7 @@ function toBackends(view: View, here: string, from: Pod, network: string, backen
     const name = pod ? `pod ${keyOf(pod)}` : b.ip;
     const node = pod?.node ?? b.node;
     if (node === from.node)
-      steps.push({ where: `${here}, chain in_any`, what: `accepted into ${name} on this node`, by: 'map ep_to' });
+      steps.push({ where: `${here}, chain forward`, what: `accepted into ${name} on this node`, by: 'map ep_to' });
     else {
       const vni = view.state.networks.get(network)?.vni ?? 0;
       const block = [...(view.blocksByNetwork.get(network) ?? [])].find((x) =>
@@ -167,7 +181,7 @@ function toBackends(view: View, here: string, from: Pod, network: string, backen
         by: block ? `AddressBlock ${block.cidr}` : 'route',
       });
       steps.push({
-        where: `node ${node}, namespace bh-${vni}, chains from_net and in_any`,
+        where: `node ${node}, namespace bh-${vni}, chain forward`,
         what: `accepted into ${name}`,
         by: 'map ep_to',
       });

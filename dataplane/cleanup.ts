@@ -7,7 +7,8 @@ import { type Netlink, type NetlinkOp, openNetlink } from '../lib/netlink/netlin
 import { openNft } from '../lib/nft/nft.ts';
 import { CONFLIST } from './cniserver/conflist.ts';
 import { loadConfig } from './follow/saved-config.ts';
-import { probeSource, TABLE } from './plan/names.ts';
+import { TABLE } from './plan/names.ts';
+import { probeSource } from '../core/nodes/addresses.ts';
 
 /** Where things are; `host` is the node's file system as this process sees it, "" when it runs on the node itself. */
 export type CleanupPlaces = {

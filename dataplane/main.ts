@@ -11,6 +11,7 @@ import { issueServer, makeAuthority } from '../lib/pki/certificates.ts';
 import { brief } from '../lib/error/brief.ts';
 import { aborted } from '../lib/reconcile/aborted.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
+import type { RevokedFlow } from './apply/policing.ts';
 import { Dataplane } from './apply/dataplane.ts';
 import { cleanUpNode } from './cleanup.ts';
 import { Attachments } from './attach/attachments.ts';
@@ -75,7 +76,13 @@ async function main(o: Options): Promise<void> {
   const savedPath = `${o.stateDir}/nodeconfig.json`;
   const config = loadConfig(savedPath);
   await using client = new KubeClient(loadAccess(o.kubeconfig));
-  using dataplane = new Dataplane({ config, nodeName: o.node });
+  using dataplane = new Dataplane({
+    config,
+    nodeName: o.node,
+    onRevoked: (flows) => {
+      for (const f of flows) log.info(revokedRecord(f, revision), 'connection revoked');
+    },
+  });
 
   let authoritative = false;
   let revision = 0;
@@ -276,6 +283,22 @@ async function main(o: Options): Promise<void> {
   await metricsServer?.close();
   // The kernel's state stays: pods go on while the agent is replaced.
 }
+
+/** What is kept of a connection that a change of policies has cut. */
+const revokedRecord = (f: RevokedFlow, revision: number): Record<string, unknown> => ({
+  network: f.network,
+  protocol: f.protocol,
+  source: f.source,
+  sourcePort: f.sourcePort,
+  destination: f.destination,
+  port: f.port,
+  pod: f.pod,
+  direction: f.direction,
+  tier: f.by?.tier,
+  policy: f.by?.policy,
+  rule: f.by?.rule,
+  revision,
+});
 
 function nextConfig(waiting: Set<() => void>, ms: number): Promise<void> {
   return new Promise((resolve) => {

@@ -10,9 +10,12 @@ export function crdYaml(kind: KindDefinition): string {
   const crd = {
     apiVersion: 'apiextensions.k8s.io/v1',
     kind: 'CustomResourceDefinition',
-    metadata: { name: `${kind.plural}.${GROUP}` },
+    metadata: {
+      name: `${kind.plural}.${groupOf(kind)}`,
+      ...(kind.foreign ? { annotations: kind.foreign.annotations } : {}),
+    },
     spec: {
-      group: GROUP,
+      group: groupOf(kind),
       scope: kind.scope,
       names: {
         kind: kind.kind,
@@ -20,11 +23,11 @@ export function crdYaml(kind: KindDefinition): string {
         plural: kind.plural,
         singular: kind.singular,
         shortNames: kind.shortNames,
-        categories: ['bulkhead'],
+        ...(kind.foreign ? {} : { categories: ['bulkhead'] }),
       },
       versions: [
         {
-          name: VERSION,
+          name: kind.foreign?.version ?? VERSION,
           served: true,
           storage: true,
           ...(kind.status ? { subresources: { status: {} } } : {}),
@@ -39,7 +42,9 @@ export function crdYaml(kind: KindDefinition): string {
 
 /** File name and text of each CRD. */
 export const crdFiles = (): { readonly file: string; readonly text: string }[] =>
-  KINDS.map((k) => ({ file: `${k.plural}.${GROUP}.yaml`, text: crdYaml(k) }));
+  KINDS.map((k) => ({ file: `${k.plural}.${groupOf(k)}.yaml`, text: crdYaml(k) }));
+
+const groupOf = (kind: KindDefinition): string => kind.foreign?.group ?? GROUP;
 
 function rootSchema(kind: KindDefinition): Schema {
   return {

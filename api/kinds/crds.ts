@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { GROUP, VERSION } from '../names.ts';
 import { addressBlockSpec } from './address-block.ts';
 import { bulkheadConfigSpec, bulkheadConfigStatus } from './bulkhead-config.ts';
+import { clusterNetworkPolicySpec, clusterNetworkPolicyStatus } from './cluster-network-policy.ts';
 import { virtualNetworkRouterSpec, virtualNetworkRouterStatus } from './virtual-network-router.ts';
 import { virtualNetworkSpec, virtualNetworkStatus } from './virtual-network.ts';
 
@@ -25,11 +26,17 @@ export type KindDefinition = {
   readonly spec: z.ZodType;
   readonly status?: z.ZodType;
   readonly columns: readonly PrinterColumn[];
+  /** A kind that is not ours, with the group and version that its owners gave it. */
+  readonly foreign?: {
+    readonly group: string;
+    readonly version: string;
+    readonly annotations: Readonly<Record<string, string>>;
+  };
   /** CEL rules on the whole object. */
   readonly rules?: readonly { readonly rule: string; readonly message: string }[];
 };
 
-/** Every kind of our group. The CRDs in manifests/crds are generated from this. */
+/** Every kind that is installed with Bulkhead. The CRDs in manifests/crds are generated from this. */
 export const KINDS: readonly KindDefinition[] = [
   {
     kind: 'VirtualNetwork',
@@ -105,6 +112,31 @@ export const KINDS: readonly KindDefinition[] = [
       { name: 'Node', type: 'string', jsonPath: '.spec.node' },
       { name: 'Namespace', type: 'string', jsonPath: '.spec.network.namespace' },
       { name: 'Network', type: 'string', jsonPath: '.spec.network.name' },
+      { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    ],
+  },
+  {
+    kind: 'ClusterNetworkPolicy',
+    plural: 'clusternetworkpolicies',
+    singular: 'clusternetworkpolicy',
+    shortNames: ['cnp'],
+    scope: 'Cluster',
+    description:
+      'Rules of the cluster’s administrators, before (tier Admin) or behind (tier Baseline) NetworkPolicies.',
+    spec: clusterNetworkPolicySpec,
+    status: clusterNetworkPolicyStatus,
+    foreign: {
+      group: 'policy.networking.k8s.io',
+      version: 'v1alpha2',
+      annotations: {
+        'api-approved.kubernetes.io': 'https://github.com/kubernetes-sigs/network-policy-api/pull/347',
+        'policy.networking.k8s.io/bundle-version': 'v0.2.0',
+        'policy.networking.k8s.io/channel': 'experimental',
+      },
+    },
+    columns: [
+      { name: 'Tier', type: 'string', jsonPath: '.spec.tier' },
+      { name: 'Priority', type: 'string', jsonPath: '.spec.priority' },
       { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
     ],
   },

@@ -8,9 +8,13 @@ import {
   readService,
 } from '../../core/cluster/read.ts';
 import { readNetworkStatus } from '../../core/attach/status.ts';
+import { policyKey } from '../../core/policy/model.ts';
+import { parseClusterNetworkPolicy } from '../../core/policy/parse-cluster-network-policy.ts';
+import { parseNetworkPolicy } from '../../core/policy/parse-network-policy.ts';
 import { GROUP, VERSION } from '../../api/names.ts';
 import { type ClusterState, emptyClusterState } from '../../core/cluster/state.ts';
 import { core, type KubeObject, type Resource } from '../../lib/kube/client.ts';
+import { isKube } from '../../lib/kube/error.ts';
 import type { ClusterTarget } from './target.ts';
 
 /** The cluster as its API tells it, for questions that are answered offline: nothing of it comes from a kernel. */
@@ -27,7 +31,15 @@ export async function loadState(
     );
   };
   const ours = (plural: string): Resource => ({ group: GROUP, version: VERSION, plural });
-  const [namespaces, nodes, pods, networks, routers, services, slices, blocks] = await Promise.all([
+  const optional = async <T>(resource: Resource, read: (o: KubeObject) => T): Promise<Map<string, T>> => {
+    try {
+      return await load(resource, read);
+    } catch (error) {
+      if (isKube(error, 'NotFound')) return new Map(); // nobody has installed that kind
+      throw error;
+    }
+  };
+  const [namespaces, nodes, pods, networks, routers, services, slices, blocks, own, cluster] = await Promise.all([
     load(core('namespaces'), readNamespace),
     load(core('nodes'), readNode),
     load(core('pods'), readPod),
@@ -40,6 +52,11 @@ export async function loadState(
       (o) =>
         o['spec'] as { cidr: string; node: string; source?: string; network: { namespace?: string; name: string } },
     ),
+    load({ group: 'networking.k8s.io', version: 'v1', plural: 'networkpolicies' }, parseNetworkPolicy),
+    optional(
+      { group: 'policy.networking.k8s.io', version: 'v1alpha2', plural: 'clusternetworkpolicies' },
+      parseClusterNetworkPolicy,
+    ),
   ]);
   return {
     ...emptyClusterState,
@@ -50,6 +67,7 @@ export async function loadState(
     routers,
     services,
     slices,
+    policies: new Map([...own.values(), ...cluster.values()].map((p) => [policyKey(p), p])),
     interfaces: new Map([...pods.values()].map((p) => [p.uid, readNetworkStatus(p)])),
     blocks: new Map(
       [...blocks.values()].map(({ cidr, node, network, source }) => [

@@ -13,6 +13,9 @@ import {
 } from '../../core/cluster/read.ts';
 import { readDefinition } from '../../core/attach/definition.ts';
 import { readNetworkStatus } from '../../core/attach/status.ts';
+import { policyKey, type Policy } from '../../core/policy/model.ts';
+import { parseClusterNetworkPolicy } from '../../core/policy/parse-cluster-network-policy.ts';
+import { parseNetworkPolicy } from '../../core/policy/parse-network-policy.ts';
 import type { AttachmentDefinition, ClusterState, PodInterface, Settings } from '../../core/cluster/state.ts';
 import { type View, viewOf } from '../../core/cluster/view.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
@@ -31,6 +34,12 @@ export const ADDRESS_BLOCKS: Resource = { group: GROUP, version: VERSION, plural
 const SERVICE_CIDRS: Resource = { group: 'networking.k8s.io', version: 'v1', plural: 'servicecidrs' };
 /** Of the Network Plumbing Working Group; there where somebody installed it. */
 const DEFINITIONS: Resource = { group: 'k8s.cni.cncf.io', version: 'v1', plural: 'network-attachment-definitions' };
+const NETWORK_POLICIES: Resource = { group: 'networking.k8s.io', version: 'v1', plural: 'networkpolicies' };
+const CLUSTER_POLICIES: Resource = {
+  group: 'policy.networking.k8s.io',
+  version: 'v1alpha2',
+  plural: 'clusternetworkpolicies',
+};
 const SLICES: Resource = { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' };
 
 export type ClusterSourceOptions = {
@@ -57,9 +66,11 @@ export class ClusterSource implements AsyncDisposable {
   };
   readonly #settings = new Map<string, Settings>();
   readonly #definitions = new Map<string, AttachmentDefinition>();
+  readonly #networkPolicies = new Map<string, Policy>();
+  readonly #clusterPolicies = new Map<string, Policy>();
   readonly #trouble = new Map<string, unknown>();
   #view: View | undefined;
-  #definitionsLater: NodeJS.Timeout | undefined;
+  #later: NodeJS.Timeout | undefined;
   readonly storedBlocks = new Map<string, StoredBlock>();
   readonly reports = new Map<string, NodeReport>();
   /** When each node has last spoken, by performance.now(). */
@@ -76,6 +87,7 @@ export class ClusterSource implements AsyncDisposable {
     this.#reflect(core('services'), services, readService);
     this.#reflect(SLICES, slices, readEndpointSlice);
     this.#reflect(core('pods'), pods, readPod);
+    this.#reflect(NETWORK_POLICIES, this.#networkPolicies, parseNetworkPolicy);
   }
 
   /** Starts all reflectors; resolves when each has its first list. */
@@ -83,8 +95,13 @@ export class ClusterSource implements AsyncDisposable {
     if (this.#o.serviceCIDRs.length === 0 && (await this.#serves(SERVICE_CIDRS)))
       this.#reflect(SERVICE_CIDRS, this.#serviceCIDRs, readServiceCidr);
     if (await this.#serves(BULKHEAD_CONFIGS)) this.#reflect(BULKHEAD_CONFIGS, this.#settings, readSettings);
-    if (await this.#serves(DEFINITIONS)) this.#reflect(DEFINITIONS, this.#definitions, readDefinition);
-    else this.#definitionsLater = setInterval(() => void this.#lookForDefinitions(), 10_000).unref();
+    const missing: (() => Promise<boolean>)[] = [];
+    for (const add of [
+      () => this.#reflectIfServed(DEFINITIONS, this.#definitions, readDefinition),
+      () => this.#reflectIfServed(CLUSTER_POLICIES, this.#clusterPolicies, parseClusterNetworkPolicy),
+    ])
+      if (!(await add())) missing.push(add);
+    if (missing.length > 0) this.#lookLater(missing);
     for (const r of this.#reflectors.values()) r.start();
     await Promise.all([...this.#reflectors.values()].map((r) => r.synced()));
   }
@@ -142,6 +159,7 @@ export class ClusterSource implements AsyncDisposable {
       if (block.given || !this.reports.has(block.node)) blocks.set(block.cidr, block);
     const attached = new Map<string, string>();
     const interfaces = new Map<string, PodInterface[]>();
+    const addresses = new Map<string, readonly string[]>();
     for (const report of this.reports.values()) {
       for (const { cidr, network, given } of report.blocks) {
         const block = { cidr, node: report.node, network };
@@ -151,8 +169,10 @@ export class ClusterSource implements AsyncDisposable {
       }
       for (const { uid, network, ifname, ips, mac, extra } of report.endpoints) {
         if (uid === '') continue;
-        if (!extra) attached.set(uid, network);
-        else interfaces.set(uid, [...(interfaces.get(uid) ?? []), { ifname, network, ips, mac }]);
+        if (!extra) {
+          attached.set(uid, network);
+          addresses.set(uid, ips);
+        } else interfaces.set(uid, [...(interfaces.get(uid) ?? []), { ifname, network, ips, mac }]);
       }
     }
     // A node that has not spoken since this controller began: what the pods themselves say they have.
@@ -170,6 +190,10 @@ export class ClusterSource implements AsyncDisposable {
       blocks,
       attached,
       interfaces,
+      addresses,
+      policies: new Map(
+        [...this.#networkPolicies.values(), ...this.#clusterPolicies.values()].map((p) => [policyKey(p), p]),
+      ),
       definitions: this.#definitions,
       multus: new Set([...this.reports.values()].flatMap((r) => (r.multus ? r.node : []))),
       podCIDRs,
@@ -178,17 +202,30 @@ export class ClusterSource implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#definitionsLater);
+    clearTimeout(this.#later);
     await Promise.all([...this.#reflectors.values()].map((r) => r[Symbol.asyncDispose]()));
   }
 
-  /** Somebody may install that kind while we run. */
-  async #lookForDefinitions(): Promise<void> {
-    if (this.#reflectors.has(DEFINITIONS.plural) || !(await this.#serves(DEFINITIONS))) return;
-    clearInterval(this.#definitionsLater);
-    if (this.#reflectors.has(DEFINITIONS.plural)) return; // two looks at once
-    this.#reflect(DEFINITIONS, this.#definitions, readDefinition);
-    this.#reflectors.get(DEFINITIONS.plural)?.start();
+  /** Somebody may install these kinds while we run. */
+  #lookLater(missing: readonly (() => Promise<boolean>)[]): void {
+    this.#later = setTimeout(() => void this.#look(missing), 10_000).unref();
+  }
+
+  async #look(missing: readonly (() => Promise<boolean>)[]): Promise<void> {
+    const still: (() => Promise<boolean>)[] = [];
+    for (const add of missing) if (!(await add())) still.push(add);
+    for (const r of this.#reflectors.values()) r.start();
+    if (still.length > 0) this.#lookLater(still);
+  }
+
+  async #reflectIfServed<T>(
+    resource: Resource,
+    into: Map<string, T>,
+    read: (raw: KubeObject) => T | undefined,
+  ): Promise<boolean> {
+    if (!(await this.#serves(resource))) return false;
+    this.#reflect(resource, into, read);
+    return true;
   }
 
   /** Whether this API server has a kind at all. Asks until it gets an answer. */

@@ -114,6 +114,8 @@ export const examplePod = (
   node: `n${node}`,
   hostNetwork: false,
   ips: [`10.244.${node}.${host}`],
+  labels: {},
+  serviceAccount: 'default',
   annotations,
   finished: false,
   created: 0,

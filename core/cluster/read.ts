@@ -78,11 +78,17 @@ export function readPod(raw: Raw): Pod {
     node: text(spec['nodeName']),
     hostNetwork: spec['hostNetwork'] === true,
     ips: ips(podIPs.length > 0 ? podIPs : [text(status['podIP'])]),
+    labels: meta.labels,
+    serviceAccount: text(spec['serviceAccountName']),
     annotations: meta.annotations,
     finished: phase === 'Succeeded' || phase === 'Failed',
     created: meta.created,
     ready: list(status['conditions']).some((c) => c['type'] === 'Ready' && c['status'] === 'True'),
-    ports: list(spec['containers']).flatMap((c) => list(c['ports']).map((p) => readPort(p, 'containerPort'))),
+    // Sidecars are init containers that go on running.
+    ports: [
+      ...list(spec['containers']),
+      ...list(spec['initContainers']).filter((c) => c['restartPolicy'] === 'Always'),
+    ].flatMap((c) => list(c['ports']).map((p) => readPort(p, 'containerPort'))),
   };
 }
 

@@ -2,6 +2,8 @@ import type { BlockItem, ClusterSettings, Frontend, NetworkKey, Protocol } from 
 import type { VirtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 
+import type { Policy } from '../policy/model.ts';
+
 /** What of the cluster matters to a network. Slim and plain: one of these is held per cluster, never the API objects. */
 export type ClusterState = {
   readonly namespaces: ReadonlyMap<string, Namespace>;
@@ -20,6 +22,10 @@ export type ClusterState = {
   readonly definitions?: ReadonlyMap<string, AttachmentDefinition>;
   /** Nodes on which Multus attaches what pods ask for. */
   readonly multus?: ReadonlySet<string>;
+  /** NetworkPolicies and ClusterNetworkPolicies, by policyKey. */
+  readonly policies?: ReadonlyMap<string, Policy>;
+  /** Addresses that pods have since their agents said so, by pod uid: sooner than their status says. */
+  readonly addresses?: ReadonlyMap<string, readonly string[]>;
   /** Interfaces beside the first that pods really have, by pod uid. */
   readonly interfaces?: ReadonlyMap<string, readonly PodInterface[]>;
   /** Networks whose subnets belong to others; worked out by viewOf. */
@@ -74,6 +80,8 @@ export type Pod = {
   readonly node: string;
   readonly hostNetwork: boolean;
   readonly ips: readonly string[];
+  readonly labels: Strings;
+  readonly serviceAccount: string;
   readonly annotations: Strings;
   /** Phase Succeeded or Failed: has no network any more. */
   readonly finished: boolean;

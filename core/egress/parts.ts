@@ -1,6 +1,7 @@
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import type { PortSet } from '../../api/nodeconfig.ts';
-import { covers, formatPrefix, lastOf, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
+import { cut } from '../../lib/ip/cut.ts';
+import { covers, formatPrefix, mustPrefix } from '../../lib/ip/prefix.ts';
 import { NO_PORTS, portSet, union } from '../routers/ports.ts';
 
 type Part = { readonly prefix: string; readonly ports: PortSet };
@@ -19,18 +20,7 @@ export function egressParts(allow: NonNullable<VirtualNetworkSpec['egress']['all
       .map((e) => e.ports)
       .reduce(union, NO_PORTS);
     const inner = distinct.filter((d) => d !== prefix && covers(prefix, d));
-    for (const piece of without(prefix, inner)) parts.push({ prefix: formatPrefix(piece), ports });
+    for (const piece of cut(prefix, inner)) parts.push({ prefix: formatPrefix(piece), ports });
   }
   return parts.sort((a, b) => (a.prefix < b.prefix ? -1 : 1));
-}
-
-/** What is left of a prefix when others are cut out of it, as prefixes. */
-function without(outer: Prefix, holes: readonly Prefix[]): Prefix[] {
-  const inside = holes.filter((h) => covers(outer, h));
-  if (inside.length === 0) return [outer];
-  if (inside.some((h) => h.length === outer.length)) return [];
-  const length = outer.length + 1;
-  const lower: Prefix = { ...outer, length };
-  const upper: Prefix = { ...outer, length, first: lastOf(lower) + 1n };
-  return [...without(lower, inside), ...without(upper, inside)];
 }

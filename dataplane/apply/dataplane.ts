@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { FLAT_NETWORK } from '../../api/names.ts';
+import { probeSource } from '../../core/nodes/addresses.ts';
 import type { ItemKind, NetworkItem, NodeConfig, NodeItem, StreamEvent } from '../../api/nodeconfig.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { familyOf } from '../../lib/ip/address.ts';
@@ -12,14 +13,24 @@ import { type Nft, openNft } from '../../lib/nft/nft.ts';
 import { planInstance } from '../plan/instance.ts';
 import { ARP_TABLE, netnsName, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { planHostPorts } from '../plan/host-ports.ts';
-import { planFlatPod, planPod, type PodLink } from '../plan/pod.ts';
+import { planFlatPod, planPod, type PodChains, type PodLink } from '../plan/pod.ts';
 import { staleFlows } from '../plan/stale-flows.ts';
 import { Instance } from './instance.ts';
+import { NO_POLICY } from './policy-table.ts';
+import { Policing, type RevokedFlow } from './policing.ts';
 import { Wanted } from './wanted.ts';
 import { Wishes } from './wishes.ts';
 
 /** A pod that must be wired: which network, and its link. `id` is unique on the node. */
-export type WiredPod = { readonly id: string; readonly network: string; readonly vni: number; readonly link: PodLink };
+export type WiredPod = {
+  readonly id: string;
+  /** "namespace/name" */
+  readonly pod: string;
+  readonly uid: string;
+  readonly network: string;
+  readonly vni: number;
+  readonly link: PodLink;
+};
 
 type Held = {
   readonly instance: Instance;
@@ -48,13 +59,23 @@ export class Dataplane implements Disposable {
   #allDirty = true;
   #turn = -1;
   readonly #rootWishes: Wishes;
+  readonly #rootConntrack = openConntrack();
+  readonly #policing: Policing;
+  /** Profiles, their groups, or which pods have which may have changed. */
+  #policyDirty = false;
   readonly #wanted: Wanted;
 
   constructor({
     config,
     nodeName,
     netnsDir = '/run/netns',
-  }: { config: NodeConfig; nodeName: string; netnsDir?: string }) {
+    onRevoked = () => undefined,
+  }: {
+    config: NodeConfig;
+    nodeName: string;
+    netnsDir?: string;
+    onRevoked?: (flows: readonly RevokedFlow[]) => void;
+  }) {
     this.#config = config;
     this.#nodeName = nodeName;
     this.#netnsDir = netnsDir;
@@ -65,6 +86,8 @@ export class Dataplane implements Disposable {
       (dev) => /^bh([pu].+|0)$/.test(dev),
     );
     this.#rootWishes = new Wishes(this.#root);
+    this.#policing = new Policing(config, onRevoked);
+    this.#policing.open(FLAT_NETWORK, this.#root, this.#rootConntrack);
     this.#wanted = new Wanted(config, nodeName);
   }
 
@@ -90,6 +113,7 @@ export class Dataplane implements Disposable {
       case 'cluster':
       case 'node':
         this.#allDirty = true;
+        this.#policyDirty = true;
         break;
       case 'service': // one Service may be on many allow lists
         this.#allDirty = true;
@@ -109,8 +133,12 @@ export class Dataplane implements Disposable {
         if (event.type === 'upsert' && event.kind === 'block') this.#dirty.add(event.value.network).add(FLAT_NETWORK);
         else this.#allDirty = true;
         break;
-      case 'namespace':
+      case 'group':
+      case 'profile':
       case 'pod':
+        this.#policyDirty = true;
+        break;
+      case 'namespace':
         break;
     }
   }
@@ -174,6 +202,7 @@ export class Dataplane implements Disposable {
       );
     const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
     this.#held.set(key, { instance, netlink, nft, conntrack, network, wishes: new Wishes(instance) });
+    this.#policing.open(key, instance, conntrack);
     if (!fresh) {
       instance.resync();
       this.#changedRules.add(key); // what an earlier life of this agent let be made
@@ -191,8 +220,7 @@ export class Dataplane implements Disposable {
   addPod(pod: WiredPod): void {
     this.#pods.set(pod.id, pod);
     const { self } = this;
-    const wishes = pod.network === FLAT_NETWORK ? this.#rootWishes : this.#held.get(pod.network)?.wishes;
-    if (self && wishes) this.#wishPod(wishes, pod, self);
+    if (self) this.#planPods(pod.network, self);
     this.#wishHostPorts(pod);
   }
 
@@ -200,6 +228,7 @@ export class Dataplane implements Disposable {
   removePod(id: string): void {
     const pod = this.#pods.get(id);
     this.#pods.delete(id);
+    this.#policing.forget(id);
     const wishes = pod?.network === FLAT_NETWORK ? this.#rootWishes : this.#held.get(pod?.network ?? '')?.wishes;
     wishes?.drop(`pod ${id}`);
     this.#rootWishes.drop(`pod ${id} ports`);
@@ -242,6 +271,7 @@ export class Dataplane implements Disposable {
     if (authoritative) {
       // Behind the rules, so that a connection that is cut cannot be made anew.
       for (const key of this.#changedRules) attempt(key, () => this.#cutStaleFlows(key));
+      for (const key of this.#policing.changed) attempt(key, () => this.#policing.cut(key, this.#ownAddresses(key)));
       this.#removeUnused();
     }
     return faults;
@@ -255,6 +285,13 @@ export class Dataplane implements Disposable {
         held.conntrack.remove(staleFlows(flows, this.#wanted.flowRules(held.network, this.#blocks)));
     }
     this.#changedRules.delete(key);
+  }
+
+  /** What is this node itself, seen from a network: its own processes use other addresses towards an instance. */
+  #ownAddresses(key: string): string[] {
+    const { self } = this;
+    if (key === FLAT_NETWORK) return this.#rootNetlink.addresses().map((a) => a.cidr.split('/')[0] ?? '');
+    return [...(self?.podCIDRs.map(probeSource) ?? []), ...(self?.addresses ?? [])];
   }
 
   /** Reads the kernel again, everywhere, and puts right what others changed. */
@@ -304,6 +341,7 @@ export class Dataplane implements Disposable {
     const read = (network: string, nft: Nft): void => {
       const text = nft.list(`list counters table ${TABLE}`);
       for (const [, reason = '', packets] of text.matchAll(/counter (\w+) \{\s*packets (\d+)/g)) {
+        if (this.#policing.isRuleCounter(reason)) continue;
         const list = all.get(reason) ?? [];
         list.push({ network, packets: Number(packets) });
         all.set(reason, list);
@@ -317,6 +355,7 @@ export class Dataplane implements Disposable {
   [Symbol.dispose](): void {
     for (const held of this.#held.values()) close(held);
     this.#rootNft[Symbol.dispose]();
+    this.#rootConntrack[Symbol.dispose]();
     this.#rootNetlink[Symbol.dispose]();
   }
 
@@ -330,12 +369,23 @@ export class Dataplane implements Disposable {
       if (key === FLAT_NETWORK) this.#planRoot(self);
       else this.#planNetwork(key, self);
     }
+    if (this.#policyDirty) for (const key of [...this.#held.keys(), FLAT_NETWORK]) this.#planPods(key, self);
+    this.#policyDirty = false;
+  }
+
+  /** The pods of a network, each with the chains of its policies. */
+  #planPods(key: string, self: NodeItem): void {
+    const wishes = key === FLAT_NETWORK ? this.#rootWishes : this.#held.get(key)?.wishes;
+    if (!wishes) return;
+    const pods = [...this.#pods.values()].filter((p) => p.network === key);
+    const chains = this.#policing.plan(key, pods);
+    for (const pod of pods) this.#wishPod(wishes, pod, self, chains.get(pod.id) ?? NO_POLICY);
   }
 
   #planRoot(self: NodeItem): void {
     const instances = [...this.#held].map(([key, { network }]) => ({ network, mtu: this.mtuFor(key) }));
     this.#rootWishes.replace(this.#wanted.root(self, this.#underlayMtu(), instances, this.#blocks));
-    for (const pod of this.#pods.values()) if (pod.network === FLAT_NETWORK) this.#wishPod(this.#rootWishes, pod, self);
+    this.#planPods(FLAT_NETWORK, self);
   }
 
   #planNetwork(key: string, self: NodeItem): void {
@@ -344,14 +394,14 @@ export class Dataplane implements Disposable {
     if (!held || !network) return;
     this.#held.set(key, { ...held, network });
     held.wishes.replace(this.#wanted.instance(network, self, this.mtuFor(key), this.#blocks));
-    for (const pod of this.#pods.values()) if (pod.network === key) this.#wishPod(held.wishes, pod, self);
+    this.#planPods(key, self);
   }
 
-  #wishPod(wishes: Wishes, pod: WiredPod, self: NodeItem): void {
+  #wishPod(wishes: Wishes, pod: WiredPod, self: NodeItem, chains: PodChains): void {
     const flat = pod.network === FLAT_NETWORK;
     wishes.set(`pod ${pod.id}`, {
-      deps: [pod, self],
-      plan: () => (flat ? planFlatPod(pod.link, self) : planPod(pod.link)),
+      deps: [pod, self, JSON.stringify(chains)],
+      plan: () => (flat ? planFlatPod(pod.link, self, chains) : planPod(pod.link, chains)),
     });
   }
 
@@ -370,6 +420,7 @@ export class Dataplane implements Disposable {
       if (inUse.has(held.network.vni)) continue;
       close(held);
       this.#held.delete(key);
+      this.#policing.close(key);
       this.#dirty.add(FLAT_NETWORK);
     }
     for (const name of readdirSync(this.#netnsDir)) {

@@ -7,6 +7,7 @@ import { NftError } from '../../lib/nft/nft.ts';
 import type { NetworkItem, NodeItem } from '../../api/nodeconfig.ts';
 import { planGateSets, planInstance, planLocalBlock } from '../plan/instance.ts';
 import { GATEWAY_MAC, TABLE } from '../plan/names.ts';
+import { NO_POLICY } from './policy-table.ts';
 import { planPod } from '../plan/pod.ts';
 import { planRemoteBlock } from '../plan/remote.ts';
 import { planService } from '../plan/services.ts';
@@ -107,9 +108,9 @@ const FRAGMENTS: Readonly<Record<string, readonly Fragment[]>> = {
   ],
   s1: [service(1, 2), service(1, 1), service(1, 3, 60), service(1, 0)],
   s2: [service(2, 1), service(2, 2)],
-  pod0: [planPod(pods[0]!)],
-  pod1: [planPod(pods[1]!)],
-  pod2: [planPod(pods[2]!)],
+  pod0: [planPod(pods[0]!, NO_POLICY)],
+  pod1: [planPod(pods[1]!, NO_POLICY)],
+  pod2: [planPod(pods[2]!, NO_POLICY)],
 };
 function withoutSysctls({ sysctls: _s, ...rest }: Fragment): Fragment {
   return rest; // they are files of the real kernel

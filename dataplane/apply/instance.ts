@@ -180,8 +180,9 @@ export class Instance {
       object: value,
       before: real,
     }));
-    if (what === 'all')
-      for (const { real } of tracker.pendingDeletions()) changes.push({ verb: 'delete', object: real });
+    // Elements cost nothing to delete, and one that is left beside a newer one may say the opposite.
+    for (const { real } of tracker.pendingDeletions())
+      if (what === 'all' || real.kind === 'element') changes.push({ verb: 'delete', object: real });
     if (this.#tableStands && changes.length === 0) return;
     try {
       if (!this.#tableStands) this.#writeWholeTable();

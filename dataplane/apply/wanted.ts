@@ -9,13 +9,13 @@ import type {
   ServiceItem,
   StreamEvent,
 } from '../../api/nodeconfig.ts';
-import { LOCAL } from '../../core/decide.ts';
+import { LOCAL } from '../../core/decide-networks.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { Fragment } from '../plan/fragment.ts';
 import { egressWay, planWay, planWayRoot } from '../plan/egress-way.ts';
 import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
-import { nodeAddress, probeSource } from '../plan/names.ts';
+import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
 import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
 import { planRoot, planRootSets } from '../plan/root.ts';

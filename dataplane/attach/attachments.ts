@@ -385,6 +385,8 @@ const idOf = (o: { readonly containerID: string; readonly ifname: string }): str
 
 const wiredPod = (a: Attachment) => ({
   id: a.id,
+  pod: `${a.namespace}/${a.pod}`,
+  uid: a.uid,
   network: a.network,
   vni: a.vni,
   link: {

@@ -10,9 +10,7 @@ import {
   FAMILIES,
   GATEWAY,
   ipWord,
-  nodeAddress,
   podCidrOf,
-  probeSource,
   UPLINK_DEV,
   UPLINK_HOP,
   UPLINK_MAC,
@@ -21,7 +19,9 @@ import {
   VXLAN_PORT,
   vtepMac,
 } from './names.ts';
+import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { type EgressWay, leavesElsewhere } from './egress-way.ts';
+import { fromRules, policyObjects, revokedRules, toRules } from './policy.ts';
 import { peerInRules, peerOutRules, peerSets, portKeys } from './peers.ts';
 
 /** The base of a network's instance on this node: everything but pods, remote blocks and Services. */
@@ -135,6 +135,7 @@ export function planGateSets(
 ): Fragment {
   const nft: NftObject[] = [];
   for (const cidr of self.podCIDRs) nft.push(element(`probe${familyOf(cidr)}`, probeSource(cidr)));
+  for (const address of self.addresses) nft.push(element(`self${familyOf(address)}`, address));
   for (const node of nodes) {
     for (const cidr of node.podCIDRs) nft.push(element(`node${familyOf(cidr)}`, nodeAddress(cidr)));
     for (const address of node.addresses) nft.push(element(`cluster${familyOf(address)}`, address));
@@ -174,7 +175,7 @@ function instanceTable(egress: EgressSpec, self: NodeItem, way: Pick<EgressWay, 
   return [
     ...COUNTERS,
     ...FAMILIES.flatMap(familySets),
-    ...VERDICT_MAPS,
+    ...policyObjects('meta mark'),
     ...chains(egress, hairpin, way),
     ...UPLINK_ELEMENTS,
     element('ep_to', `"${VXLAN_DEV}"`, way?.here === false ? 'goto gate_via' : 'accept'),
@@ -193,6 +194,7 @@ function familySets(family: 4 | 6): NftObject[] {
   return [
     set('src', `ifname . ${addr}`),
     set('probe', addr),
+    set('self', addr),
     set('node', addr),
     set('pods', addr, ['interval']),
     set('cluster', addr, ['interval']),
@@ -229,19 +231,14 @@ const egressElements = ({ egressAllow }: EgressSpec): NftObject[] =>
   });
 
 /** One for each reason to refuse or drop; the agent's metric of drops reads them. */
-const COUNTERS: NftObject[] = ['spoofed_source', 'no_endpoint', 'ingress_gate', 'egress_gate'].map((name) => ({
+const COUNTERS: NftObject[] = ['spoofed_source', 'ingress_gate', 'egress_gate'].map((name) => ({
   kind: 'counter',
   name,
 }));
 
-const VERDICT_MAPS: NftObject[] = [
-  { kind: 'set', name: 'ep_from', type: 'ifname', to: 'verdict' },
-  { kind: 'set', name: 'ep_to', type: 'ifname', to: 'verdict' },
-];
-
 const UPLINK_ELEMENTS: NftObject[] = [
-  element('ep_from', `"${UPLINK_DEV}"`, 'goto gate_in'),
-  element('ep_from', `"${VXLAN_DEV}"`, 'goto from_net'),
+  element('ep_from', `"${UPLINK_DEV}"`, 'jump gate_in'),
+  element('ep_from', `"${VXLAN_DEV}"`, 'jump from_net'),
   element('ep_to', `"${UPLINK_DEV}"`, 'goto gate_out'),
 ];
 
@@ -280,20 +277,19 @@ function chains(
       rules: [
         'ct state established,related accept',
         'ct state invalid drop',
-        'iifname vmap @ep_from',
+        ...revokedRules(),
+        // An unknown sender has been dropped in raw_pre.
+        ...fromRules,
+        ...toRules,
         'counter name no_endpoint drop',
       ],
     },
-    { kind: 'chain', name: 'eg_any', rules: ['goto to'] },
-    { kind: 'chain', name: 'in_any', rules: ['accept'] },
-    { kind: 'chain', name: 'to', rules: ['oifname vmap @ep_to'] },
     {
       kind: 'chain',
       name: 'from_net',
       rules: [
-        ...(way?.here ? [`oifname "${UPLINK_DEV}" ct state untracked goto gate_out`] : []),
+        ...(way?.here ? [`oifname "${UPLINK_DEV}" ct state untracked return`] : []),
         `oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`,
-        'goto to',
       ],
     },
     // By the VXLAN: to the network itself, and where another node has its egress address, to the outside by that.
@@ -311,11 +307,12 @@ function chains(
       name: 'gate_in',
       rules: [
         `oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`,
-        ...both((ip, f) => `${ip} saddr @probe${f} goto to`),
+        // A pod's own node always reaches it, whatever policies say.
+        ...both((ip, f) => `${ip} saddr @probe${f} oifname "bhp*" accept`),
         ...FAMILIES.flatMap((f) => peerInRules(ipWord(f), f)),
-        ...both((ip, f) => `${ip} saddr @node${f} ${frontend(ip)} @exposed${f} goto to`),
+        ...both((ip, f) => `${ip} saddr @node${f} ${frontend(ip)} @exposed${f} return`),
         ...both((ip, f) => `${ip} saddr @pods${f} counter name ingress_gate goto deny`),
-        ...both((ip, f) => `${frontend(ip)} @exposed${f} goto to`),
+        ...both((ip, f) => `${frontend(ip)} @exposed${f} return`),
         'counter name ingress_gate drop',
       ],
     },

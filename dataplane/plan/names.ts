@@ -55,12 +55,6 @@ export function vtepHop(underlay: string): string {
   return canonicalIp(`fe80::62:${a}${b}:${c}${d}`) ?? '';
 }
 
-/** Address `.0` of a node's pod CIDR: what the node masquerades to towards pods, and its next hop inside overlays. */
-export const nodeAddress = (podCIDR: string): string => formatIp(nth(mustPrefix(podCIDR), 0));
-
-/** Address `.1` of a node's pod CIDR: source of this node's own processes towards its own pods. */
-export const probeSource = (podCIDR: string): string => formatIp(nth(mustPrefix(podCIDR), 1));
-
 /**
  * Address `::2` of a node's IPv6 pod CIDR: source of ICMPv6 errors that an instance sends out by its uplink. A link-local one
  * would not be forwarded. In IPv4 the kernel has 192.0.0.8 for hosts without an address (RFC 7600).

@@ -40,10 +40,10 @@ export const peerOutRules = (ip: string, family: 4 | 6): string[] => [
 
 /** Rules of the gate for what comes from other networks, for one family. */
 export const peerInRules = (ip: string, family: 4 | 6): string[] => [
-  `${ip} saddr @peer_in${family} goto to`,
-  `${ip} saddr . meta l4proto . th dport @peer_in_port${family} goto to`,
-  `${ip} saddr . meta l4proto . th dport @peer_in_service${family} ${ip} daddr . meta l4proto . th dport @backend${family} goto to`,
-  `${ip} saddr . ${ip} daddr . meta l4proto . th dport @opened${family} goto to`,
+  `${ip} saddr @peer_in${family} return`,
+  `${ip} saddr . meta l4proto . th dport @peer_in_port${family} return`,
+  `${ip} saddr . meta l4proto . th dport @peer_in_service${family} ${ip} daddr . meta l4proto . th dport @backend${family} return`,
+  `${ip} saddr . ${ip} daddr . meta l4proto . th dport @opened${family} return`,
 ];
 
 /** What one peer adds to both gates. */

@@ -5,7 +5,8 @@ import { hostCidr } from '../../lib/ip/prefix.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
 import { planMappedPorts } from './host-ports.ts';
-import { GATEWAY, GATEWAY_MAC, podCidrOf, probeSource } from './names.ts';
+import { GATEWAY, GATEWAY_MAC, podCidrOf } from './names.ts';
+import { probeSource } from '../../core/nodes/addresses.ts';
 
 /** What of an attachment the plan needs. */
 export type PodLink = {
@@ -19,8 +20,26 @@ export type PodLink = {
   readonly ports?: readonly PortMapping[];
 };
 
+/** A chain of policies; `ask`: whether the maps are to be asked behind it. See policy.ts. */
+export type PodChain = { readonly name: string; readonly ask: boolean };
+
+/** For what a pod sends, for what it is sent, and for what it sends to its own node; each absent when nothing is to be asked. */
+export type PodChains = { readonly from?: PodChain; readonly to?: PodChain; readonly node?: PodChain };
+
+function policyElements({ hostIf }: PodLink, { from, to }: PodChains): NftObject[] {
+  const name = `"${hostIf}"`;
+  const asked = (set: string, chain: PodChain | undefined): NftObject[] => (chain?.ask ? [element(set, name)] : []);
+  return [
+    // Every interface is named, also one without policies: what is not named is dropped (or, as a sender, spoofed).
+    ...(from ? [element('ep_from', name, `jump ${from.name}`)] : []),
+    ...asked('pol_from', from),
+    element('ep_to', name, to ? `${to.ask ? 'jump' : 'goto'} ${to.name}` : 'accept'),
+    ...asked('pol_to', to),
+  ];
+}
+
 /** A pod on an instance. */
-export function planPod(pod: PodLink): Fragment {
+export function planPod(pod: PodLink, chains: PodChains): Fragment {
   const nft: NftObject[] = pod.ips.flatMap((ip) => {
     const family = familyOf(ip);
     const itself = [ip, ...(pod.first ?? []).filter((other) => familyOf(other) === family)];
@@ -30,7 +49,7 @@ export function planPod(pod: PodLink): Fragment {
       ...itself.map((own) => element(`hairpin${family}`, `${own} . ${ip}`)),
     ];
   });
-  nft.push(element('ep_from', `"${pod.hostIf}"`, 'goto eg_any'), element('ep_to', `"${pod.hostIf}"`, 'goto in_any'));
+  nft.push(...policyElements(pod, chains));
   nft.push(...planMappedPorts(pod.ips, pod.ports ?? []));
   return {
     ...links(pod),
@@ -40,7 +59,7 @@ export function planPod(pod: PodLink): Fragment {
 }
 
 /** A pod on the flat network, in the root. */
-export function planFlatPod(pod: PodLink, self: NodeItem): Fragment {
+export function planFlatPod(pod: PodLink, self: NodeItem, chains: PodChains): Fragment {
   return {
     ...links(pod),
     routes: pod.ips.map((ip) => {
@@ -53,7 +72,13 @@ export function planFlatPod(pod: PodLink, self: NodeItem): Fragment {
         ...(cidr === undefined ? {} : { src: probeSource(cidr) }),
       };
     }),
-    nft: pod.ips.map((ip) => element(`src${familyOf(ip)}`, `"${pod.hostIf}" . ${ip}`)),
+    nft: [
+      ...pod.ips.map((ip) => element(`src${familyOf(ip)}`, `"${pod.hostIf}" . ${ip}`)),
+      ...policyElements(pod, chains),
+      ...(chains.node
+        ? [element('ep_node', `"${pod.hostIf}"`, `jump ${chains.node.name}`), element('pol_node', `"${pod.hostIf}"`)]
+        : []),
+    ],
     // A connection from the node's loopback to a host port goes on to the pod; root's table lets no pod use that.
     ...(pod.ports ? { sysctls: { [`net/ipv4/conf/${pod.hostIf}/route_localnet`]: '1' } } : {}),
   };

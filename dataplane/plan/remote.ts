@@ -1,7 +1,8 @@
 import { familyOf } from '../../lib/ip/address.ts';
 import type { BlockItem, NodeItem } from '../../api/nodeconfig.ts';
 import type { Fragment } from './fragment.ts';
-import { nodeAddress, OVERLAY_DEV, podCidrOf, VXLAN_DEV, vtepHop, vtepMac } from './names.ts';
+import { OVERLAY_DEV, podCidrOf, VXLAN_DEV, vtepHop, vtepMac } from './names.ts';
+import { nodeAddress } from '../../core/nodes/addresses.ts';
 
 /** A block of the same network on another node. In IPv4 the next hop is that node's `.0`: an address of the overlay only. */
 export function planRemoteBlock(block: BlockItem, owner: NodeItem): Fragment {

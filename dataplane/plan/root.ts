@@ -4,7 +4,9 @@ import type { ClusterItem, NodeItem } from '../../api/nodeconfig.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
 import { HOST_PORT_OBJECTS } from './host-ports.ts';
-import { addrType, FAMILIES, ipWord, nodeAddress, OVERLAY_DEV, probeSource, VXLAN_PORT, vtepMac } from './names.ts';
+import { fromRules, policyObjects, revokedRules, toRules } from './policy.ts';
+import { addrType, FAMILIES, ipWord, OVERLAY_DEV, VXLAN_PORT, vtepMac } from './names.ts';
+import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { FLAT_VNI } from '../../api/names.ts';
 
 /** The node's own namespace: the flat network lives here, with kube-proxy and the host's processes. */
@@ -38,6 +40,7 @@ export function planRootSets(
 ): Fragment {
   const nft: NftObject[] = podRanges.map((range) => element(`pods${familyOf(range)}`, range));
   for (const cidr of self.podCIDRs) nft.push(element(`local${familyOf(cidr)}`, cidr));
+  for (const address of self.addresses) nft.push(element(`self${familyOf(address)}`, address));
   for (const { protocol, port } of closedNodePorts)
     nft.push(element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`));
   for (const { ip, protocol, port } of closedFrontends)
@@ -60,6 +63,9 @@ function rootTable(self: NodeItem): NftObject[] {
 const OBJECTS: readonly NftObject[] = [
   { kind: 'counter', name: 'spoofed_source' },
   { kind: 'counter', name: 'node_port' },
+  { kind: 'set', name: 'ep_node', type: 'ifname', to: 'verdict' },
+  { kind: 'set', name: 'pol_node', type: 'ifname' },
+  ...policyObjects('ct mark'),
   { kind: 'set', name: 'closed_node_ports', type: 'inet_proto . inet_service' },
 ];
 
@@ -69,6 +75,7 @@ function familySets(family: 4 | 6): NftObject[] {
     { kind: 'set', name: `src${family}`, type: `ifname . ${addr}` },
     { kind: 'set', name: `pods${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `nodes${family}`, type: addr },
+    { kind: 'set', name: `self${family}`, type: addr },
     // Addresses of this node's pods: what it masquerades.
     { kind: 'set', name: `local${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `routed${family}`, type: addr, flags: ['interval'] },
@@ -151,13 +158,28 @@ function chains(self: NodeItem): NftObject[] {
       kind: 'chain',
       name: 'forward',
       hook: { type: 'filter', hook: 'forward', priority: 'filter - 10', policy: 'accept' },
-      rules: both((ip, f) => `iifname "bh*" ${ip} daddr @nodes${f} ${overlay} drop`),
+      rules: [
+        ...both((ip, f) => `iifname "bh*" ${ip} daddr @nodes${f} ${overlay} drop`),
+        'ct state established,related accept',
+        'iifname != "bhp*" oifname != "bhp*" accept',
+        // Pods of the flat network: what the sender's policies say, then the receiver's. Behind kube-proxy's translation.
+        'ct state invalid drop',
+        ...revokedRules(),
+        ...fromRules,
+        ...toRules,
+        'oifname "bhp*" counter name no_endpoint drop',
+      ],
     },
     {
       kind: 'chain',
       name: 'input',
       hook: { type: 'filter', hook: 'input', priority: 'filter - 10', policy: 'accept' },
-      rules: ['iifname "bhu*" goto from_instance'],
+      rules: [
+        'iifname "bhu*" goto from_instance',
+        'iifname "bhp*" ct state established,related accept',
+        'iifname vmap @ep_node',
+        'iifname @pol_node jump ask_eg',
+      ],
     },
     {
       // An instance reaches the node itself for replies, and where a Service of its allow list runs on the host.

@@ -1,0 +1,56 @@
+import type { LabelSelector } from '../../api/kinds/label-selector.ts';
+import type { PolicyAction, PolicyTier, Protocol } from '../../api/nodeconfig.ts';
+
+/** A policy as it was read: NetworkPolicy (networking.k8s.io/v1) or ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2). */
+export type Policy = {
+  readonly kind: 'NetworkPolicy' | 'ClusterNetworkPolicy';
+  readonly tier: PolicyTier;
+  /** Lower wins; 0 for a NetworkPolicy. */
+  readonly priority: number;
+  /** "" for a ClusterNetworkPolicy. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly generation: number;
+  /** Undefined: it selects nothing, since its subject could not be read. */
+  readonly subject: PodsSelector | undefined;
+  /** Absent: it says nothing about this direction. A NetworkPolicy isolates in the directions that it has. */
+  readonly ingress?: readonly PolicyRule[];
+  readonly egress?: readonly PolicyRule[];
+  /** All that is wrong with it, each with the path of the field. What could not be read fails closed. */
+  readonly problems: readonly string[];
+};
+
+export type Direction = 'ingress' | 'egress';
+
+export type PolicyRule = {
+  /** Its own name, or its place: "ingress[0]". */
+  readonly name: string;
+  readonly action: PolicyAction;
+  readonly peers: 'any' | readonly Peer[];
+  readonly ports: 'any' | readonly Port[];
+};
+
+/** Pods of namespaces: `namespace` names one, `namespaces` selects them. */
+export type PodsSelector = (
+  | { readonly namespace: string; readonly namespaces?: undefined }
+  | { readonly namespaces: LabelSelector; readonly namespace?: undefined }
+) & { readonly pods: LabelSelector };
+
+export type Peer =
+  | ({ readonly kind: 'pods' } & PodsSelector)
+  /** Canonical prefixes. */
+  | { readonly kind: 'networks'; readonly cidrs: readonly string[]; readonly except: readonly string[] }
+  | { readonly kind: 'nodes'; readonly nodes: LabelSelector };
+
+export type Port =
+  | { readonly kind: 'range'; readonly protocol: Protocol; readonly first: number; readonly last: number }
+  /** Of containers: the number differs by pod. Without a protocol, of any. */
+  | { readonly kind: 'named'; readonly name: string; readonly protocol?: Protocol };
+
+/** "NetworkPolicy ns/name", "ClusterNetworkPolicy name" */
+export const policyKey = ({ kind, namespace, name }: Pick<Policy, 'kind' | 'namespace' | 'name'>): string =>
+  kind === 'NetworkPolicy' ? `${kind} ${namespace}/${name}` : `${kind} ${name}`;
+
+/** Ports of a protocol, when nobody names one. */
+export const ALL_PORTS = { first: 0, last: 65535 } as const;

@@ -1,0 +1,15 @@
+import type { View } from '../cluster/view.ts';
+import { indexPolicies, type PolicyIndex } from './index.ts';
+import { Profiles } from './profile.ts';
+
+/** The policies of a view, indexed and resolved; worked out when somebody asks first. */
+export function policiesOf(view: View): { readonly index: PolicyIndex; readonly profiles: Profiles } {
+  const known = worked.get(view);
+  if (known) return known;
+  const index = indexPolicies(view.state);
+  const made = { index, profiles: new Profiles(index) };
+  worked.set(view, made);
+  return made;
+}
+
+const worked = new WeakMap<View, ReturnType<typeof policiesOf>>();

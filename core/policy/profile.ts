@@ -1,0 +1,105 @@
+import type { GroupItem, PortSet, ProfileItem, ProfileRule, ProfileSide, Protocol } from '../../api/nodeconfig.ts';
+import { mustIp } from '../../lib/ip/address.ts';
+import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
+import type { Pod } from '../cluster/state.ts';
+import { groupItem, groupKey, type NamedPort, numbersOf } from './groups.ts';
+import type { PolicyIndex } from './index.ts';
+import { type Direction, type Peer, type Policy, policyKey, type PolicyRule, type Port } from './model.ts';
+
+/** The rules that hold for a pod, with everything that selects resolved. Pods with one key share them. */
+export type Profile = {
+  readonly key: string;
+  readonly item: ProfileItem;
+  readonly groups: ReadonlyMap<string, GroupItem>;
+};
+
+/** Resolves policies for pods, and remembers what it has resolved: one is made per state of the cluster. */
+export class Profiles {
+  readonly #index: PolicyIndex;
+  readonly #groups = new Map<string, GroupItem>();
+  readonly #profiles = new Map<string, Profile>();
+
+  constructor(index: PolicyIndex) {
+    this.#index = index;
+  }
+
+  /** Undefined: no policy selects the pod. */
+  of(pod: Pod): Profile | undefined {
+    const policies = this.#index.selecting(pod).filter((p) => p.ingress !== undefined || p.egress !== undefined);
+    if (policies.length === 0) return undefined;
+    const key = profileKey(policies, pod);
+    const known = this.#profiles.get(key);
+    if (known) return known;
+    const groups = new Map<string, GroupItem>();
+    const side = (direction: Direction): ProfileSide => ({
+      isolatedBy: policies.filter((p) => p.kind === 'NetworkPolicy' && p[direction] !== undefined).map(policyKey),
+      rules: policies.flatMap((p) => (p[direction] ?? []).map((r) => this.#rule(p, r, direction, pod, groups))),
+    });
+    const profile = { key, item: { ingress: side('ingress'), egress: side('egress') }, groups };
+    this.#profiles.set(key, profile);
+    return profile;
+  }
+
+  #rule(policy: Policy, rule: PolicyRule, direction: Direction, pod: Pod, groups: Map<string, GroupItem>): ProfileRule {
+    const use = (peer: Peer | 'any', named?: NamedPort): string => {
+      const key = groupKey(peer, named);
+      const item = this.#groups.get(key) ?? groupItem(this.#index.state, peer, named);
+      this.#groups.set(key, item);
+      groups.set(key, item);
+      return key;
+    };
+    const peers = rule.peers === 'any' ? 'any' : rule.peers.map((p) => use(p));
+    const matches: { peers: 'any' | string[]; ports: PortSet }[] = [];
+    if (rule.ports === 'any') matches.push({ peers, ports: 'any' });
+    else {
+      const numbers = rule.ports.flatMap((p) => (p.kind === 'range' ? [rangeOf(p)] : []));
+      const named = rule.ports.filter((p) => p.kind === 'named');
+      // The receiver's own containers say which number a name has: for ingress those of this pod …
+      if (direction === 'ingress') numbers.push(...named.flatMap((p) => ownNumbers(pod, p)));
+      if (numbers.length > 0) matches.push({ peers, ports: numbers });
+      // … and for egress those of each pod that it may reach.
+      if (direction === 'egress')
+        for (const { name, protocol } of named)
+          for (const peer of rule.peers === 'any' ? (['any'] as const) : rule.peers)
+            for (const number of numbersOf(this.#index.state, peer, name, protocol))
+              matches.push({
+                peers: [use(peer, number)],
+                ports: [{ protocol: number.protocol, first: number.port, last: number.port }],
+              });
+    }
+    return { tier: policy.tier, policy: policyKey(policy), rule: rule.name, action: rule.action, matches };
+  }
+}
+
+type Range = { readonly protocol: Protocol; readonly first: number; readonly last: number };
+
+const rangeOf = ({ protocol, first, last }: Range): Range => ({ protocol, first, last });
+
+const ownNumbers = (pod: Pod, named: Port & { kind: 'named' }): Range[] =>
+  pod.ports
+    .filter((p) => p.name === named.name && (named.protocol === undefined || p.protocol === named.protocol))
+    .map((p) => ({ protocol: p.protocol, first: p.port, last: p.port }));
+
+/** The policies, and the numbers of those of the pod's ports that one of their ingress rules names. */
+function profileKey(policies: readonly Policy[], pod: Pod): string {
+  const names = new Set(
+    policies.flatMap((p) =>
+      (p.ingress ?? []).flatMap((r) =>
+        r.ports === 'any' ? [] : r.ports.flatMap((x) => (x.kind === 'named' ? x.name : [])),
+      ),
+    ),
+  );
+  const numbers = pod.ports
+    .filter((p) => names.has(p.name))
+    .map((p) => `${p.name}=${p.port}/${p.protocol}`)
+    .sort();
+  return [...policies.map(policyKey), ...numbers].join('; ');
+}
+
+/** Which of some groups an address is in. */
+export function groupsOf(groups: ReadonlyMap<string, GroupItem>, address: string): Set<string> {
+  const ip = mustIp(address);
+  const inside = ({ addresses, prefixes }: GroupItem): boolean =>
+    addresses.includes(address) || prefixes.some((p) => contains(mustPrefix(p), ip));
+  return new Set([...groups].flatMap(([key, item]) => (inside(item) ? key : [])));
+}

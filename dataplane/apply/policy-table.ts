@@ -1,0 +1,267 @@
+import type { GroupItem, NodeConfig, ProfileItem, ProfileSide } from '../../api/nodeconfig.ts';
+import { compileCell, type Outcome } from '../../core/policy/cell.ts';
+import type { NftObject } from '../../lib/nft/program.ts';
+import { PrefixClasses } from '../plan/prefix-classes.ts';
+import {
+  MOST_CLASSES,
+  MOST_PROFILES,
+  NO_CLASS,
+  planCell,
+  planClass,
+  planClassRange,
+  planProfileChain,
+  profileChain,
+  type Register,
+  type Way,
+} from '../plan/policy.ts';
+import type { PodChain, PodChains } from '../plan/pod.ts';
+import { Numbers } from './numbers.ts';
+
+/** Pods that no policy selects. */
+export const NO_POLICY: PodChains = {};
+
+/** For pods that may be selected by a policy that nobody has told of yet. */
+export const CLOSED = '(closed)';
+const closedSide: ProfileSide = { isolatedBy: ['(the controller has not told of this pod yet)'], rules: [] };
+const CLOSED_PROFILE: ProfileItem = { egress: closedSide, ingress: closedSide };
+
+type Side = {
+  readonly way: Way;
+  readonly number: number;
+  readonly side: ProfileSide;
+  readonly groups: ReadonlySet<string>;
+};
+type Entry = { readonly item: ProfileItem; readonly sides: readonly Side[]; readonly chains: PodChains };
+type Class = { readonly number: number; readonly groups: ReadonlySet<string>; uses: number };
+
+/**
+ * Policies in one table: the profiles of the pods that are there, and classes for all addresses that those speak of. Each update
+ * costs what has changed: a group's new address is one element, unless it is the first of its class.
+ */
+export class PolicyTable {
+  readonly #register: Register;
+  readonly #config: NodeConfig;
+  readonly #ruleOf: (outcome: Outcome) => number;
+  readonly #set: (owner: string, nft: readonly NftObject[] | undefined) => void;
+  readonly #profiles = new Map<string, Entry>();
+  readonly #profileNumbers = new Numbers(1, MOST_PROFILES);
+  readonly #groups = new Map<string, GroupItem>();
+  /** Groups that list an address. */
+  readonly #listed = new Map<string, Set<string>>();
+  readonly #classOf = new Map<string, string>();
+  readonly #classes = new Map<string, Class>();
+  readonly #classNumbers = new Numbers(NO_CLASS + 1, MOST_CLASSES);
+  #prefixes = new PrefixClasses([]);
+  #ranges: readonly string[] = [];
+
+  /**
+   * @param set what one owner wants in the table from now on
+   * @param ruleOf the number by which a rule is counted
+   */
+  constructor(o: {
+    readonly register: Register;
+    readonly config: NodeConfig;
+    readonly ruleOf: (outcome: Outcome) => number;
+    readonly set: (owner: string, nft: readonly NftObject[] | undefined) => void;
+  }) {
+    this.#register = o.register;
+    this.#config = o.config;
+    this.#ruleOf = o.ruleOf;
+    this.#set = o.set;
+  }
+
+  /** Chains of a profile that the last update was told of. */
+  chainsOf(profile: string | undefined): PodChains {
+    return profile === undefined ? NO_POLICY : (this.#profiles.get(profile)?.chains ?? NO_POLICY);
+  }
+
+  itemOf(profile: string | undefined): ProfileItem | undefined {
+    return profile === undefined ? undefined : this.#profiles.get(profile)?.item;
+  }
+
+  /** All groups that an address is in, of those that matter here. */
+  groupsOf(address: string): ReadonlySet<string> {
+    return new Set([...(this.#listed.get(address) ?? []), ...this.#prefixes.groupsOf(address)]);
+  }
+
+  /**
+   * Makes the table fit these profiles, and the groups as the configuration has them now.
+   *
+   * @returns whether connections that stand may have to be looked at again: new pods alone change nothing for those
+   */
+  update(inUse: ReadonlySet<string>): boolean {
+    const wanted = new Map([...inUse].map((key) => [key, this.#itemFor(key)]));
+    const changed = new Set<string>();
+    const known = new Set(this.#profiles.keys());
+    for (const [key, { item }] of this.#profiles) if (wanted.get(key) !== item) changed.add(key);
+    for (const key of wanted.keys()) if (!this.#profiles.has(key)) changed.add(key);
+    const groups = new Set([...wanted.values()].flatMap((item) => [...groupsIn(item)]));
+    const before = new Set(this.#classes.values());
+    const moved = this.#updateGroups(groups);
+    for (const key of changed) this.#dropProfile(key);
+    for (const key of changed) {
+      const item = wanted.get(key);
+      if (item) this.#addProfile(key, item);
+    }
+    const added = [...this.#classes.values()].filter((c) => !before.has(c));
+    for (const [key, { sides }] of this.#profiles)
+      for (const side of sides)
+        for (const c of changed.has(key) ? this.#classes.values() : added) this.#addCell(side, c);
+    return moved || [...changed].some((key) => known.has(key));
+  }
+
+  /** A profile that is not whole yet is closed: without its groups nobody knows whom a denial means. */
+  #itemFor(key: string): ProfileItem {
+    const item = this.#config.profile.get(key);
+    return item && [...groupsIn(item)].every((g) => this.#config.group.has(g)) ? item : CLOSED_PROFILE;
+  }
+
+  #addProfile(key: string, item: ProfileItem): void {
+    const sides: Side[] = [];
+    const add = (way: Way, side: ProfileSide): Side => {
+      const made = { way, number: this.#profileNumbers.take(`${key} ${way}`), side, groups: groupsOfSide(side) };
+      sides.push(made);
+      return made;
+    };
+    const silent = (side: ProfileSide): boolean => side.isolatedBy.length === 0 && side.rules.length === 0;
+    const chain = ({ way, number }: Side): PodChain => ({ name: profileChain(way, number), ask: true });
+    const { egress, ingress } = item;
+    const node = egress.rules.some((r) => r.tier !== 'NetworkPolicy') ? add('node', egress) : undefined;
+    const chains: PodChains = {
+      from: silent(egress) ? { name: 'eg_started', ask: false } : chain(add('egress', egress)),
+      to: silent(ingress) ? { name: 'in_started', ask: false } : chain(add('ingress', ingress)),
+      ...(node ? { node: chain(node) } : {}),
+    };
+    this.#profiles.set(key, { item, sides, chains });
+    for (const { way, number } of sides) {
+      const toNode = way === 'egress' ? (node?.number ?? 'silent') : undefined;
+      this.#set(`profile ${number}`, planProfileChain(this.#register, way, number, toNode));
+    }
+    for (const side of sides) this.#addCell(side, NOWHERE);
+  }
+
+  #dropProfile(key: string): void {
+    for (const { way, number } of this.#profiles.get(key)?.sides ?? []) {
+      this.#set(`profile ${number}`, undefined);
+      this.#set(cellOwner(number, NO_CLASS), undefined);
+      for (const c of this.#classes.values()) this.#set(cellOwner(number, c.number), undefined);
+      this.#profileNumbers.free(`${key} ${way}`);
+    }
+    this.#profiles.delete(key);
+  }
+
+  /** Only where the class means something to the profile: else it is looked up as one that means nothing. */
+  #addCell({ way, number, side, groups }: Side, c: Pick<Class, 'number' | 'groups'>): void {
+    if (c.number !== NO_CLASS && ![...c.groups].some((g) => groups.has(g))) return;
+    const cell = compileCell(side, c.groups, { ownNode: way === 'node' });
+    this.#set(cellOwner(number, c.number), planCell(way, number, c.number, cell, this.#ruleOf));
+  }
+
+  /** Whether an address that had a class has another one now. */
+  #updateGroups(wanted: ReadonlySet<string>): boolean {
+    const touched = new Set<string>();
+    let prefixes = false;
+    for (const key of new Set([...this.#groups.keys(), ...wanted])) {
+      const old = this.#groups.get(key);
+      const now = wanted.has(key) ? this.#config.group.get(key) : undefined;
+      if (old === now) continue;
+      const has = new Set(now?.addresses);
+      const had = new Set(old?.addresses);
+      for (const ip of had) if (!has.has(ip)) touched.add(this.#unlist(ip, key));
+      for (const ip of has) if (!had.has(ip)) touched.add(this.#list(ip, key));
+      prefixes ||= (old?.prefixes ?? []).join() !== (now?.prefixes ?? []).join();
+      if (now) this.#groups.set(key, now);
+      else this.#groups.delete(key);
+    }
+    if (prefixes) {
+      this.#prefixes = new PrefixClasses(this.#groups);
+      for (const ip of this.#listed.keys()) touched.add(ip);
+    }
+    let moved = prefixes;
+    for (const ip of touched) moved = this.#classify(ip) || moved;
+    if (prefixes) this.#classifyRanges();
+    return moved;
+  }
+
+  #list(ip: string, group: string): string {
+    const groups = this.#listed.get(ip) ?? new Set();
+    this.#listed.set(ip, groups.add(group));
+    return ip;
+  }
+
+  #unlist(ip: string, group: string): string {
+    const groups = this.#listed.get(ip);
+    groups?.delete(group);
+    if (groups?.size === 0) this.#listed.delete(ip);
+    return ip;
+  }
+
+  /** One address: in the class of its prefix as long as nothing lists it. */
+  #classify(ip: string): boolean {
+    const key = this.#listed.has(ip) ? this.#keyOf(this.groupsOf(ip)) : undefined;
+    const before = this.#classOf.get(ip);
+    if (key === before) return false;
+    if (key === undefined) {
+      this.#classOf.delete(ip);
+      this.#set(`cls ${ip}`, undefined);
+    } else {
+      this.#classOf.set(ip, key);
+      this.#set(`cls ${ip}`, [planClass(ip, this.#use(key))]);
+    }
+    if (before !== undefined) this.#release(before);
+    return before !== undefined;
+  }
+
+  #classifyRanges(): void {
+    const keys: string[] = [];
+    const elements = this.#prefixes.pieces.map(({ prefix, groups }) => {
+      const key = this.#keyOf(groups);
+      keys.push(key);
+      return planClassRange(prefix, this.#use(key));
+    });
+    this.#set('cls ranges', elements);
+    for (const key of this.#ranges) this.#release(key);
+    this.#ranges = keys;
+  }
+
+  #keyOf(groups: ReadonlySet<string>): string {
+    return [...groups].sort().join('\n');
+  }
+
+  #use(key: string): number {
+    const known = this.#classes.get(key);
+    if (known) {
+      known.uses++;
+      return known.number;
+    }
+    const number = this.#classNumbers.take(key);
+    this.#classes.set(key, { number, groups: new Set(key.split('\n')), uses: 1 });
+    return number;
+  }
+
+  #release(key: string): void {
+    const known = this.#classes.get(key);
+    if (!known || --known.uses > 0) return;
+    this.#classes.delete(key);
+    this.#classNumbers.free(key);
+    for (const { sides } of this.#profiles.values())
+      for (const { number } of sides) this.#set(cellOwner(number, known.number), undefined);
+  }
+}
+
+/** The class of all that is in no group. */
+const NOWHERE: Pick<Class, 'number' | 'groups'> = { number: NO_CLASS, groups: new Set() };
+
+const cellOwner = (profile: number, cls: number): string => `cell ${profile} ${cls}`;
+
+const groupsKnown = new WeakMap<ProfileItem, ReadonlySet<string>>();
+function groupsIn(item: ProfileItem): ReadonlySet<string> {
+  const before = groupsKnown.get(item);
+  if (before) return before;
+  const groups = new Set([...groupsOfSide(item.egress), ...groupsOfSide(item.ingress)]);
+  groupsKnown.set(item, groups);
+  return groups;
+}
+
+const groupsOfSide = (side: ProfileSide): Set<string> =>
+  new Set(side.rules.flatMap((r) => r.matches.flatMap((m) => (m.peers === 'any' ? [] : m.peers))));

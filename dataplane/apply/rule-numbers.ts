@@ -1,0 +1,25 @@
+import type { Outcome } from '../../core/policy/cell.ts';
+
+/** Rules by the numbers under which the kernel counts them. A number is never given to another rule. */
+export class RuleNumbers {
+  readonly #byRule = new Map<string, number>();
+  readonly #rules: Outcome[] = [];
+
+  of(outcome: Outcome): number {
+    const { verdict, tier, policy, rule } = outcome;
+    const key = JSON.stringify([verdict, tier, policy, rule]);
+    const known = this.#byRule.get(key);
+    if (known !== undefined) return known;
+    this.#byRule.set(key, this.#rules.length);
+    return this.#rules.push(outcome) - 1;
+  }
+
+  ruleOf(number: number): Outcome | undefined {
+    return this.#rules[number];
+  }
+
+  /** Whether a counter of this name is that of a rule. */
+  isCounter(name: string): boolean {
+    return /^rule_\d+$/.test(name);
+  }
+}
