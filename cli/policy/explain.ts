@@ -1,20 +1,19 @@
 import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
-import { stateOfManifests } from '../../core/cluster/manifests.ts';
 import { keyOf, type Pod } from '../../core/cluster/state.ts';
-import { type View, viewOf } from '../../core/cluster/view.ts';
+import type { View } from '../../core/cluster/view.ts';
 import { type Explanation, explain, explainPorts, networkName, type PortVerdict } from '../../core/policy/explain.ts';
 import type { End } from '../../core/policy/evaluate.ts';
 import type { Direction } from '../../core/policy/model.ts';
 import { remedyFor } from '../../core/policy/remedy.ts';
 import type { Step } from '../../core/policy/walk.ts';
 import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
-import { canonicalIp, familyOf } from '../../lib/ip/address.ts';
-import { readManifests } from '../../lab/world/manifests.ts';
-import { chooseTarget, type TargetFlags, targetOptions } from '../cluster/choose.ts';
+import { canonicalIp } from '../../lib/ip/address.ts';
+import { type TargetFlags, targetOptions } from '../cluster/choose.ts';
 import { podNamed } from '../cluster/names.ts';
-import { loadState } from '../cluster/state.ts';
 import { format, paint, print, printJson, tableText, UsageError } from '../output.ts';
+import { endOf } from './end.ts';
+import { loadView } from './load.ts';
 import { matrix, matrixTable } from './matrix.ts';
 
 type Flags = TargetFlags & { output: string; filename?: string[]; all?: boolean };
@@ -52,21 +51,6 @@ export function explainCommand(exit: (code: number) => void): Command {
 
 const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
 
-/** What manifests describe, or a cluster. Problems of policies are told, and what they mean is taken as the agents take it. */
-export async function loadView(files: readonly string[] | undefined, flags: TargetFlags): Promise<View> {
-  if (!files) {
-    await using target = chooseTarget(flags);
-    return viewOf(await loadState(target));
-  }
-  if (flags.name !== undefined || flags.kubeconfig !== undefined || flags.context !== undefined)
-    throw new UsageError('-f asks manifests alone: leave --name, --kubeconfig and --context out');
-  const state = stateOfManifests(files.flatMap(readManifests));
-  for (const policy of state.policies?.values() ?? [])
-    for (const problem of policy.problems)
-      process.stderr.write(`warning: ${policy.kind} ${keyOf(policy).replace(/^\//, '')}: ${problem}\n`);
-  return viewOf(state);
-}
-
 /** "ns/pod:80/tcp", "[2001:db8::1]:53/udp", "10.0.0.1" */
 function parseEnd(
   view: View,
@@ -86,12 +70,6 @@ function parseEnd(
 }
 
 const podAt = (view: View, ip: string): Pod | undefined => view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);
-
-/** The address of a pod that another would use: of a family that both have. */
-export function endOf(from: Pod, to: Pod): End {
-  const ip = to.ips.find((a) => from.ips.some((own) => familyOf(own) === familyOf(a))) ?? to.ips[0] ?? '';
-  return { ip, pod: to.hostNetwork ? undefined : to };
-}
 
 const asJson = ({ verdict, egress, ingress, network }: Explanation): object => ({
   verdict,

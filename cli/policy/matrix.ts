@@ -2,7 +2,7 @@ import { keyOf } from '../../core/cluster/state.ts';
 import type { View } from '../../core/cluster/view.ts';
 import { explain } from '../../core/policy/explain.ts';
 import type { Protocol } from '../../api/nodeconfig.ts';
-import { endOf } from './explain.ts';
+import { endOf } from './end.ts';
 
 /** One cell of the matrix. */
 export type Pair = {

@@ -35,7 +35,7 @@ export class Problems {
     const before = this.all.length;
     if (raw.length > most) this.add(path, `has ${raw.length} entries, and at most ${most} are allowed`);
     const items = raw.flatMap((item, i) => this.read(schema, item, `${path}[${i}]`) ?? []);
-    return { items: items as output<S>[], ok: this.all.length === before };
+    return { items, ok: this.all.length === before };
   }
 
   /** Fields that nobody knows. */

@@ -99,12 +99,13 @@ export class Policing {
       const { conntrack, revocations, instance } = place;
       const rules = this.#rulesOf(place, own);
       const denied = rules.pods.size > 0 ? deniedFlows(conntrack.flows(), rules) : [];
+      const live = denied.filter((d) => !d.over);
       const now = Date.now();
       revocations.prune(now, (d) => deniedFlows([d.flow], rules).length > 0);
-      for (const d of denied) revocations.add(d, now);
+      for (const d of live) revocations.add(d, now);
       instance.apply('additions');
       conntrack.remove(denied.map((d) => d.flow));
-      if (denied.length > 0) this.#onRevoked(denied.map((d) => ({ ...d, network })));
+      if (live.length > 0) this.#onRevoked(live.map((d) => ({ ...d, network })));
     }
     this.#changed.delete(network);
   }

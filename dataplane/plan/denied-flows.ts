@@ -27,7 +27,12 @@ export type DeniedFlow = {
   readonly pod: string;
   readonly direction: Direction;
   readonly by: Step | undefined;
+  /** Nobody speaks on it any more: it is only forgotten. */
+  readonly over: boolean;
 };
+
+/** enum tcp_conntrack: TIME_WAIT, CLOSE. */
+const TCP_OVER: readonly (number | undefined)[] = [7, 8];
 
 /** Those of the connections that would not be let through if they began now. */
 export function deniedFlows(flows: readonly Flow[], rules: PolicyRules): DeniedFlow[] {
@@ -37,6 +42,7 @@ export function deniedFlows(flows: readonly Flow[], rules: PolicyRules): DeniedF
     const { src: source, sport: sourcePort } = flow.orig;
     const { src: destination } = flow.reply;
     const port = protocol === 'ICMP' ? 0 : flow.reply.sport;
+    const over = TCP_OVER.includes(flow.tcpState);
     const say = (direction: Direction): DeniedFlow[] => {
       const [own, other] = direction === 'egress' ? [source, destination] : [destination, source];
       const pod = rules.pods.get(own);
@@ -45,7 +51,9 @@ export function deniedFlows(flows: readonly Flow[], rules: PolicyRules): DeniedF
       const side = pod.profile[direction];
       const { verdict, steps } = evaluateProfile(side, rules.groupsOf(other), { protocol, port }, { ownNode });
       if (verdict === 'Accept') return [];
-      return [{ flow, protocol, source, destination, sourcePort, port, pod: pod.pod, direction, by: steps.at(-1) }];
+      return [
+        { flow, protocol, source, destination, sourcePort, port, pod: pod.pod, direction, by: steps.at(-1), over },
+      ];
     };
     const [denied] = [...say('egress'), ...say('ingress')];
     return denied ? [denied] : [];

@@ -1,0 +1,21 @@
+import { stateOfManifests } from '../../core/cluster/manifests.ts';
+import { type View, viewOf } from '../../core/cluster/view.ts';
+import { policyKey } from '../../core/policy/model.ts';
+import { readManifests } from '../../lab/world/manifests.ts';
+import { chooseTarget, type TargetFlags } from '../cluster/choose.ts';
+import { loadState } from '../cluster/state.ts';
+import { UsageError } from '../output.ts';
+
+/** What manifests describe, or a cluster. Problems of policies are told, and what they mean is taken as the agents take it. */
+export async function loadView(files: readonly string[] | undefined, flags: TargetFlags): Promise<View> {
+  if (!files) {
+    await using target = chooseTarget(flags);
+    return viewOf(await loadState(target));
+  }
+  if (flags.name !== undefined || flags.kubeconfig !== undefined || flags.context !== undefined)
+    throw new UsageError('-f asks manifests alone: leave --name, --kubeconfig and --context out');
+  const state = stateOfManifests(files.flatMap(readManifests));
+  for (const policy of state.policies?.values() ?? [])
+    for (const problem of policy.problems) process.stderr.write(`warning: ${policyKey(policy)}: ${problem}\n`);
+  return viewOf(state);
+}
