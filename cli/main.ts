@@ -6,6 +6,7 @@ import { networksCommand } from './cluster/networks.ts';
 import { nodeProbeCommand } from './cluster/node-probe.ts';
 import { labCommand } from './lab/command.ts';
 import { explainCommand } from './policy/explain.ts';
+import { dropsCommand, revocationsCommand } from './policy/records.ts';
 import { UsageError } from './output.ts';
 
 let exitCode = 0;
@@ -23,6 +24,8 @@ const program = new Command('bulkhead')
   .addCommand(reachCommand(exit))
   .addCommand(traceCommand(exit))
   .addCommand(explainCommand(exit))
+  .addCommand(dropsCommand())
+  .addCommand(revocationsCommand())
   .addCommand(isolateCommand(exit))
   .addCommand(nodeProbeCommand(), { hidden: true });
 

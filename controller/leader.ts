@@ -6,6 +6,7 @@ import { EventRecorder } from '../lib/kube/events.ts';
 import type { KubeClient } from '../lib/kube/client.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
 import { planInterfaces } from './allocate/interfaces.ts';
+import { planPolicies, planPolicyNews } from './allocate/policies.ts';
 import { planNodes } from './allocate/nodes.ts';
 import { type Duty, planDuties, planNews, type Usage } from './allocate/plan.ts';
 import { type BlockUse, planSubnetBlocks, type SubnetPlan } from './allocate/subnet-blocks.ts';
@@ -67,7 +68,7 @@ export class Leader implements AsyncDisposable {
       },
     };
     // Events are a courtesy: they come after a second, when a network that was about to be made is there, and hold up nothing.
-    this.#teller = new Runner(() => this.#carryOut(planNews(this.#view)), {
+    this.#teller = new Runner(() => this.#carryOut([...planNews(this.#view), ...planPolicyNews(this.#view)]), {
       minIntervalMs: 1_000,
       maxIntervalMs: 30_000,
     }).start();
@@ -118,6 +119,7 @@ export class Leader implements AsyncDisposable {
       alive: this.#alive(),
     });
     for (const block of this.#promisedBlocks.values()) duties.push({ do: 'create-block', block });
+    duties.push(...planPolicies(this.#view));
     duties.push(...planInterfaces(this.#view, source.reports));
     duties.push(...planNodes(this.#view, source.reports, (node) => this.#isSilent(node)));
     for (const d of duties)

@@ -25,7 +25,7 @@ import { loadConfig, saveConfig } from './follow/saved-config.ts';
 import { EgressKeeper } from './egress/keeper.ts';
 import { serveHealth, serveMetrics } from './http/server.ts';
 import { AgentMetrics } from './metrics.ts';
-import { probeFeatures } from './probe/features.ts';
+import { PACKET_LOG, probeFeatures } from './probe/features.ts';
 import { NodeState } from './probe/node-state.ts';
 import { reportOf } from './report.ts';
 
@@ -68,7 +68,8 @@ async function main(o: Options): Promise<void> {
   if (!o.node) throw new Error('give --node, or set NODE_NAME');
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
-  const node = new NodeState(probeFeatures(), o.cniConfDir);
+  const lacks = probeFeatures();
+  const node = new NodeState(lacks, o.cniConfDir);
   if (node.blocked !== undefined) log.error({ missing: node.blocked }, 'this kernel cannot carry pods');
   const health =
     o.healthPort === '0' ? undefined : await serveHealth(Number(o.healthPort), { missing: () => node.missing() });
@@ -79,6 +80,7 @@ async function main(o: Options): Promise<void> {
   using dataplane = new Dataplane({
     config,
     nodeName: o.node,
+    logDenials: !lacks.some((l) => l.feature === PACKET_LOG),
     onRevoked: (flows) => {
       for (const f of flows) log.info(revokedRecord(f, revision), 'connection revoked');
     },
@@ -126,7 +128,7 @@ async function main(o: Options): Promise<void> {
     realised,
     faults: faults.size,
     problems: node.problems(),
-    drops: dataplane.drops(),
+    ...dataplane.counters(),
   }));
   const metricsServer = await openMetrics(o, client, metrics);
   await using applier = new Runner(
@@ -274,8 +276,12 @@ async function main(o: Options): Promise<void> {
     audit = setTimeout(auditNext, (Number(o.auditInterval) * 1000) / count);
   };
   auditNext();
+  const denials = setInterval(() => {
+    for (const d of dataplane.denials()) log.info(d, 'dropped by policy');
+  }, 100);
 
   await aborted(stop.signal);
+  clearInterval(denials);
   clearTimeout(audit);
   void server;
   await following;

@@ -1,6 +1,15 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { PROGRAM_VERSION } from '../api/version.ts';
 
+/** How often a rule has decided since the tables were made. */
+export type RuleHits = {
+  readonly tier: string;
+  readonly policy: string;
+  readonly rule: string;
+  readonly verdict: string;
+  readonly hits: number;
+};
+
 /** What is read at the moment of a scrape. */
 export type Observed = {
   readonly blocks: Iterable<{ readonly network: string; readonly used: number; readonly free: number }>;
@@ -12,6 +21,7 @@ export type Observed = {
   readonly faults: number;
   readonly problems: readonly { readonly reason: string }[];
   /** Packets refused or dropped since the tables were made, by reason, over all networks of this node. */
+  readonly rules: Iterable<RuleHits>;
   readonly drops: ReadonlyMap<string, { readonly network: string; readonly packets: number }[]>;
 };
 
@@ -54,7 +64,8 @@ export class AgentMetrics {
   async text(): Promise<string> {
     const now = this.#observe();
     const g = this.#g;
-    for (const gauge of [g.addresses, g.pods, g.problems, g.drops]) gauge.reset();
+    for (const gauge of [g.addresses, g.pods, g.problems, g.drops, g.rules]) gauge.reset();
+    for (const { hits, ...rule } of now.rules) g.rules.inc(rule, hits);
     for (const b of now.blocks) {
       g.addresses.inc({ network: b.network, state: 'used' }, b.used);
       g.addresses.inc({ network: b.network, state: 'free' }, b.free);
@@ -88,6 +99,11 @@ function gauges(registers: Registry[]) {
       'network',
       'state',
     ]),
+    rules: gauge(
+      'policy_rule_hits_total',
+      'New connections that a rule of a policy has decided on, and packets it dropped.',
+      ['tier', 'policy', 'rule', 'verdict'],
+    ),
     drops: gauge('dropped_packets_total', 'Packets refused or dropped, by network and reason.', ['network', 'reason']),
   };
 }

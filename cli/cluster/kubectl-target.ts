@@ -1,6 +1,7 @@
 import type { Outcome } from '../../lab/world/connect.ts';
 import { exec, ExecError } from '../../lib/exec/exec.ts';
 import { core, type KubeList, pathOf, type Resource } from '../../lib/kube/client.ts';
+import { linesOf } from './lines.ts';
 import type { ClusterTarget, PodAttempt } from './target.ts';
 
 /** kubectl, or the cluster behind it, said no. */
@@ -31,19 +32,27 @@ export function kubectlTarget(
     list,
     kubectl,
     connect: (attempts, onProgress) => connectByAgents(attempts, { list, kubectl, onProgress }),
+    agentLogs: ({ follow }) =>
+      linesOf([
+        ...kubectlArgs(flags),
+        ...['logs', '-n', 'kube-system', '-l', 'app.kubernetes.io/name=bulkhead-agent', '-c', 'agent', '--tail=-1'],
+        ...['--max-log-requests=1000', ...(follow ? ['--follow'] : [])],
+      ]),
     outside: [],
     identify,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
 
+const kubectlArgs = (flags: KubectlFlags): [string, ...string[]] => [
+  'kubectl',
+  ...(flags.kubeconfig === undefined ? [] : ['--kubeconfig', flags.kubeconfig]),
+  ...(flags.context === undefined ? [] : ['--context', flags.context]),
+];
+
 /** Runs kubectl as the flags say. Throws {@link KubectlError} with kubectl's own words. */
 export function kubectlRunner(flags: KubectlFlags): (args: readonly string[], input?: string) => Promise<string> {
-  const base = [
-    'kubectl',
-    ...(flags.kubeconfig === undefined ? [] : ['--kubeconfig', flags.kubeconfig]),
-    ...(flags.context === undefined ? [] : ['--context', flags.context]),
-  ] as [string, ...string[]];
+  const base = kubectlArgs(flags);
   return async (args, input) => {
     try {
       return (await exec([...base, ...args], { timeoutMs: 120_000, ...(input === undefined ? {} : { input }) })).stdout;

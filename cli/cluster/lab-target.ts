@@ -1,8 +1,18 @@
 import { kubeconfigPath, labClient, labSpec } from '../../lab/world/lab.ts';
-import { families, OUTSIDE, OUTSIDE_PORT, OUTSIDE_UDP_PORT, POD_CIDR, SERVICE_CIDR } from '../../lab/world/plan.ts';
+import {
+  families,
+  nodeNames,
+  OUTSIDE,
+  OUTSIDE_PORT,
+  OUTSIDE_UDP_PORT,
+  POD_CIDR,
+  SERVICE_CIDR,
+} from '../../lab/world/plan.ts';
+import { logPath } from '../../lab/world/processes.ts';
 import { connectFromPods } from './from-pods.ts';
 import { kubectlRunner } from './kubectl-target.ts';
 import { podNamespaces } from '../lab/pods.ts';
+import { linesOf } from './lines.ts';
 import type { ClusterTarget } from './target.ts';
 
 /** A lab of this machine: its API, and its pods' namespaces as files. */
@@ -14,6 +24,15 @@ export function labTarget(name: string): ClusterTarget {
     name: `lab ${name}`,
     list: (resource) => client.list(resource),
     kubectl: kubectlRunner({ kubeconfig: kubeconfigPath(name) }),
+    agentLogs: ({ follow }) =>
+      linesOf([
+        'tail',
+        '-q',
+        '-n',
+        '+1',
+        ...(follow ? ['-F'] : []),
+        ...nodeNames(lab.nodes).map((n) => logPath(name, `agent-${n}`)),
+      ]),
     connect: (attempts, onProgress) => connectFromPods(attempts, podNamespaces(name), onProgress),
     outside: fs.flatMap((f) => [
       { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_PORT, protocol: 'TCP' as const },

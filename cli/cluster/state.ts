@@ -14,7 +14,6 @@ import { parseNetworkPolicy } from '../../core/policy/parse-network-policy.ts';
 import { GROUP, VERSION } from '../../api/names.ts';
 import { type ClusterState, emptyClusterState } from '../../core/cluster/state.ts';
 import { core, type KubeObject, type Resource } from '../../lib/kube/client.ts';
-import { isKube } from '../../lib/kube/error.ts';
 import type { ClusterTarget } from './target.ts';
 
 /** The cluster as its API tells it, for questions that are answered offline: nothing of it comes from a kernel. */
@@ -35,7 +34,7 @@ export async function loadState(
     try {
       return await load(resource, read);
     } catch (error) {
-      if (isKube(error, 'NotFound')) return new Map(); // nobody has installed that kind
+      if ((error as { code?: string }).code === 'NotFound') return new Map(); // nobody has installed that kind
       throw error;
     }
   };

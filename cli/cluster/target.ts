@@ -16,6 +16,8 @@ export type ClusterTarget = AsyncDisposable & {
   ) => Promise<(Outcome | undefined)[]>;
   /** Runs kubectl against this cluster and gives what it prints. */
   readonly kubectl: (args: readonly string[], input?: string) => Promise<string>;
+  /** Lines that the agents log, as JSON; with `follow` those that come too, until the program ends. */
+  readonly agentLogs: (options: { readonly follow: boolean }) => AsyncIterable<string>;
   /** Hosts outside the cluster that may be asked too. */
   readonly outside: readonly {
     readonly name: string;

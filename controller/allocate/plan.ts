@@ -14,6 +14,7 @@ import {
   type Settings,
 } from '../../core/cluster/state.ts';
 import { networksOf, serviceAssignment, type View } from '../../core/cluster/view.ts';
+import type { Policy } from '../../core/policy/model.ts';
 import { usableIn } from '../../core/ipam/subnet-blocks.ts';
 import { chooseHolder } from '../../core/egress/holder.ts';
 import { subnetFamilies } from '../../core/networks/validate.ts';
@@ -56,6 +57,8 @@ export type Duty =
       /** Types whose status is another than before. */
       readonly turned: readonly string[];
     }
+  | { readonly do: 'policy-status'; readonly policy: Policy; readonly condition: NetworkCondition }
+  | { readonly do: 'policy-problem'; readonly policy: Policy; readonly message: string }
   | { readonly do: 'service-problem'; readonly service: Service; readonly problem: Problem }
   | { readonly do: 'namespace-problem'; readonly namespace: string; readonly uid: string; readonly problem: Problem };
 

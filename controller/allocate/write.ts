@@ -14,8 +14,15 @@ import { keyOf } from '../../core/cluster/state.ts';
 import { BULKHEAD_READY } from '../../core/nodes/conditions.ts';
 import { core, type KubeClient, type KubeObject, STRATEGIC_MERGE_PATCH, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
+import { policyKey } from '../../core/policy/model.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
-import { ADDRESS_BLOCKS, BULKHEAD_CONFIGS, VIRTUAL_NETWORK_ROUTERS, VIRTUAL_NETWORKS } from '../sources/cluster.ts';
+import {
+  ADDRESS_BLOCKS,
+  BULKHEAD_CONFIGS,
+  CLUSTER_POLICIES,
+  VIRTUAL_NETWORK_ROUTERS,
+  VIRTUAL_NETWORKS,
+} from '../sources/cluster.ts';
 import type { Duty, NetworkCondition } from './plan.ts';
 
 /** Pairs of a router that its status spells out; the numbers count all. */
@@ -85,6 +92,13 @@ export class DutyWriter {
           duty.problem.message,
         );
       }
+      case 'policy-status':
+        return await this.#ignoring('NotFound', () => this.#policyStatus(duty));
+      case 'policy-problem': {
+        const { namespace, name, uid } = duty.policy;
+        const about = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', namespace, name, uid };
+        return await this.#events.record(about, 'Warning', 'InvalidPolicy', duty.message);
+      }
       case 'service-problem': {
         const { namespace, name, uid } = duty.service;
         const about = { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
@@ -152,6 +166,37 @@ export class DutyWriter {
     await this.#client.replace(VIRTUAL_NETWORK_ROUTERS, { ...current, status }, 'status');
     this.#written.set(router.uid, text);
     await this.#tellTurn('VirtualNetworkRouter', router, condition, old);
+  }
+
+  /** One condition among those that other programs may write: the list is merged by type. */
+  async #policyStatus({ policy, condition }: Duty & { do: 'policy-status' }): Promise<void> {
+    const { name, uid, generation } = policy;
+    const text = JSON.stringify([generation, condition]);
+    if (this.#written.get(uid) === text) return;
+    const current = await this.#client.get(CLUSTER_POLICIES, name);
+    const before = (current['status'] as { conditions?: Condition[] } | undefined)?.conditions ?? [];
+    const old = before.find((c) => c.type === POLICY_CONDITION);
+    const lastTransitionTime = old?.status === condition.status ? old.lastTransitionTime : timestamp();
+    const mine: Condition = {
+      type: POLICY_CONDITION,
+      ...condition,
+      observedGeneration: generation,
+      lastTransitionTime,
+    };
+    const conditions = [...before.filter((c) => c.type !== POLICY_CONDITION), mine];
+    const fields = ['status', 'reason', 'message', 'observedGeneration'] as const;
+    if (!old || fields.some((f) => mine[f] !== old[f]))
+      await this.#client.replace(CLUSTER_POLICIES, { ...current, status: { conditions } }, 'status');
+    this.#written.set(uid, text);
+    if (old?.status === condition.status && old.reason === condition.reason) return;
+    if (condition.status === 'True' && condition.reason === 'Accepted') return; // no news
+    const about = {
+      apiVersion: `${CLUSTER_POLICIES.group}/${CLUSTER_POLICIES.version}`,
+      kind: 'ClusterNetworkPolicy',
+      name,
+      uid,
+    };
+    await this.#events.record(about, 'Warning', condition.reason, condition.message);
   }
 
   /** An event when a condition has another status or reason than before. */
@@ -248,6 +293,9 @@ export class DutyWriter {
   }
 }
 
+/** Which of a ClusterNetworkPolicy's conditions is ours. */
+const POLICY_CONDITION = 'bulkhead.dev/Accepted';
+
 /** How a duty is called in logs. */
 export function describeDuty(duty: Duty): string {
   switch (duty.do) {
@@ -269,6 +317,9 @@ export function describeDuty(duty: Duty): string {
       return `${duty.do} ${duty.cidr}`;
     case 'node-conditions':
       return `${duty.do} ${duty.node}`;
+    case 'policy-status':
+    case 'policy-problem':
+      return `${duty.do} ${policyKey(duty.policy)}`;
     case 'service-problem':
       return `${duty.do} ${keyOf(duty.service)}`;
     case 'pod-interfaces':

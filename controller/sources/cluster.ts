@@ -35,7 +35,7 @@ const SERVICE_CIDRS: Resource = { group: 'networking.k8s.io', version: 'v1', plu
 /** Of the Network Plumbing Working Group; there where somebody installed it. */
 const DEFINITIONS: Resource = { group: 'k8s.cni.cncf.io', version: 'v1', plural: 'network-attachment-definitions' };
 const NETWORK_POLICIES: Resource = { group: 'networking.k8s.io', version: 'v1', plural: 'networkpolicies' };
-const CLUSTER_POLICIES: Resource = {
+export const CLUSTER_POLICIES: Resource = {
   group: 'policy.networking.k8s.io',
   version: 'v1alpha2',
   plural: 'clusternetworkpolicies',

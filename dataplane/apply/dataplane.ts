@@ -10,6 +10,8 @@ import { writeSysctls } from '../../lib/netns/sysctl.ts';
 import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
 import { isGone } from '../../lib/netlink/error.ts';
 import { type Nft, openNft } from '../../lib/nft/nft.ts';
+import type { Denial } from '../plan/denials.ts';
+import { ruleOfCounter } from '../plan/policy.ts';
 import { planInstance } from '../plan/instance.ts';
 import { ARP_TABLE, netnsName, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { planHostPorts } from '../plan/host-ports.ts';
@@ -17,6 +19,7 @@ import { planFlatPod, planPod, type PodChains, type PodLink } from '../plan/pod.
 import { staleFlows } from '../plan/stale-flows.ts';
 import { Instance } from './instance.ts';
 import { NO_POLICY } from './policy-table.ts';
+import type { RuleHits } from '../metrics.ts';
 import { Policing, type RevokedFlow } from './policing.ts';
 import { Wanted } from './wanted.ts';
 import { Wishes } from './wishes.ts';
@@ -70,11 +73,13 @@ export class Dataplane implements Disposable {
     nodeName,
     netnsDir = '/run/netns',
     onRevoked = () => undefined,
+    logDenials = false,
   }: {
     config: NodeConfig;
     nodeName: string;
     netnsDir?: string;
     onRevoked?: (flows: readonly RevokedFlow[]) => void;
+    logDenials?: boolean;
   }) {
     this.#config = config;
     this.#nodeName = nodeName;
@@ -86,7 +91,7 @@ export class Dataplane implements Disposable {
       (dev) => /^bh([pu].+|0)$/.test(dev),
     );
     this.#rootWishes = new Wishes(this.#root);
-    this.#policing = new Policing(config, onRevoked);
+    this.#policing = new Policing(config, { onRevoked, log: logDenials });
     this.#policing.open(FLAT_NETWORK, this.#root, this.#rootConntrack);
     this.#wanted = new Wanted(config, nodeName);
   }
@@ -202,7 +207,7 @@ export class Dataplane implements Disposable {
       );
     const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
     this.#held.set(key, { instance, netlink, nft, conntrack, network, wishes: new Wishes(instance) });
-    this.#policing.open(key, instance, conntrack);
+    this.#policing.open(key, instance, conntrack, netns);
     if (!fresh) {
       instance.resync();
       this.#changedRules.add(key); // what an earlier life of this agent let be made
@@ -335,27 +340,36 @@ export class Dataplane implements Disposable {
     return needed;
   }
 
-  /** Packets refused or dropped so far, by reason and network, as the kernel counts them. */
-  drops(): Map<string, { network: string; packets: number }[]> {
-    const all = new Map<string, { network: string; packets: number }[]>();
+  /** Packets that policies have dropped since the last call; see {@link Policing.denials}. */
+  denials(): Denial[] {
+    return this.#policing.denials();
+  }
+
+  /** What the kernel has counted so far: packets refused or dropped, by reason and network, and what rules decided. */
+  counters(): { readonly drops: Map<string, { network: string; packets: number }[]>; readonly rules: RuleHits[] } {
+    const drops = new Map<string, { network: string; packets: number }[]>();
+    const rules = new Map<number, RuleHits>();
     const read = (network: string, nft: Nft): void => {
       const text = nft.list(`list counters table ${TABLE}`);
-      for (const [, reason = '', packets] of text.matchAll(/counter (\w+) \{\s*packets (\d+)/g)) {
-        if (this.#policing.isRuleCounter(reason)) continue;
-        const list = all.get(reason) ?? [];
-        list.push({ network, packets: Number(packets) });
-        all.set(reason, list);
+      for (const [, name = '', count] of text.matchAll(/counter (\w+) \{\s*packets (\d+)/g)) {
+        const packets = Number(count);
+        const number = ruleOfCounter(name);
+        const rule = number === undefined ? undefined : this.#policing.ruleOf(number);
+        if (number !== undefined && rule)
+          rules.set(number, { ...rule, hits: packets + (rules.get(number)?.hits ?? 0) });
+        if (number === undefined) drops.set(name, [...(drops.get(name) ?? []), { network, packets }]);
       }
     };
     read(FLAT_NETWORK, this.#rootNft);
     for (const [key, { nft }] of this.#held) read(key, nft);
-    return all;
+    return { drops, rules: [...rules.values()] };
   }
 
   [Symbol.dispose](): void {
     for (const held of this.#held.values()) close(held);
     this.#rootNft[Symbol.dispose]();
     this.#rootConntrack[Symbol.dispose]();
+    this.#policing[Symbol.dispose]();
     this.#rootNetlink[Symbol.dispose]();
   }
 

@@ -1,7 +1,11 @@
+import type { Outcome } from '../../core/policy/cell.ts';
 import { FLAT_NETWORK } from '../../api/names.ts';
 import type { NodeConfig, ProfileItem } from '../../api/nodeconfig.ts';
 import type { Conntrack } from '../../lib/netlink/conntrack.ts';
+import { openPacketLog, type PacketLog } from '../../lib/netlink/packet-log.ts';
+import { type Denial, denialOf } from '../plan/denials.ts';
 import { type DeniedFlow, deniedFlows, type PolicyRules } from '../plan/denied-flows.ts';
+import { LOG_GROUP } from '../plan/policy.ts';
 import type { PodChains } from '../plan/pod.ts';
 import type { Instance } from './instance.ts';
 import { CLOSED, PolicyTable } from './policy-table.ts';
@@ -20,18 +24,35 @@ export type PolicedPod = {
 /** A connection that a change of policies has cut. */
 export type RevokedFlow = DeniedFlow & { readonly network: string };
 
+export type PolicingOptions = {
+  readonly onRevoked: (flows: readonly RevokedFlow[]) => void;
+  /** Whether packets that are denied are logged to {@link denials}. */
+  readonly log: boolean;
+};
+
 type Place = {
   readonly instance: Instance;
   readonly conntrack: Conntrack;
   readonly table: PolicyTable;
   readonly revocations: Revocations;
+  readonly packets: PacketLog | undefined;
   pods: readonly PolicedPod[];
 };
 
+/** Another program may have the group there: then drops are only counted. */
+function tryOpenLog(netns: string | undefined): PacketLog | undefined {
+  try {
+    return openPacketLog(LOG_GROUP, netns);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Policies on this node: a table for each network that is here, and the cutting of connections that they no longer allow. */
-export class Policing {
+export class Policing implements Disposable {
   readonly #config: NodeConfig;
   readonly #onRevoked: (flows: readonly RevokedFlow[]) => void;
+  readonly #log: boolean;
   readonly #places = new Map<string, Place>();
   readonly #rules = new RuleNumbers();
   /** Profile of each pod that is wired; undefined: none. */
@@ -39,24 +60,29 @@ export class Policing {
   /** Networks in which connections may stand that policies no longer allow. */
   readonly #changed = new Set<string>();
 
-  constructor(config: NodeConfig, onRevoked: (flows: readonly RevokedFlow[]) => void) {
+  constructor(config: NodeConfig, { onRevoked, log }: PolicingOptions) {
     this.#config = config;
     this.#onRevoked = onRevoked;
+    this.#log = log;
   }
 
-  open(network: string, instance: Instance, conntrack: Conntrack): void {
+  /** @param netns path of the network's namespace; undefined for the flat network */
+  open(network: string, instance: Instance, conntrack: Conntrack, netns?: string): void {
     const set = (owner: string, nft: Parameters<ConstructorParameters<typeof Revocations>[0]>[1]): void =>
       instance.setFragment(owner, nft && { nft });
     const table = new PolicyTable({
       register: network === FLAT_NETWORK ? 'ct mark' : 'meta mark',
       config: this.#config,
-      ruleOf: (outcome) => this.#rules.of(outcome),
+      rules: { of: (outcome) => this.#rules.of(outcome), log: this.#log },
       set,
     });
-    this.#places.set(network, { instance, conntrack, table, revocations: new Revocations(set), pods: [] });
+    this.#places.get(network)?.packets?.[Symbol.dispose]();
+    const packets = this.#log ? tryOpenLog(netns) : undefined;
+    this.#places.set(network, { instance, conntrack, table, revocations: new Revocations(set), packets, pods: [] });
   }
 
   close(network: string): void {
+    this.#places.get(network)?.packets?.[Symbol.dispose]();
     this.#places.delete(network);
     this.#changed.delete(network);
   }
@@ -110,8 +136,20 @@ export class Policing {
     this.#changed.delete(network);
   }
 
-  isRuleCounter(name: string): boolean {
-    return this.#rules.isCounter(name);
+  /** Packets that policies have dropped since the last call: of each rule some a second, the rest is only counted. */
+  denials(): Denial[] {
+    return [...this.#places].flatMap(([network, place]) => {
+      const { packets = [] } = place.packets?.read() ?? {};
+      return packets.flatMap((p) => denialOf(p, network, place.pods, (n) => this.#rules.ruleOf(n)) ?? []);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    for (const { packets } of this.#places.values()) packets?.[Symbol.dispose]();
+  }
+
+  ruleOf(number: number): Outcome | undefined {
+    return this.#rules.ruleOf(number);
   }
 
   #rulesOf({ table, pods }: Place, own: Iterable<string>): PolicyRules {

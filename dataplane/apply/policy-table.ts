@@ -1,5 +1,5 @@
 import type { GroupItem, NodeConfig, ProfileItem, ProfileSide } from '../../api/nodeconfig.ts';
-import { compileCell, type Outcome } from '../../core/policy/cell.ts';
+import { compileCell } from '../../core/policy/cell.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { PrefixClasses } from '../plan/prefix-classes.ts';
 import {
@@ -12,6 +12,7 @@ import {
   planProfileChain,
   profileChain,
   type Register,
+  type Rules,
   type Way,
 } from '../plan/policy.ts';
 import type { PodChain, PodChains } from '../plan/pod.ts';
@@ -41,7 +42,7 @@ type Class = { readonly number: number; readonly groups: ReadonlySet<string>; us
 export class PolicyTable {
   readonly #register: Register;
   readonly #config: NodeConfig;
-  readonly #ruleOf: (outcome: Outcome) => number;
+  readonly #rules: Rules;
   readonly #set: (owner: string, nft: readonly NftObject[] | undefined) => void;
   readonly #profiles = new Map<string, Entry>();
   readonly #profileNumbers = new Numbers(1, MOST_PROFILES);
@@ -56,17 +57,16 @@ export class PolicyTable {
 
   /**
    * @param set what one owner wants in the table from now on
-   * @param ruleOf the number by which a rule is counted
    */
   constructor(o: {
     readonly register: Register;
     readonly config: NodeConfig;
-    readonly ruleOf: (outcome: Outcome) => number;
+    readonly rules: Rules;
     readonly set: (owner: string, nft: readonly NftObject[] | undefined) => void;
   }) {
     this.#register = o.register;
     this.#config = o.config;
-    this.#ruleOf = o.ruleOf;
+    this.#rules = o.rules;
     this.#set = o.set;
   }
 
@@ -154,7 +154,7 @@ export class PolicyTable {
   #addCell({ way, number, side, groups }: Side, c: Pick<Class, 'number' | 'groups'>): void {
     if (c.number !== NO_CLASS && ![...c.groups].some((g) => groups.has(g))) return;
     const cell = compileCell(side, c.groups, { ownNode: way === 'node' });
-    this.#set(cellOwner(number, c.number), planCell(way, number, c.number, cell, this.#ruleOf));
+    this.#set(cellOwner(number, c.number), planCell(way, number, c.number, cell, this.#rules));
   }
 
   /** Whether an address that had a class has another one now. */

@@ -17,9 +17,4 @@ export class RuleNumbers {
   ruleOf(number: number): Outcome | undefined {
     return this.#rules[number];
   }
-
-  /** Whether a counter of this name is that of a rule. */
-  isCounter(name: string): boolean {
-    return /^rule_\d+$/.test(name);
-  }
 }

@@ -1,4 +1,5 @@
 import type { Cell, Outcome } from '../../core/policy/cell.ts';
+import type { Direction } from '../../core/policy/model.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element } from './fragment.ts';
 import { addrType, FAMILIES, ipWord } from './names.ts';
@@ -143,18 +144,15 @@ export function planProfileChain(
   ];
 }
 
-/** What one side of a profile says of addresses of one class. `ruleOf` gives the number of a rule. */
-export function planCell(
-  way: Way,
-  profile: number,
-  cls: number,
-  cell: Cell,
-  ruleOf: (outcome: Outcome) => number,
-): NftObject[] {
+/** Numbers of rules, and whether what they deny is logged. */
+export type Rules = { readonly of: (outcome: Outcome) => number; readonly log: boolean };
+
+/** What one side of a profile says of addresses of one class. */
+export function planCell(way: Way, profile: number, cls: number, cell: Cell, rules: Rules): NftObject[] {
   const key = hex(profile * MOST_CLASSES + cls);
   const made = new Map<string, NftObject[]>();
   const to = (outcome: Outcome): string => {
-    const { name, objects } = planRule(way, outcome, ruleOf(outcome));
+    const { name, objects } = planRule(way, outcome, rules.of(outcome), rules.log);
     made.set(name, objects);
     return name;
   };
@@ -182,16 +180,40 @@ function planRule(
   way: Way,
   { verdict, tier }: Outcome,
   rule: number,
+  log: boolean,
 ): { readonly name: string; readonly objects: NftObject[] } {
   const accept = way === 'ingress' ? 'accept' : 'return';
   if (tier === 'Default') return { name: accept, objects: [] };
   const counter = { kind: 'counter', name: ruleCounter(rule) } as const;
-  const name = `${verdict === 'Deny' ? 'no' : way === 'ingress' ? 'ok_in' : 'ok_eg'}_${rule}`;
-  const rules = [`counter name ${counter.name} ${verdict === 'Deny' ? 'drop' : accept}`];
+  const side: CellSide = way === 'ingress' ? 'in' : 'eg';
+  const name = `${verdict === 'Deny' ? 'no' : 'ok'}_${side}_${rule}`;
+  const rules =
+    verdict === 'Deny'
+      ? [...(log ? [logRule(side, rule)] : []), `counter name ${counter.name} drop`]
+      : [`counter name ${counter.name} ${accept}`];
   return { name: `goto ${name}`, objects: [counter, { kind: 'chain', name, rules }] };
 }
 
+/** A few of each rule: enough to see who is kept out, and no more however many come. */
+const logRule = (side: CellSide, rule: number): string =>
+  `limit rate 5/second burst 10 packets log prefix "${LOG_PREFIX}${side} ${rule}" group ${LOG_GROUP} snaplen 96`;
+
+export const LOG_GROUP = 5;
+const LOG_PREFIX = 'bulkhead ';
+
+/** What the prefix of a logged packet says: which side of which rule. */
+export function readLogPrefix(prefix: string): { readonly direction: Direction; readonly rule: number } | undefined {
+  const found = /^bulkhead (eg|in) (\d+)$/.exec(prefix);
+  return found ? { direction: found[1] === 'in' ? 'ingress' : 'egress', rule: Number(found[2]) } : undefined;
+}
+
 export const ruleCounter = (rule: number): string => `rule_${rule}`;
+
+/** The number of the rule that a counter belongs to; undefined for other counters. */
+export function ruleOfCounter(name: string): number | undefined {
+  const found = /^rule_(\d+)$/.exec(name);
+  return found ? Number(found[1]) : undefined;
+}
 
 /** The class of one address. */
 export const planClass = (ip: string, cls: number): NftObject =>

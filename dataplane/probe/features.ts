@@ -29,6 +29,9 @@ const RULES: readonly Rule[] = [
   { feature: 'nft fib', text: 'add rule inet probe f fib daddr type local accept' },
 ];
 
+/** Without it nobody is told which packets a policy drops. */
+export const PACKET_LOG = 'nft log groups';
+
 /** Tries everything that the data plane is made of, in a scratch namespace, and says what is missing. Leaves nothing behind. */
 export function probeFeatures(dir = '/run/netns'): Lack[] {
   const path = `${dir}/bh-probe-${process.pid}`;
@@ -54,6 +57,10 @@ export function probeFeatures(dir = '/run/netns'): Lack[] {
           'add chain inet probe n { type nat hook prerouting priority -100; }\nadd chain inet probe p { type nat hook postrouting priority 100; }\n',
       );
       for (const { feature, text } of RULES) probeRule(nft, feature, text, lacks);
+      const logs: Lack[] = [];
+      probeRule(nft, PACKET_LOG, 'add rule inet probe f log prefix "probe" group 5 snaplen 64', logs);
+      for (const { feature, message } of logs)
+        lacks.push({ feature, required: false, message: `${message}: drops are only counted` });
     });
   } finally {
     deleteNetns(path);

@@ -12,6 +12,7 @@ const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
+const MSG_DONTWAIT = 0x40;
 
 export const NLM_F_REQUEST = 1;
 export const NLM_F_ACK = 4;
@@ -84,6 +85,23 @@ export class NetlinkSocket implements Disposable {
       checked(`send ${what}`, libc.send(this.#fd, bytes, bytes.length, 0));
       const interrupted = this.#readUntilDone(what, sequence, messages);
       if (!interrupted || attempt >= 5) return messages;
+    }
+  }
+
+  /** What has come by itself, without waiting. `lost`: the kernel could not keep all of it (ENOBUFS). */
+  poll(): { readonly messages: Message[]; readonly lost: boolean } {
+    const messages: Message[] = [];
+    let lost = false;
+    for (;;) {
+      const length = libc.recv(this.#fd, RECEIVED, RECEIVED.length, MSG_DONTWAIT);
+      if (length >= 0) {
+        messages.push(...readMessages(Buffer.from(RECEIVED.subarray(0, length))));
+        continue;
+      }
+      const code = errnoName(lastErrno());
+      if (code === 'EAGAIN') return { messages, lost };
+      if (code === 'ENOBUFS') lost = true;
+      else if (code !== 'EINTR') throw new NetlinkError(code, 'recv(AF_NETLINK)');
     }
   }
 

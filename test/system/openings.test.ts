@@ -285,7 +285,7 @@ describe('what a network opens', () => {
         egress: { mode: 'NAT', allow: [{ cidr: `${OUTSIDE[f]}${bits}`, ports: [{ port: 80 }] }] },
       });
       expect(await becomes('a/p1', OUTSIDE[f], 80, 'open')).toBe('open');
-      expect(await verdict('a/p2', OUTSIDE[f], 80)).toBe('open');
+      expect(await becomes('a/p2', OUTSIDE[f], 80, 'open')).toBe('open');
       expect(await verdict('a/p1', OUTSIDE[f], 7, 'UDP')).toBe('rejected');
       expect(await verdict('a/p1', elsewhere, 0, 'ICMP')).toBe('rejected');
       expect(await verdict('a/p1', OUTSIDE[f], 0, 'ICMP')).toBe('rejected');

@@ -185,6 +185,46 @@ describe('policies that change', () => {
     await lab.kubectl('delete', 'networkpolicy', '-n', 'a', '--all');
   });
 
+  test('a policy that cannot be read closes its own pods and no others, and says where it is wrong', async () => {
+    await labelled();
+    const broken = policy('flat', 'broken', {
+      podSelector: only('p1'),
+      ingress: [{ from: [{ ipBlock: { cidr: 'nonsense' } }] }, { from: [{ podSelector: only('q1') }] }],
+    });
+    await lab.apply([broken, guard('first', 7), guard('second', 7)].join('\n---\n'), { wait: false });
+    await closes(lab, 'flat/p2', 'flat/p1');
+    expect(await lab.connect('flat/q1', await lab.ip('flat/p1'), 8080)).toBe('open:flat/p1');
+    expect(await lab.connect('flat/q1', await lab.ip('flat/p2'), 8080)).toBe('open:flat/p2');
+    const events = await lab.eventually(
+      () => lab.kubectl('get', 'events', '-n', 'flat', '-o', 'jsonpath={.items[*].message}{.items[*].note}'),
+      (text) => text.includes('ipBlock.cidr'),
+    );
+    expect(events).toContain('spec.ingress[0].from[0].ipBlock.cidr: is not a prefix: "nonsense"');
+    const condition = async (name: string): Promise<string> =>
+      await lab.kubectl(
+        'get',
+        'cnp',
+        name,
+        '-o',
+        'jsonpath={.status.conditions[0].status} {.status.conditions[0].reason}',
+      );
+    expect(
+      await lab.eventually(
+        () => condition('first'),
+        (c) => c.includes('Equal'),
+      ),
+    ).toBe('True EqualPriority');
+    await lab.kubectl('delete', 'cnp', 'second');
+    expect(
+      await lab.eventually(
+        () => condition('first'),
+        (c) => !c.includes('Equal'),
+      ),
+    ).toBe('True Accepted');
+    await lab.kubectl('delete', 'cnp', 'first');
+    await lab.kubectl('delete', 'networkpolicy', '-n', 'flat', 'broken');
+  });
+
   test('agents and the controller die and come back: what is forbidden stays so, what stands goes on', async () => {
     await labelled();
     const rule = { from: [{ podSelector: only('q1') }] };
@@ -213,6 +253,19 @@ describe('policies that change', () => {
     expect(await lab.differences()).toEqual([]);
   });
 });
+
+const guard = (name: string, priority: number): string =>
+  JSON.stringify({
+    apiVersion: 'policy.networking.k8s.io/v1alpha2',
+    kind: 'ClusterNetworkPolicy',
+    metadata: { name },
+    spec: {
+      tier: 'Admin',
+      priority,
+      subject: { namespaces: { matchLabels: { nobody: 'has-this' } } },
+      ingress: [{ action: 'Deny', from: [{ namespaces: {} }] }],
+    },
+  });
 
 async function closes(of: TestLab, from: string, to: string): Promise<void> {
   const got = await of.eventually(

@@ -1,0 +1,95 @@
+import { Command, Option } from 'commander';
+import type { View } from '../../core/cluster/view.ts';
+import { viewOf } from '../../core/cluster/view.ts';
+import { keyOf } from '../../core/cluster/state.ts';
+import { chooseTarget, type TargetFlags, targetOptions } from '../cluster/choose.ts';
+import { loadState } from '../cluster/state.ts';
+import { format, paint, print } from '../output.ts';
+
+type Flags = TargetFlags & { output: string; follow?: boolean; namespace?: string };
+
+/** What agents write down of a connection: see `denials.ts` and `denied-flows.ts` of the data plane. */
+type Record = {
+  readonly time: number;
+  readonly network: string;
+  readonly protocol: string;
+  readonly source: string;
+  readonly sourcePort: number;
+  readonly destination: string;
+  readonly port: number;
+  readonly pod: string;
+  readonly direction: string;
+  readonly tier?: string;
+  readonly policy?: string;
+  readonly rule?: string;
+  readonly revision?: number;
+};
+
+/** `bulkhead drops`: packets that policies dropped. */
+export const dropsCommand = (): Command =>
+  recordsCommand('drops', 'packets that policies have dropped, some of each rule, with the rule', 'dropped by policy');
+
+/** `bulkhead revocations`: connections that a change of policies has cut. */
+export const revocationsCommand = (): Command =>
+  recordsCommand('revocations', 'connections that a change of policies has cut, with the rule', 'connection revoked');
+
+function recordsCommand(name: string, description: string, message: string): Command {
+  return targetOptions(new Command(name))
+    .description(description)
+    .option('-f, --follow', 'go on with what comes')
+    .option('-n, --namespace <name>', 'only where a pod of this namespace is at one of the ends')
+    .addOption(new Option('-o, --output <format>', 'text or json (one object a line)').default('text'))
+    .action(async ({ output, follow = false, namespace, ...flags }: Flags) => {
+      const shape = format(output);
+      await using target = chooseTarget(flags);
+      let view = viewOf(await loadState(target));
+      let read = performance.now();
+      for await (const line of target.agentLogs({ follow })) {
+        if (!line.includes(`"msg":"${message}"`)) continue;
+        const record = readRecord(line);
+        if (!record) continue;
+        // Pods come and go while somebody watches.
+        if (follow && performance.now() - read > 5_000) {
+          view = viewOf(await loadState(target));
+          read = performance.now();
+        }
+        const ends = { from: nameOf(view, record.source), to: nameOf(view, record.destination) };
+        if (
+          namespace !== undefined &&
+          !Object.values({ ...ends, pod: record.pod }).some((n) => n.startsWith(`${namespace}/`))
+        )
+          continue;
+        if (shape === 'json')
+          print(JSON.stringify({ time: new Date(record.time).toISOString(), ...ends, ...withoutLog(record) }));
+        else print(describe(record, ends));
+      }
+    });
+}
+
+function readRecord(line: string): Record | undefined {
+  try {
+    return JSON.parse(line.slice(line.indexOf('{'))) as Record;
+  } catch {
+    return undefined; // cut off: somebody rotated the file
+  }
+}
+
+/** Without what belongs to the log and not to the record. */
+function withoutLog(record: Record): object {
+  const { time: _, ...rest } = record;
+  return Object.fromEntries(
+    Object.entries(rest).filter(([k]) => !['level', 'pid', 'hostname', 'name', 'msg'].includes(k)),
+  );
+}
+
+const nameOf = (view: View, ip: string): string => {
+  const pod = view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);
+  return pod ? keyOf(pod) : ip;
+};
+
+function describe(r: Record, { from, to }: { readonly from: string; readonly to: string }): string {
+  const time = new Date(r.time).toISOString().slice(11, 23);
+  const rule = r.rule ? `${r.policy}, rule ${r.rule} (${r.tier})` : `${r.policy}: no rule accepts it`;
+  const target = r.port === 0 ? r.protocol : `${r.protocol} ${r.port}`;
+  return `${paint('dim', time)}  ${from} → ${to}  ${target}  ${paint('dim', r.direction)} of ${r.pod}: ${rule}`;
+}
