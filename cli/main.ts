@@ -6,6 +6,7 @@ import { networksCommand } from './cluster/networks.ts';
 import { nodeProbeCommand } from './cluster/node-probe.ts';
 import { labCommand } from './lab/command.ts';
 import { explainCommand } from './policy/explain.ts';
+import { policyCommand } from './policy/lint.ts';
 import { dropsCommand, revocationsCommand } from './policy/records.ts';
 import { UsageError } from './output.ts';
 
@@ -24,6 +25,7 @@ const program = new Command('bulkhead')
   .addCommand(reachCommand(exit))
   .addCommand(traceCommand(exit))
   .addCommand(explainCommand(exit))
+  .addCommand(policyCommand(exit))
   .addCommand(dropsCommand())
   .addCommand(revocationsCommand())
   .addCommand(isolateCommand(exit))

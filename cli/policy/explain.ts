@@ -93,7 +93,8 @@ function showPorts(view: View, from: Pod, end: End, shape: 'text' | 'json'): num
       for (const p of ports) print(`  ${paintVerdict(p.verdict)}  ${describePorts(p)}`);
       print('');
     }
-    showText(result);
+    const every = accepted.length === 0;
+    showText(every ? { ...result, flow: { ...result.flow, protocol: 'ICMP', port: 0 } } : result, every);
   }
   return verdict === 'Accept' ? 0 : 3;
 }
@@ -106,12 +107,12 @@ const describePorts = ({ protocol, first, last }: PortVerdict): string =>
 const paintVerdict = (verdict: 'Accept' | 'Deny'): string =>
   paint(verdict === 'Accept' ? 'green' : 'red', verdict.padEnd(6));
 
-function showText(result: Explanation): void {
+/** @param every the answer is the same for every port */
+function showText(result: Explanation, every = false): void {
   const { flow, network, verdict } = result;
   const name = ({ ip, pod }: End): string => (pod ? `pod ${keyOf(pod)}` : ip);
-  print(
-    `${paintVerdict(verdict)} ${name(flow.from)} → ${name(flow.to)}, ${flow.protocol}${flow.port === 0 ? '' : ` ${flow.port}`}`,
-  );
+  const what = every ? 'every port' : `${flow.protocol}${flow.port === 0 ? '' : ` ${flow.port}`}`;
+  print(`${paintVerdict(verdict)} ${name(flow.from)} → ${name(flow.to)}, ${what}`);
   print(`  networks  ${network.verdict === 'open' ? 'open' : paint('red', network.verdict)}: ${network.why}`);
   showSide('egress', result.egress);
   showSide('ingress', result.ingress);

@@ -7,7 +7,11 @@ import { loadState } from '../cluster/state.ts';
 import { UsageError } from '../output.ts';
 
 /** What manifests describe, or a cluster. Problems of policies are told, and what they mean is taken as the agents take it. */
-export async function loadView(files: readonly string[] | undefined, flags: TargetFlags): Promise<View> {
+export async function loadView(
+  files: readonly string[] | undefined,
+  flags: TargetFlags,
+  { quiet = false }: { readonly quiet?: boolean } = {},
+): Promise<View> {
   if (!files) {
     await using target = chooseTarget(flags);
     return viewOf(await loadState(target));
@@ -15,7 +19,7 @@ export async function loadView(files: readonly string[] | undefined, flags: Targ
   if (flags.name !== undefined || flags.kubeconfig !== undefined || flags.context !== undefined)
     throw new UsageError('-f asks manifests alone: leave --name, --kubeconfig and --context out');
   const state = stateOfManifests(files.flatMap(readManifests));
-  for (const policy of state.policies?.values() ?? [])
+  for (const policy of quiet ? [] : (state.policies?.values() ?? []))
     for (const problem of policy.problems) process.stderr.write(`warning: ${policyKey(policy)}: ${problem}\n`);
   return viewOf(state);
 }

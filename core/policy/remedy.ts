@@ -19,6 +19,8 @@ export type Remedy = {
 export function remedyFor(direction: Direction, flow: PolicyFlow, steps: readonly Step[]): Remedy | undefined {
   const step = steps.at(-1);
   if (!step || step.action !== 'Deny') return undefined;
+  // Admission by an address is only for egress there.
+  if (step.tier !== 'NetworkPolicy' && direction === 'ingress' && !(flow.seenAs ?? flow.from).pod) return undefined;
   const other = direction === 'ingress' ? (flow.seenAs ?? flow.from) : flow.to;
   const side = direction === 'ingress' ? 'from' : 'to';
   if (step.tier === 'NetworkPolicy') {
@@ -43,13 +45,28 @@ export function remedyFor(direction: Direction, flow: PolicyFlow, steps: readonl
 
 const networkPolicyPeer = ({ ip, pod }: End): object =>
   pod
-    ? { namespaceSelector: namespaceOf(pod), podSelector: { matchLabels: pod.labels } }
+    ? { namespaceSelector: namespaceOf(pod), podSelector: { matchLabels: ownLabels(pod) } }
     : { ipBlock: { cidr: hostPrefix(ip) } };
 
 const clusterPolicyPeer = ({ ip, pod }: End): object =>
   pod
-    ? { pods: { namespaceSelector: namespaceOf(pod), podSelector: { matchLabels: pod.labels } } }
+    ? { pods: { namespaceSelector: namespaceOf(pod), podSelector: { matchLabels: ownLabels(pod) } } }
     : { networks: [hostPrefix(ip)] };
+
+/** What controllers add tells pods of one workload apart, or its versions: a rule by that would not last. */
+const GENERATED: readonly string[] = [
+  'pod-template-hash',
+  'controller-revision-hash',
+  'pod-template-generation',
+  'statefulset.kubernetes.io/pod-name',
+  'apps.kubernetes.io/pod-index',
+  'batch.kubernetes.io/controller-uid',
+  'batch.kubernetes.io/job-name',
+  'controller-uid',
+];
+
+const ownLabels = ({ labels }: Pod): Record<string, string> =>
+  Object.fromEntries(Object.entries(labels).filter(([name]) => !GENERATED.includes(name)));
 
 const namespaceOf = ({ namespace }: Pod): object => ({ matchLabels: { 'kubernetes.io/metadata.name': namespace } });
 

@@ -1,0 +1,33 @@
+import { Command, Option } from 'commander';
+import { lint } from '../../core/policy/lint.ts';
+import type { TargetFlags } from '../cluster/choose.ts';
+import { targetOptions } from '../cluster/choose.ts';
+import { format, paint, print, printJson } from '../output.ts';
+import { loadView } from './load.ts';
+
+type Flags = TargetFlags & { output: string; filename?: string[] };
+
+/** `bulkhead policy lint`. Exit code 0 without a finding, 1 with any, 2 when it cannot be told. */
+export function policyCommand(exit: (code: number) => void): Command {
+  return new Command('policy').description('look at policies').addCommand(lintCommand(exit));
+}
+
+function lintCommand(exit: (code: number) => void): Command {
+  return targetOptions(new Command('lint'))
+    .description('what of a policy its author hardly meant: dead rules, selectors that match nothing, DNS forgotten, …')
+    .option('-f, --filename <path>', 'manifests instead of a cluster: a file or a folder; may be repeated', collect)
+    .addOption(new Option('-o, --output <format>', 'text or json').default('text'))
+    .addHelpText('after', '\nExit codes: 0 nothing found, 1 something found, 2 error.')
+    .action(async ({ output, filename, ...flags }: Flags) => {
+      const shape = format(output);
+      const findings = lint(await loadView(filename, flags, { quiet: true }));
+      if (shape === 'json') printJson({ findings });
+      else {
+        for (const f of findings) print(`${paint('yellow', f.code)}  ${f.policy}  ${f.path}: ${f.message}`);
+        print(findings.length === 0 ? paint('green', 'nothing found') : `\n${findings.length} found`);
+      }
+      exit(findings.length === 0 ? 0 : 1);
+    });
+}
+
+const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
