@@ -75,6 +75,11 @@ export class Instance {
     this.#ours = ours;
   }
 
+  /** As {@link setFragment}, of an owner that wants nothing but these of the table. */
+  setNft(owner: string, objects: readonly NftObject[] | undefined): void {
+    this.#m.nft.set(owner, keyed(objects, keyOf));
+  }
+
   /** What `owner` wants here from now on; undefined: nothing any more. Changes memory only. */
   setFragment(owner: string, f: Fragment | undefined): void {
     this.#m.links.set(

@@ -69,7 +69,7 @@ export class Policing implements Disposable {
   /** @param netns path of the network's namespace; undefined for the flat network */
   open(network: string, instance: Instance, conntrack: Conntrack, netns?: string): void {
     const set = (owner: string, nft: Parameters<ConstructorParameters<typeof Revocations>[0]>[1]): void =>
-      instance.setFragment(owner, nft && { nft });
+      instance.setNft(owner, nft);
     const table = new PolicyTable({
       register: network === FLAT_NETWORK ? 'ct mark' : 'meta mark',
       config: this.#config,

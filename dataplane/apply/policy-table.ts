@@ -1,5 +1,5 @@
 import type { GroupItem, NodeConfig, ProfileItem, ProfileSide } from '../../api/nodeconfig.ts';
-import { compileCell } from '../../core/policy/cell.ts';
+import { type Cell, compileCell } from '../../core/policy/cell.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { PrefixClasses } from '../plan/prefix-classes.ts';
 import {
@@ -27,13 +27,21 @@ const closedSide: ProfileSide = { isolatedBy: ['(the controller has not told of 
 const CLOSED_PROFILE: ProfileItem = { egress: closedSide, ingress: closedSide };
 
 type Side = {
+  /** By the groups that matter. */
+  readonly cells: Map<string, Cell>;
   readonly way: Way;
   readonly number: number;
   readonly side: ProfileSide;
   readonly groups: ReadonlySet<string>;
 };
 type Entry = { readonly item: ProfileItem; readonly sides: readonly Side[]; readonly chains: PodChains };
-type Class = { readonly number: number; readonly groups: ReadonlySet<string>; uses: number };
+type Class = {
+  readonly number: number;
+  readonly groups: ReadonlySet<string>;
+  /** Sides of profiles that have a cell for it. */
+  readonly sides: Set<Side>;
+  uses: number;
+};
 
 /**
  * Policies in one table: the profiles of the pods that are there, and classes for all addresses that those speak of. Each update
@@ -51,6 +59,11 @@ export class PolicyTable {
   readonly #listed = new Map<string, Set<string>>();
   readonly #classOf = new Map<string, string>();
   readonly #classes = new Map<string, Class>();
+  /** Whom a group concerns: classes of addresses in it, sides of profiles with rules that name it. */
+  readonly #classesIn = new Map<string, Set<Class>>();
+  readonly #sidesWith = new Map<string, Set<Side>>();
+  /** Classes that the present update has made. */
+  readonly #fresh: Class[] = [];
   readonly #classNumbers = new Numbers(NO_CLASS + 1, MOST_CLASSES);
   #prefixes = new PrefixClasses([]);
   #ranges: readonly string[] = [];
@@ -96,17 +109,14 @@ export class PolicyTable {
     for (const [key, { item }] of this.#profiles) if (wanted.get(key) !== item) changed.add(key);
     for (const key of wanted.keys()) if (!this.#profiles.has(key)) changed.add(key);
     const groups = new Set([...wanted.values()].flatMap((item) => [...groupsIn(item)]));
-    const before = new Set(this.#classes.values());
+    this.#fresh.length = 0;
     const moved = this.#updateGroups(groups);
     for (const key of changed) this.#dropProfile(key);
     for (const key of changed) {
       const item = wanted.get(key);
       if (item) this.#addProfile(key, item);
     }
-    const added = [...this.#classes.values()].filter((c) => !before.has(c));
-    for (const [key, { sides }] of this.#profiles)
-      for (const side of sides)
-        for (const c of changed.has(key) ? this.#classes.values() : added) this.#addCell(side, c);
+    for (const c of this.#fresh) if (c.uses > 0) this.#addClass(c);
     return moved || [...changed].some((key) => known.has(key));
   }
 
@@ -119,7 +129,13 @@ export class PolicyTable {
   #addProfile(key: string, item: ProfileItem): void {
     const sides: Side[] = [];
     const add = (way: Way, side: ProfileSide): Side => {
-      const made = { way, number: this.#profileNumbers.take(`${key} ${way}`), side, groups: groupsOfSide(side) };
+      const made = {
+        way,
+        number: this.#profileNumbers.take(`${key} ${way}`),
+        side,
+        groups: groupsOfSide(side),
+        cells: new Map<string, Cell>(),
+      };
       sides.push(made);
       return made;
     };
@@ -137,24 +153,49 @@ export class PolicyTable {
       const toNode = way === 'egress' ? (node?.number ?? 'silent') : undefined;
       this.#set(`profile ${number}`, planProfileChain(this.#register, way, number, toNode));
     }
-    for (const side of sides) this.#addCell(side, NOWHERE);
+    for (const side of sides) {
+      this.#setCell(side, NO_CLASS, new Set());
+      for (const group of side.groups) {
+        for (const c of this.#classesIn.get(group) ?? []) this.#addCell(side, c);
+        addTo(this.#sidesWith, group, side);
+      }
+    }
   }
 
   #dropProfile(key: string): void {
-    for (const { way, number } of this.#profiles.get(key)?.sides ?? []) {
-      this.#set(`profile ${number}`, undefined);
-      this.#set(cellOwner(number, NO_CLASS), undefined);
-      for (const c of this.#classes.values()) this.#set(cellOwner(number, c.number), undefined);
-      this.#profileNumbers.free(`${key} ${way}`);
+    for (const side of this.#profiles.get(key)?.sides ?? []) {
+      this.#set(`profile ${side.number}`, undefined);
+      this.#set(cellOwner(side.number, NO_CLASS), undefined);
+      for (const group of side.groups) {
+        removeFrom(this.#sidesWith, group, side);
+        for (const c of this.#classesIn.get(group) ?? []) this.#dropCell(side, c);
+      }
+      this.#profileNumbers.free(`${key} ${side.way}`);
     }
     this.#profiles.delete(key);
   }
 
+  #addClass(c: Class): void {
+    for (const group of c.groups) for (const side of this.#sidesWith.get(group) ?? []) this.#addCell(side, c);
+  }
+
   /** Only where the class means something to the profile: else it is looked up as one that means nothing. */
-  #addCell({ way, number, side, groups }: Side, c: Pick<Class, 'number' | 'groups'>): void {
-    if (c.number !== NO_CLASS && ![...c.groups].some((g) => groups.has(g))) return;
-    const cell = compileCell(side, c.groups, { ownNode: way === 'node' });
-    this.#set(cellOwner(number, c.number), planCell(way, number, c.number, cell, this.#rules));
+  #addCell(side: Side, c: Class): void {
+    if (c.sides.has(side)) return;
+    c.sides.add(side);
+    this.#setCell(side, c.number, new Set([...c.groups].filter((g) => side.groups.has(g))));
+  }
+
+  #dropCell(side: Side, c: Class): void {
+    if (c.sides.delete(side)) this.#set(cellOwner(side.number, c.number), undefined);
+  }
+
+  /** Many classes look alike to one profile. */
+  #setCell(side: Side, cls: number, groups: ReadonlySet<string>): void {
+    const key = [...groups].sort().join('\n');
+    const cell = side.cells.get(key) ?? compileCell(side.side, groups, { ownNode: side.way === 'node' });
+    side.cells.set(key, cell);
+    this.#set(cellOwner(side.number, cls), planCell(side.way, side.number, cls, cell, this.#rules));
   }
 
   /** Whether an address that had a class has another one now. */
@@ -235,7 +276,10 @@ export class PolicyTable {
       return known.number;
     }
     const number = this.#classNumbers.take(key);
-    this.#classes.set(key, { number, groups: new Set(key.split('\n')), uses: 1 });
+    const made: Class = { number, groups: new Set(key.split('\n')), sides: new Set(), uses: 1 };
+    this.#classes.set(key, made);
+    this.#fresh.push(made);
+    for (const group of made.groups) addTo(this.#classesIn, group, made);
     return number;
   }
 
@@ -244,13 +288,10 @@ export class PolicyTable {
     if (!known || --known.uses > 0) return;
     this.#classes.delete(key);
     this.#classNumbers.free(key);
-    for (const { sides } of this.#profiles.values())
-      for (const { number } of sides) this.#set(cellOwner(number, known.number), undefined);
+    for (const group of known.groups) removeFrom(this.#classesIn, group, known);
+    for (const side of [...known.sides]) this.#dropCell(side, known);
   }
 }
-
-/** The class of all that is in no group. */
-const NOWHERE: Pick<Class, 'number' | 'groups'> = { number: NO_CLASS, groups: new Set() };
 
 const cellOwner = (profile: number, cls: number): string => `cell ${profile} ${cls}`;
 
@@ -265,3 +306,14 @@ function groupsIn(item: ProfileItem): ReadonlySet<string> {
 
 const groupsOfSide = (side: ProfileSide): Set<string> =>
   new Set(side.rules.flatMap((r) => r.matches.flatMap((m) => (m.peers === 'any' ? [] : m.peers))));
+
+function addTo<T>(map: Map<string, Set<T>>, key: string, value: T): void {
+  const set = map.get(key) ?? new Set();
+  map.set(key, set.add(value));
+}
+
+function removeFrom<T>(map: Map<string, Set<T>>, key: string, value: T): void {
+  const set = map.get(key);
+  set?.delete(value);
+  if (set?.size === 0) map.delete(key);
+}
