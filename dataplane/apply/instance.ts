@@ -80,6 +80,13 @@ export class Instance {
     this.#m.nft.set(owner, keyed(objects, keyOf));
   }
 
+  /** An element of the table that nobody else ever wants; undefined: not any more. For those that come by the hundred thousand. */
+  setElement(set: string, key: string, value: string | undefined): void {
+    const object: NftObject = { kind: 'element', set, key, ...(value === undefined ? {} : { value }) };
+    if (value === undefined) this.#t.nft.release(keyOf(object));
+    else this.#t.nft.desire(keyOf(object), object);
+  }
+
   /** What `owner` wants here from now on; undefined: nothing any more. Changes memory only. */
   setFragment(owner: string, f: Fragment | undefined): void {
     this.#m.links.set(

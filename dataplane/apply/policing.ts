@@ -75,6 +75,7 @@ export class Policing implements Disposable {
       config: this.#config,
       rules: { of: (outcome) => this.#rules.of(outcome), log: this.#log },
       set,
+      setElement: (name, key, value) => instance.setElement(name, key, value),
     });
     this.#places.get(network)?.packets?.[Symbol.dispose]();
     const packets = this.#log ? tryOpenLog(netns) : undefined;

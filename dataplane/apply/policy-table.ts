@@ -7,7 +7,7 @@ import {
   MOST_PROFILES,
   NO_CLASS,
   planCell,
-  planClass,
+  classElement,
   planClassRange,
   planProfileChain,
   profileChain,
@@ -52,6 +52,7 @@ export class PolicyTable {
   readonly #config: NodeConfig;
   readonly #rules: Rules;
   readonly #set: (owner: string, nft: readonly NftObject[] | undefined) => void;
+  readonly #setElement: (set: string, key: string, value: string | undefined) => void;
   readonly #profiles = new Map<string, Entry>();
   readonly #profileNumbers = new Numbers(1, MOST_PROFILES);
   readonly #groups = new Map<string, GroupItem>();
@@ -70,17 +71,20 @@ export class PolicyTable {
 
   /**
    * @param set what one owner wants in the table from now on
+   * @param setElement an element that nobody else wants
    */
   constructor(o: {
     readonly register: Register;
     readonly config: NodeConfig;
     readonly rules: Rules;
     readonly set: (owner: string, nft: readonly NftObject[] | undefined) => void;
+    readonly setElement: (set: string, key: string, value: string | undefined) => void;
   }) {
     this.#register = o.register;
     this.#config = o.config;
     this.#rules = o.rules;
     this.#set = o.set;
+    this.#setElement = o.setElement;
   }
 
   /** Chains of a profile that the last update was told of. */
@@ -244,10 +248,10 @@ export class PolicyTable {
     if (key === before) return false;
     if (key === undefined) {
       this.#classOf.delete(ip);
-      this.#set(`cls ${ip}`, undefined);
+      this.#setElement(...classElement(ip));
     } else {
       this.#classOf.set(ip, key);
-      this.#set(`cls ${ip}`, [planClass(ip, this.#use(key))]);
+      this.#setElement(...classElement(ip, this.#use(key)));
     }
     if (before !== undefined) this.#release(before);
     return before !== undefined;

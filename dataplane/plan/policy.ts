@@ -215,9 +215,12 @@ export function ruleOfCounter(name: string): number | undefined {
   return found ? Number(found[1]) : undefined;
 }
 
-/** The class of one address. */
-export const planClass = (ip: string, cls: number): NftObject =>
-  element(`cls${ip.includes(':') ? 6 : 4}`, ip, hex(cls));
+/** The class of one address, as set, key and value; without a class: that it has none. */
+export const classElement = (ip: string, cls?: number): [set: string, key: string, value: string | undefined] => [
+  ip.includes(':') ? 'cls6' : 'cls4',
+  ip,
+  cls === undefined ? undefined : hex(cls),
+];
 
 /** The class of a prefix, for addresses that have none of their own. */
 export const planClassRange = (prefix: string, cls: number): NftObject =>

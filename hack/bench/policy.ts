@@ -47,6 +47,7 @@ class Bench implements Disposable {
       config: this.config,
       rules: { of: (o) => rules.of(o), log: false },
       set: (owner, objects) => this.instance.setNft(owner, objects),
+      setElement: (set, key, value) => this.instance.setElement(set, key, value),
     });
     const sets = ([4, 6] as const).map((f) => ({ kind: 'set', name: `self${f}`, type: `ipv${f}_addr` }) as const);
     this.instance.setFragment('base', { nft: [...sets, ...policyObjects('meta mark')] });
@@ -124,8 +125,8 @@ function scattered(seed: number): number[] {
   const found = new Set<number>();
   let x = seed * 7919 + 17;
   while (found.size < 1000) {
-    x = (x * 1_103_515_245 + 12_345) % 2_147_483_648;
-    found.add(x % 10_000);
+    x = (Math.imul(x, 1_103_515_245) + 12_345) >>> 0;
+    found.add((x >>> 8) % 10_000);
   }
   return [...found];
 }

@@ -109,11 +109,13 @@ export class FakeNft implements Nft {
       case 'add element':
       case 'delete element': {
         const elements = table.sets.get(object) ?? fail('ENOENT');
-        const [key = '', value = ''] = body.slice(2, -2).split(' : ');
-        if (verb === 'delete') {
-          if (!elements.delete(key)) fail('ENOENT');
-        } else if (elements.has(key) && elements.get(key) !== value) fail('EEXIST');
-        else elements.set(key, value);
+        for (const each of body.slice(2, -2).split(', ')) {
+          const [key = '', value = ''] = each.split(' : ');
+          if (verb === 'delete') {
+            if (!elements.delete(key)) fail('ENOENT');
+          } else if (elements.has(key) && elements.get(key) !== value) fail('EEXIST');
+          else elements.set(key, value);
+        }
         return;
       }
       default:

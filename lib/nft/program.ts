@@ -59,8 +59,9 @@ export function renderChanges(table: TableName, changes: readonly NftChange[]): 
   const chains: string[] = [];
   const flushes: string[] = [];
   const rules: string[] = [];
-  const removed: string[] = [];
-  const added: string[] = [];
+  // Of one set in one command: the parser takes thousands of elements faster than thousands of commands.
+  const removed = new Map<string, string[]>();
+  const added = new Map<string, string[]>();
   const deletedChains: string[] = [];
   const deletedSets: string[] = [];
   const counters: string[] = [];
@@ -90,12 +91,9 @@ export function renderChanges(table: TableName, changes: readonly NftChange[]): 
         );
         break;
       case 'element':
-        if (change.verb === 'delete') removed.push(`delete element ${table} ${o.set} { ${o.key} }`);
-        else {
-          // The value of an element cannot be changed in place.
-          if (change.before) removed.push(`delete element ${table} ${o.set} { ${o.key} }`);
-          added.push(`add element ${table} ${o.set} { ${o.key}${o.value === undefined ? '' : ` : ${o.value}`} }`);
-        }
+        // The value of an element cannot be changed in place.
+        if (change.verb === 'delete' || change.before) push(removed, o.set, o.key);
+        if (change.verb === 'set') push(added, o.set, o.value === undefined ? o.key : `${o.key} : ${o.value}`);
         break;
     }
   }
@@ -105,13 +103,35 @@ export function renderChanges(table: TableName, changes: readonly NftChange[]): 
     ...chains,
     ...flushes,
     ...rules,
-    ...removed,
-    ...added,
+    ...elementLines('delete', table, removed),
+    ...elementLines('add', table, added),
     ...deletedChains,
     ...deletedSets,
     ...deletedCounters,
   ];
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+function elementLines(
+  verb: 'add' | 'delete',
+  table: TableName,
+  bySet: ReadonlyMap<string, readonly string[]>,
+): string[] {
+  return [...bySet].flatMap(([set, elements]) => {
+    const lines: string[] = [];
+    for (let i = 0; i < elements.length; i += MOST_ELEMENTS)
+      lines.push(`${verb} element ${table} ${set} { ${elements.slice(i, i + MOST_ELEMENTS).join(', ')} }`);
+    return lines;
+  });
+}
+
+/** In one command. */
+const MOST_ELEMENTS = 500;
+
+function push(map: Map<string, string[]>, key: string, value: string): void {
+  const list = map.get(key);
+  if (list) list.push(value);
+  else map.set(key, [value]);
 }
 
 /** A transaction that makes the table exactly this program, whatever it was: no packet sees anything in between. */
