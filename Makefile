@@ -1,6 +1,6 @@
 # Few words; each calls one script. `make lab` and `make test` set up all that they need.
 
-.PHONY: lab test verify format generate bench bench-networks bench-policy bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-uninstall kind-down
+.PHONY: lab test verify format generate bench bench-networks bench-policy bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down
 
 lab: ## bring up the lab with the example shops and show who reaches whom (ARGS=--once: and take it down)
 	@./bulkhead lab run $(ARGS)
@@ -46,6 +46,9 @@ kind-test-all: ## the same for ipv4, ipv6 and dual, with both modes of kube-prox
 
 kind-conformance: ## Kubernetes' own e2e.test, [sig-network] Conformance, on the cluster of make kind
 	@hack/kind/conformance.sh
+
+kind-policy: ## the policy suites of Kubernetes and of network-policy-api, whole, on the cluster of make kind
+	@hack/kind/policy-suites.sh
 
 kind-uninstall: ## take Bulkhead off the cluster of make kind
 	@hack/kind.sh uninstall

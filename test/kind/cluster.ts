@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { kubectlTarget } from '../../cli/cluster/kubectl-target.ts';
 import type { ClusterTarget } from '../../cli/cluster/target.ts';
 import { connectAll, type Outcome } from '../../lab/world/connect.ts';
-import { exec } from '../../lib/exec/exec.ts';
+import { exec, ExecError } from '../../lib/exec/exec.ts';
 import type { KubeObject } from '../../lib/kube/client.ts';
 
 /** The cluster that hack/kind-test.sh has made. Everything goes through kubectl and docker, as an operator would. */
@@ -99,11 +99,17 @@ export const ipOf = (p: PodFacts, of: 4 | 6): string => p.ips.find((ip) => ip.in
 
 type To = { readonly address: string; readonly port: number; readonly protocol: 'TCP' | 'UDP' };
 
-/** Connects from a pod; asks again once, with patience, when nothing answers. */
+/** Connects from a pod. */
 export async function fromPod(p: PodFacts, to: To): Promise<Outcome['verdict']> {
-  const attempt = { ...to, timeoutMs: 1_500, identify: false, pod: { uid: p.uid, node: p.node } };
-  const [first] = await target.connect([attempt], () => undefined);
-  return first?.verdict ?? 'closed';
+  const [first = 'closed'] = await fromPodToAll(p, [to]);
+  return first;
+}
+
+/** Several at once, in the order of the targets. */
+export async function fromPodToAll(p: PodFacts, to: readonly To[]): Promise<Outcome['verdict'][]> {
+  const attempts = to.map((t) => ({ ...t, timeoutMs: 1_500, identify: false, pod: { uid: p.uid, node: p.node } }));
+  const outcomes = await target.connect(attempts, () => undefined);
+  return to.map((_, i) => outcomes[i]?.verdict ?? 'closed');
 }
 
 /** Connects from a node's own network, or, without one, from this machine: a client outside the cluster. */
@@ -115,6 +121,16 @@ export async function fromHost(node: string | undefined, to: To): Promise<Outcom
 
 const pidOf = async (node: string): Promise<string> =>
   (await exec(['docker', 'inspect', '-f', '{{.State.Pid}}', node])).stdout.trim();
+
+/** Runs the project's own command on this cluster, and gives what it prints. It must end with one of these codes. */
+export async function bulkhead(args: readonly string[], codes: readonly number[] = [0]): Promise<string> {
+  try {
+    return (await exec([new URL('../../bulkhead', import.meta.url).pathname, ...args], { timeoutMs: 120_000 })).stdout;
+  } catch (error) {
+    if (error instanceof ExecError && codes.includes(error.result.exitCode)) return error.result.stdout;
+    throw error;
+  }
+}
 
 /** Waits until `work` gives something else than undefined. */
 export async function eventually<T>(what: string, work: () => Promise<T | undefined>, timeoutMs = 60_000): Promise<T> {

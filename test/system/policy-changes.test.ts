@@ -22,11 +22,13 @@ async function labelled(): Promise<void> {
 }
 
 /** What the agents wrote down of connections that they cut. */
-const revocations = (): Record<string, unknown>[] =>
+const revocations = (): Record<string, unknown>[] => records('connection revoked');
+
+const records = (message: string): Record<string, unknown>[] =>
   ['n1', 'n2'].flatMap((node) =>
     readFileSync(`/run/bulkhead-lab/${lab.name}/log/agent-${node}.log`, 'utf8')
       .split('\n')
-      .filter((line) => line.includes('"connection revoked"'))
+      .filter((line) => line.includes(`"msg":"${message}"`))
       .map((line) => JSON.parse(line) as Record<string, unknown>),
   );
 
@@ -133,6 +135,79 @@ describe('policies that change', () => {
     await lab.kubectl('label', 'pod', '-n', 'flat', 'p2', 'guarded-');
     expect([await becomes('flat/p1', 'open'), await becomes('flat/q1', 'open')]).toEqual(['open', 'open']);
     await lab.kubectl('delete', 'networkpolicy', '-n', 'flat', 'guests');
+  });
+
+  test('what is dropped is told: whose policy, which rule, who asked for what', async () => {
+    await labelled();
+    await lab.apply(
+      [
+        policy('flat', 'closed', { podSelector: only('p1'), policyTypes: ['Ingress'] }),
+        JSON.stringify({
+          apiVersion: 'policy.networking.k8s.io/v1alpha2',
+          kind: 'ClusterNetworkPolicy',
+          metadata: { name: 'no-datagrams' },
+          spec: {
+            tier: 'Admin',
+            priority: 5,
+            subject: { namespaces: { matchLabels: { 'kubernetes.io/metadata.name': 'a' } } },
+            egress: [{ name: 'udp', action: 'Deny', to: [{ namespaces: {} }], protocols: [{ udp: {} }] }],
+          },
+        }),
+      ].join('\n---\n'),
+      { wait: false },
+    );
+    await closes(lab, 'flat/p2', 'flat/p1');
+    for (const family of FAMILIES) {
+      const [source, p1, p2] = [
+        await lab.ip('flat/p2', family),
+        await lab.ip('flat/p1', family),
+        await lab.ip('a/p2', family),
+      ];
+      const udp = (): Promise<string> => lab.connect('a/p1', p2, 5353, 'UDP', 400);
+      expect([family, await lab.eventually(udp, (v) => v === 'closed')]).toEqual([family, 'closed']);
+      expect(await lab.connect('flat/p2', p1, 8080, 'TCP', 400)).toBe('closed');
+      expect(await lab.connect('a/p1', p2, 8080)).toBe('open:a/p2');
+      const about = async (destination: string): Promise<Record<string, unknown> | undefined> => {
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        // The files have those of earlier tests too.
+        return records('dropped by policy').findLast((r) => r['destination'] === destination && r['protocol'] !== 'ICMP');
+      };
+      expect(
+        await lab.eventually(
+          () => about(p1),
+          (r) => r !== undefined,
+          5_000,
+        ),
+      ).toMatchObject({
+        network: 'default-network',
+        pod: 'flat/p1',
+        direction: 'ingress',
+        protocol: 'TCP',
+        source,
+        port: 8080,
+        tier: 'NetworkPolicy',
+        policy: 'NetworkPolicy flat/closed',
+        rule: '',
+      });
+      expect(
+        await lab.eventually(
+          () => about(p2),
+          (r) => r !== undefined,
+          5_000,
+        ),
+      ).toMatchObject({
+        network: 'a/default',
+        pod: 'a/p1',
+        direction: 'egress',
+        protocol: 'UDP',
+        port: 5353,
+        tier: 'Admin',
+        policy: 'ClusterNetworkPolicy no-datagrams',
+        rule: 'udp',
+      });
+    }
+    await lab.kubectl('delete', 'cnp', 'no-datagrams');
+    await lab.kubectl('delete', 'networkpolicy', '-n', 'flat', 'closed');
   });
 
   test('the pod’s own node always reaches it, and another node only by its address', async () => {
