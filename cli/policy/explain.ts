@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
+import { isUnknownAddress } from '../../core/cluster/manifests.ts';
 import { keyOf, type Pod } from '../../core/cluster/state.ts';
 import type { View } from '../../core/cluster/view.ts';
 import { type Explanation, explain, explainPorts, networkName, type PortVerdict } from '../../core/policy/explain.ts';
@@ -71,11 +72,18 @@ function parseEnd(
 
 const podAt = (view: View, ip: string): Pod | undefined => view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);
 
-const asJson = ({ verdict, egress, ingress, network }: Explanation): object => ({
+const asJson = ({ flow, verdict, egress, ingress, network }: Explanation): object => ({
   verdict,
+  from: endJson(flow.from),
+  to: endJson(flow.to),
   egress,
   ingress,
   network: { ...network, from: networkName(network.from), to: networkName(network.to) },
+});
+
+const endJson = ({ ip, pod }: End): object => ({
+  ...(pod ? { namespace: pod.namespace, pod: pod.name, serviceAccount: pod.serviceAccount, node: pod.node } : {}),
+  ...(isUnknownAddress(ip) ? {} : { ip }),
 });
 
 function showPorts(view: View, from: Pod, end: End, shape: 'text' | 'json'): number {

@@ -79,7 +79,8 @@ export function readPod(raw: Raw): Pod {
     hostNetwork: spec['hostNetwork'] === true,
     ips: ips(podIPs.length > 0 ? podIPs : [text(status['podIP'])]),
     labels: meta.labels,
-    serviceAccount: text(spec['serviceAccountName']),
+    // The API server writes it; manifests alone need not.
+    serviceAccount: text(spec['serviceAccountName']) || 'default',
     annotations: meta.annotations,
     finished: phase === 'Succeeded' || phase === 'Failed',
     created: meta.created,

@@ -55,7 +55,7 @@ describe('blocks of a subnet', () => {
       }),
       { numRuns: 40 },
     );
-  });
+  }, 120_000);
 
   test('a node gives every address of a given block once, none that is set aside, and those only to who asks', () => {
     fc.assert(

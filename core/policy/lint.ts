@@ -144,7 +144,7 @@ function lintDns({ state }: View, policy: Policy, say: Say): Finding[] {
     rule.action === 'Accept' &&
     (rule.ports === 'any' ||
       rule.ports.some((p) =>
-        p.kind === 'named' ? /^dns/.test(p.name) : p.protocol === 'UDP' && p.first <= 53 && p.last >= 53,
+        p.kind === 'named' ? p.name.startsWith('dns') : p.protocol === 'UDP' && p.first <= 53 && p.last >= 53,
       ));
   if (others.some((o) => (o.egress ?? []).some(asks))) return [];
   return [say('NoDNS', 'spec.egress', 'lets no question to DNS out (UDP 53): names cannot be resolved')];

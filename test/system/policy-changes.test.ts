@@ -170,7 +170,9 @@ describe('policies that change', () => {
       const about = async (destination: string): Promise<Record<string, unknown> | undefined> => {
         await new Promise((resolve) => setTimeout(resolve, 200));
         // The files have those of earlier tests too.
-        return records('dropped by policy').findLast((r) => r['destination'] === destination && r['protocol'] !== 'ICMP');
+        return records('dropped by policy').findLast(
+          (r) => r['destination'] === destination && r['protocol'] !== 'ICMP',
+        );
       };
       expect(
         await lab.eventually(
