@@ -79,3 +79,6 @@ export function readName(name: Name, from: Readonly<Record<string, string>> | un
     problem: `${first.key} says "${first.value}" and ${other.key} says "${other.value}": keep one of them`,
   };
 }
+
+/** The label by which selectors of policies mean the ServiceAccount of pods. No pod need have it, and none can forge it. */
+export const SERVICE_ACCOUNT = 'bulkhead.dev/service-account';

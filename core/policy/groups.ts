@@ -5,7 +5,7 @@ import { contains, covers, formatPrefix, mustPrefix, type Prefix } from '../../l
 import { matches } from '../cluster/selector.ts';
 import type { ClusterState, Pod } from '../cluster/state.ts';
 import { nodeAddress } from '../nodes/addresses.ts';
-import { selects } from './index.ts';
+import type { PolicyIndex } from './index.ts';
 import type { Peer } from './model.ts';
 
 /** Only those of a peer's pods that have a container port of this name, with this number. */
@@ -29,12 +29,13 @@ function textOf(peer: Peer): string {
 }
 
 /** The addresses of a group now, sorted. */
-export function groupItem(state: ClusterState, peer: Peer | 'any', named?: NamedPort): GroupItem {
-  if (named) return { addresses: addressesOfPods(state, peer, named), prefixes: [] };
-  if (peer === 'any') return { addresses: addressesOfPods(state, peer), prefixes: [] };
+export function groupItem(index: PolicyIndex, peer: Peer | 'any', named?: NamedPort): GroupItem {
+  const { state } = index;
+  if (named) return { addresses: addressesOfPods(index, peer, named), prefixes: [] };
+  if (peer === 'any') return { addresses: addressesOfPods(index, peer), prefixes: [] };
   switch (peer.kind) {
     case 'pods':
-      return { addresses: addressesOfPods(state, peer), prefixes: [] };
+      return { addresses: addressesOfPods(index, peer), prefixes: [] };
     case 'nodes':
       return {
         addresses: [...state.nodes.values()]
@@ -57,16 +58,15 @@ export function addressesOf(state: ClusterState, pod: Pod): string[] {
   ];
 }
 
-function addressesOfPods(state: ClusterState, peer: Peer | 'any', named?: NamedPort): string[] {
+function addressesOfPods({ state, podsOf }: PolicyIndex, peer: Peer | 'any', named?: NamedPort): string[] {
   const found: string[] = [];
-  for (const pod of state.pods.values()) {
-    const has = (p: Pod['ports'][number]): boolean =>
-      p.name === named?.name && p.port === named.port && p.protocol === named.protocol;
+  const has = (p: Pod['ports'][number]): boolean =>
+    p.name === named?.name && p.port === named.port && p.protocol === named.protocol;
+  const pods = peer === 'any' || peer.kind !== 'pods' ? state.pods.values() : podsOf(peer);
+  for (const pod of pods) {
     if (named && !pod.ports.some(has)) continue;
-    if (peer === 'any' || peer.kind === 'networks') {
-      const inside = (ip: string): boolean => peer === 'any' || isIn(peer, ip);
-      found.push(...addressesOf(state, pod).filter(inside));
-    } else if (peer.kind === 'pods' && selects(state, peer, pod)) found.push(...addressesOf(state, pod));
+    const inside = (ip: string): boolean => peer === 'any' || peer.kind !== 'networks' || isIn(peer, ip);
+    found.push(...addressesOf(state, pod).filter(inside));
   }
   return [...new Set(found)].sort();
 }
@@ -99,11 +99,11 @@ function disjoint({ cidrs, except }: Peer & { kind: 'networks' }): string[] {
 }
 
 /** Numbers that a named port has among the pods of a peer. */
-export function numbersOf(state: ClusterState, peer: Peer | 'any', name: string, protocol?: Protocol): NamedPort[] {
+export function numbersOf(index: PolicyIndex, peer: Peer | 'any', name: string, protocol?: Protocol): NamedPort[] {
   const found = new Map<string, NamedPort>();
-  for (const pod of state.pods.values()) {
+  const pods = peer !== 'any' && peer.kind === 'pods' ? index.podsOf(peer) : index.state.pods.values();
+  for (const pod of pods) {
     if (pod.hostNetwork || pod.finished) continue;
-    if (peer !== 'any' && peer.kind === 'pods' && !selects(state, peer, pod)) continue;
     for (const p of pod.ports)
       if (p.name === name && (protocol === undefined || p.protocol === protocol))
         found.set(`${p.port}/${p.protocol}`, { name, protocol: p.protocol, port: p.port });

@@ -1,3 +1,4 @@
+import { SERVICE_ACCOUNT } from '../../api/names.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { matches } from '../cluster/selector.ts';
 import type { Policy, PodsSelector } from './model.ts';
@@ -7,6 +8,8 @@ export type PolicyIndex = {
   readonly state: ClusterState;
   /** Those that select the pod: Admin by priority, then NetworkPolicies, then Baseline by priority. */
   readonly selecting: (pod: Pod) => readonly Policy[];
+  /** The pods that a selector means: only those of the namespaces that it means are looked at. */
+  readonly podsOf: (selector: PodsSelector) => readonly Pod[];
 };
 
 /** Worked out once per set of policies. */
@@ -17,8 +20,17 @@ export function indexPolicies(state: ClusterState): PolicyIndex {
   const baseline = cluster.filter((p) => p.tier === 'Baseline');
   const byNamespace = Map.groupBy(all.filter((p) => p.kind === 'NetworkPolicy').sort(inOrder), (p) => p.namespace);
   const known = new Map<string, readonly Policy[]>();
+  let byNamespaceOfPods: ReadonlyMap<string, readonly Pod[]> | undefined;
   return {
     state,
+    podsOf(selector) {
+      byNamespaceOfPods ??= Map.groupBy(state.pods.values(), (p) => p.namespace);
+      const names =
+        selector.namespace === undefined
+          ? [...byNamespaceOfPods.keys()].filter((n) => matches(selector.namespaces, labelsOfNamespace(state, n)))
+          : [selector.namespace];
+      return names.flatMap((n) => (byNamespaceOfPods?.get(n) ?? []).filter((p) => selects(state, selector, p)));
+    },
     selecting(pod) {
       const key = keyOf(pod);
       const before = known.get(key);
@@ -38,8 +50,17 @@ export function selects(state: ClusterState, selector: PodsSelector | undefined,
     selector.namespace === undefined
       ? matches(selector.namespaces, labelsOfNamespace(state, pod.namespace))
       : selector.namespace === pod.namespace;
-  return inNamespace && matches(selector.pods, pod.labels);
+  return inNamespace && matches(selector.pods, labelsOfPod(pod));
 }
+
+/**
+ * With the pod's ServiceAccount as a label, which selectors may name (NPEP-173): who may edit a pod's labels cannot choose that. A
+ * label of that name which somebody wrote himself means nothing.
+ */
+export const labelsOfPod = (pod: Pod): Readonly<Record<string, string>> => ({
+  ...pod.labels,
+  [SERVICE_ACCOUNT]: pod.serviceAccount,
+});
 
 /** With the name, which every namespace of the API has as a label; manifests alone need not say it. */
 export const labelsOfNamespace = (state: ClusterState, name: string): Readonly<Record<string, string>> => ({

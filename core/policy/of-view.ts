@@ -7,9 +7,13 @@ export function policiesOf(view: View): { readonly index: PolicyIndex; readonly 
   const known = worked.get(view);
   if (known) return known;
   const index = indexPolicies(view.state);
-  const made = { index, profiles: new Profiles(index) };
+  const made = { index, profiles: new Profiles(index, latest?.groups) };
+  latest = made.profiles;
   worked.set(view, made);
   return made;
 }
+
+/** Views follow each other; most groups stay as they are from one to the next. */
+let latest: Profiles | undefined;
 
 const worked = new WeakMap<View, ReturnType<typeof policiesOf>>();

@@ -16,11 +16,18 @@ export type Profile = {
 /** Resolves policies for pods, and remembers what it has resolved: one is made per state of the cluster. */
 export class Profiles {
   readonly #index: PolicyIndex;
+  readonly #before: ReadonlyMap<string, GroupItem>;
   readonly #groups = new Map<string, GroupItem>();
   readonly #profiles = new Map<string, Profile>();
 
-  constructor(index: PolicyIndex) {
+  /** @param before groups of an earlier state: one that is still the same stays the same object, and need not be told again */
+  constructor(index: PolicyIndex, before: ReadonlyMap<string, GroupItem> = new Map()) {
     this.#index = index;
+    this.#before = before;
+  }
+
+  get groups(): ReadonlyMap<string, GroupItem> {
+    return this.#groups;
   }
 
   /** Undefined: no policy selects the pod. */
@@ -40,10 +47,17 @@ export class Profiles {
     return profile;
   }
 
+  #same(key: string, item: GroupItem): GroupItem {
+    const before = this.#before.get(key);
+    const same = (a: readonly string[], b: readonly string[]): boolean =>
+      a.length === b.length && a.every((x, i) => x === b[i]);
+    return before && same(before.addresses, item.addresses) && same(before.prefixes, item.prefixes) ? before : item;
+  }
+
   #rule(policy: Policy, rule: PolicyRule, direction: Direction, pod: Pod, groups: Map<string, GroupItem>): ProfileRule {
     const use = (peer: Peer | 'any', named?: NamedPort): string => {
       const key = groupKey(peer, named);
-      const item = this.#groups.get(key) ?? groupItem(this.#index.state, peer, named);
+      const item = this.#groups.get(key) ?? this.#same(key, groupItem(this.#index, peer, named));
       this.#groups.set(key, item);
       groups.set(key, item);
       return key;
@@ -61,7 +75,7 @@ export class Profiles {
       if (direction === 'egress')
         for (const { name, protocol } of named)
           for (const peer of rule.peers === 'any' ? (['any'] as const) : rule.peers)
-            for (const number of numbersOf(this.#index.state, peer, name, protocol))
+            for (const number of numbersOf(this.#index, peer, name, protocol))
               matches.push({
                 peers: [use(peer, number)],
                 ports: [{ protocol: number.protocol, first: number.port, last: number.port }],

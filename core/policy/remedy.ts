@@ -1,3 +1,4 @@
+import { SERVICE_ACCOUNT } from '../../api/names.ts';
 import type { Protocol } from '../../api/nodeconfig.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { keyOf, type Pod } from '../cluster/state.ts';
@@ -66,7 +67,7 @@ const GENERATED: readonly string[] = [
 ];
 
 const ownLabels = ({ labels }: Pod): Record<string, string> =>
-  Object.fromEntries(Object.entries(labels).filter(([name]) => !GENERATED.includes(name)));
+  Object.fromEntries(Object.entries(labels).filter(([name]) => name !== SERVICE_ACCOUNT && !GENERATED.includes(name)));
 
 const namespaceOf = ({ namespace }: Pod): object => ({ matchLabels: { 'kubernetes.io/metadata.name': namespace } });
 

@@ -88,6 +88,9 @@ export function policyObjects(register: Register): NftObject[] {
     { kind: 'counter', name: 'no_endpoint' },
     { kind: 'chain', name: 'cls_dst', rules: address('daddr') },
     { kind: 'chain', name: 'cls_src', rules: address('saddr') },
+    // Whoever comes next, here or behind the tunnel, must not take the number for a mark of its own.
+    { kind: 'chain', name: 'ok_eg', rules: [`${register} set 0`] },
+    { kind: 'chain', name: 'ok_in', rules: [`${register} set 0`, 'accept'] },
     { kind: 'chain', name: 'eg_started', rules: [STARTED] },
     { kind: 'chain', name: 'in_started', rules: [STARTED, 'accept'] },
     ask('eg'),
@@ -182,7 +185,7 @@ function planRule(
   rule: number,
   log: boolean,
 ): { readonly name: string; readonly objects: NftObject[] } {
-  const accept = way === 'ingress' ? 'accept' : 'return';
+  const accept = way === 'ingress' ? 'goto ok_in' : 'goto ok_eg';
   if (tier === 'Default') return { name: accept, objects: [] };
   const counter = { kind: 'counter', name: ruleCounter(rule) } as const;
   const side: CellSide = way === 'ingress' ? 'in' : 'eg';

@@ -383,6 +383,25 @@ export const CASES: readonly Case[] = [
     shut: ['x/a>out:80', 'x/a>z/a:80', 'x/a>x/b:80', 'x/b>x/a:icmp'],
   },
   {
+    line: '76',
+    title: 'a ServiceAccount is who runs the pod, and no label that somebody gave it',
+    policies: [
+      np(
+        'x',
+        'robots',
+        '{ podSelector: {}, ingress: [{ from: [{ namespaceSelector: {}, podSelector: { matchLabels: { bulkhead.dev/service-account: robot } } }] }] }',
+      ),
+      cnp(
+        'people',
+        'Admin',
+        4,
+        `subject: { pods: { namespaceSelector: ${ns('z')}, podSelector: { matchLabels: { bulkhead.dev/service-account: robot } } } }, ingress: [{ action: Deny, from: [{ namespaces: {} }] }]`,
+      ),
+    ],
+    open: ['y/b>x/a:80', 'x/b>x/c:80u', 'y/a>z/a:80', 'y/a>z/c:80'],
+    shut: ['y/a>x/a:80', 'y/c>x/a:80', 'z/c>x/b:81u', 'y/a>z/b:80', 'z/a>z/b:80u'],
+  },
+  {
     line: '55',
     title: 'what cannot be read fails closed, and the rest of the policy holds',
     policies: [

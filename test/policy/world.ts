@@ -2,9 +2,10 @@
 
 export const NAMESPACES = ['x', 'y', 'z'] as const;
 const PODS = [
-  { name: 'a', node: 'n1' },
-  { name: 'b', node: 'n2' },
-  { name: 'c', node: 'n1' },
+  { name: 'a', node: 'n1', labels: {}, serviceAccountName: 'default' },
+  { name: 'b', node: 'n2', labels: {}, serviceAccountName: 'robot' },
+  // Only says that it is one.
+  { name: 'c', node: 'n1', labels: { 'bulkhead.dev/service-account': 'robot' }, serviceAccountName: 'default' },
 ] as const;
 const NODES = ['n1', 'n2'] as const;
 
@@ -33,11 +34,12 @@ export function worldManifests(network?: string): Raw[] {
         ...(network === undefined ? {} : { annotations: { 'bulkhead.dev/network': network } }),
       },
     },
-    ...PODS.map(({ name, node }) => ({
+    ...PODS.map(({ name, node, labels, serviceAccountName }) => ({
       apiVersion: 'v1',
       kind: 'Pod',
-      metadata: { name, namespace: ns, labels: { pod: name } },
+      metadata: { name, namespace: ns, labels: { pod: name, ...labels } },
       spec: {
+        serviceAccountName,
         nodeSelector: { 'kubernetes.io/hostname': node },
         containers: [{ name: 'c', image: 'x', ports: ports(name) }],
       },
@@ -58,12 +60,12 @@ export function worldManifests(network?: string): Raw[] {
 /** The same pods as a cluster would tell of them: x is .1x, y .2x, z .3x. */
 export function runningPods(): Raw[] {
   return NAMESPACES.flatMap((ns, i) =>
-    PODS.map(({ name, node }, j) => {
+    PODS.map(({ name, node, labels, serviceAccountName }, j) => {
       const n = NODES.indexOf(node) + 1;
       const host = 16 * (i + 1) + j;
       return {
-        metadata: { name, namespace: ns, uid: `${ns}-${name}`, labels: { pod: name } },
-        spec: { nodeName: node, serviceAccountName: 'default', containers: [{ name: 'c', ports: ports(name) }] },
+        metadata: { name, namespace: ns, uid: `${ns}-${name}`, labels: { pod: name, ...labels } },
+        spec: { nodeName: node, serviceAccountName, containers: [{ name: 'c', ports: ports(name) }] },
         status: {
           phase: 'Running',
           podIPs: [{ ip: `10.244.${n}.${host}` }, { ip: `fd00:10:244:${n}::${host.toString(16)}` }],
