@@ -35,5 +35,10 @@ KUBECONFIG=$KUBECONFIG npa-conformance.test -test.v -test.timeout 50m -test.run 
 grep -E '^    --- (PASS|FAIL)' "$reports/npa.log" || tail -5 "$reports/npa.log"
 passed=$((passed + $(count "$reports/npa.log" '^    --- PASS')))
 failed=$((failed + $(count "$reports/npa.log" '^    --- FAIL')))
+# The suites do not wait for their namespaces to go.
+for _ in $(seq 1 60); do
+  kubectl get namespaces -o name | grep -qE '/(netpol-|network-policy-conformance-)' || break
+  sleep 3
+done
 echo "policy suites: $passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
