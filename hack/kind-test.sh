@@ -43,6 +43,10 @@ fi
 # Uninstall, and look at every node as before the installation.
 kubectl -n kube-system scale deployment/coredns --replicas=0 >/dev/null
 kubectl -n kube-system wait --for=delete pod -l k8s-app=kube-dns --timeout=60s >/dev/null
+# A pod is gone from the API before its kubelet has asked the plugin to take its interface away.
+for node in $(kind get nodes --name "$KIND_CLUSTER" 2>/dev/null); do
+  docker exec "$node" timeout 180 sh -c 'while ls /run/netns | grep -q ^cni-; do sleep 1; done' || echo "$node still has sandboxes of pods"
+done
 hack/kind/uninstall.sh
 hack/kind/snapshot.sh >"$out/after"
 uninstalled=1

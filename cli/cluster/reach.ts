@@ -30,25 +30,32 @@ export async function measureReach(
   progress: (text: string) => void,
   select: (p: ExpectedProbe) => boolean = () => true,
 ): Promise<ReachProbe[]> {
-  const view = viewOf(await loadState(target));
-  const expected = expectedReach(view, { nodePort: KUBELET_PORT, outside: target.outside }).filter(select);
-  const first = await run(target, expected, 1_000, (done) => progress(`probing: ${done} of ${expected.length}`));
-  // A busy machine can lose a connection or be slow: what differs is asked again, alone and with patience.
-  const again = first.flatMap((p, i) => (p.match ? [] : [i]));
-  progress(again.length > 0 ? `asking ${again.length} again` : '');
-  const second = await run(
-    target,
-    again.flatMap((i) => expected[i] ?? []),
-    3_000,
-    () => undefined,
-  );
-  for (const [k, i] of again.entries()) {
-    const probe = second[k];
-    if (probe) first[i] = probe;
+  const asked = async (): Promise<ExpectedProbe[]> =>
+    expectedReach(viewOf(await loadState(target)), { nodePort: KUBELET_PORT, outside: target.outside }).filter(select);
+  const first = await asked();
+  const probes = await run(target, first, 1_000, (done) => progress(`probing: ${done} of ${first.length}`));
+  // A busy machine can lose a connection or be slow, and a pod can become unready meanwhile: what differs is asked again, with
+  // patience, and held against the cluster as it is by then.
+  for (let round = 1; round <= ROUNDS; round++) {
+    const differ = new Map(first.flatMap((e, i): [string, number][] => (probes[i]?.match ? [] : [[keyOf(e), i]])));
+    if (differ.size === 0) break;
+    progress(`asking ${differ.size} again`);
+    const again = (await asked()).filter((e) => differ.has(keyOf(e)));
+    const answers = await run(target, again, 3_000, () => undefined);
+    for (const [k, e] of again.entries()) {
+      const answer = answers[k];
+      if (answer) probes[differ.get(keyOf(e)) ?? -1] = answer;
+    }
   }
   progress('');
-  return first;
+  return probes;
 }
+
+const ROUNDS = 3;
+
+/** The same question at another time. */
+const keyOf = ({ from, to }: ExpectedProbe): string =>
+  [from.uid, to.kind, to.namespace, to.name, to.address, to.port, to.protocol].join(' ');
 
 async function run(
   target: ClusterTarget,

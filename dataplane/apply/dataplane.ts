@@ -13,7 +13,7 @@ import { type Nft, openNft } from '../../lib/nft/nft.ts';
 import type { Denial } from '../plan/denials.ts';
 import { ruleOfCounter } from '../plan/policy.ts';
 import { planInstance } from '../plan/instance.ts';
-import { ARP_TABLE, netnsName, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
+import { ARP_TABLE, netnsName, TABLE, uplinkName, VXLAN_DEV, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { planHostPorts } from '../plan/host-ports.ts';
 import { planFlatPod, planPod, type PodChains, type PodLink } from '../plan/pod.ts';
 import { staleFlows } from '../plan/stale-flows.ts';
@@ -190,6 +190,7 @@ export class Dataplane implements Disposable {
     if (held && (!network || held.network.vni === network.vni)) return held.instance;
     const { self } = this;
     if (!network || !self) throw new Error(`network ${key} is not known on this node`);
+    if (held) this.#letGo(key, held); // made again under its old name: it shares nothing with what it was
     const netns = `${this.#netnsDir}/${netnsName(network.vni)}`;
     const fresh = !isNetns(netns);
     if (fresh) {
@@ -391,7 +392,9 @@ export class Dataplane implements Disposable {
   #planPods(key: string, self: NodeItem): void {
     const wishes = key === FLAT_NETWORK ? this.#rootWishes : this.#held.get(key)?.wishes;
     if (!wishes) return;
-    const pods = [...this.#pods.values()].filter((p) => p.network === key);
+    // Pods of a network that was deleted and made again are on the former one until they end.
+    const vni = this.#held.get(key)?.network.vni;
+    const pods = [...this.#pods.values()].filter((p) => p.network === key && (vni === undefined || p.vni === vni));
     const chains = this.#policing.plan(key, pods);
     for (const pod of pods) this.#wishPod(wishes, pod, self, chains.get(pod.id) ?? NO_POLICY);
   }
@@ -405,7 +408,7 @@ export class Dataplane implements Disposable {
   #planNetwork(key: string, self: NodeItem): void {
     const held = this.#held.get(key);
     const network = this.#config.network.get(key) ?? held?.network;
-    if (!held || !network) return;
+    if (!held || !network || held.network.vni !== network.vni) return; // `open` is still to make its instance
     this.#held.set(key, { ...held, network });
     held.wishes.replace(this.#wanted.instance(network, self, this.mtuFor(key), this.#blocks));
     this.#planPods(key, self);
@@ -432,10 +435,7 @@ export class Dataplane implements Disposable {
     for (const network of this.#config.network.values()) inUse.add(network.vni);
     for (const [key, held] of this.#held) {
       if (inUse.has(held.network.vni)) continue;
-      close(held);
-      this.#held.delete(key);
-      this.#policing.close(key);
-      this.#dirty.add(FLAT_NETWORK);
+      this.#letGo(key, held);
     }
     for (const name of readdirSync(this.#netnsDir)) {
       const vni = Number(/^bh-(\d+)$/.exec(name)?.[1]);
@@ -443,12 +443,21 @@ export class Dataplane implements Disposable {
       // The uplink goes at once; the rest of the namespace when the kernel gets to it.
       const [error] = this.#rootNetlink.apply([{ verb: 'delete', kind: 'link', name: uplinkName(vni) }]);
       if (!error || isGone(error)) this.#root.linkGone(uplinkName(vni));
-      deleteNetns(`${this.#netnsDir}/${name}`);
+      const path = `${this.#netnsDir}/${name}`;
+      removeVxlan(path);
+      deleteNetns(path);
     }
     if (this.#dirty.size > 0) {
       this.#planDirty();
       this.#root.apply('all');
     }
+  }
+
+  #letGo(key: string, held: Held): void {
+    close(held);
+    this.#held.delete(key);
+    this.#policing.close(key);
+    this.#dirty.add(FLAT_NETWORK);
   }
 
   /** Two dumps, so asked once per node address; a resync asks again. */
@@ -465,6 +474,16 @@ export class Dataplane implements Disposable {
 
 function close({ netlink, nft, conntrack }: Held): void {
   for (const driver of [netlink, nft, conntrack]) driver[Symbol.dispose]();
+}
+
+/**
+ * Its VNI is free at once. The namespace itself may live on for as long as anybody has it open, and the kernel has only one VXLAN
+ * device for a VNI, whichever namespace that is in.
+ */
+function removeVxlan(netns: string): void {
+  if (!isNetns(netns)) return;
+  using netlink = openNetlink(netns);
+  netlink.apply([{ verb: 'delete', kind: 'link', name: VXLAN_DEV }]); // whatever comes of it: the rest goes on
 }
 
 /** A namespace kept under a path is a mount; what a crash between open and mount leaves is a plain file. */

@@ -205,6 +205,39 @@ describe('named networks', () => {
     expect(left.split('\n').filter((l) => l.startsWith('bh-')).length).toBeLessThanOrEqual(3);
   });
 
+  test('a namespace that is deleted and made again at once works as if it were new, on every node, while other pods come', async () => {
+    for (const round of [1, 2, 3]) {
+      await Promise.all([
+        lab.apply([shop('again'), pod('again', 'p3', { node: 'n1' })].join('\n---\n')),
+        lab.apply([pod('n', `r${round}a`, { node: 'n1' }), pod('n', `r${round}b`, { node: 'n2' })].join('\n---\n')),
+      ]);
+      for (const from of ['again/p1', 'again/p3'])
+        expect(await lab.connect(from, await lab.ip('again/p2'), 8080)).toBe('open:again/p2');
+      expect(await lab.connect('n/b1', await lab.ip('again/p1'), 8080)).toBe('rejected');
+      await lab.kubectl('delete', 'ns', 'again');
+    }
+  });
+
+  test('a network comes back to a node although something still has its former namespace open', async () => {
+    await lab.apply(
+      [
+        namespace('back', { labels: { 'bulkhead.dev/isolated': 'true' } }),
+        pod('back', 'stay', { node: 'n2' }),
+        pod('back', 'p', { node: 'n1' }),
+      ].join('\n---\n'),
+    );
+    const vni = await lab.kubectl('get', 'vn', '-n', 'back', 'default', '-o', 'jsonpath={.status.vni}');
+    const instances = (): Promise<string> => lab.onNode('n1', 'ip', 'netns');
+    const holder = await lab.onNode('n1', 'sh', '-c', `sleep 300 3< /run/netns/bh-${vni} > /dev/null 2>&1 & echo $!`);
+    await lab.kubectl('delete', 'pod', '-n', 'back', 'p');
+    expect(await lab.eventually(instances, (t) => !t.includes(`bh-${vni} `), 40_000)).not.toMatch(
+      new RegExp(`bh-${vni}\\b`),
+    );
+    await lab.apply(pod('back', 'p', { node: 'n1' }));
+    expect(await lab.connect('back/p', await lab.ip('back/stay'), 8080)).toBe('open:back/stay');
+    await lab.onNode('n1', 'kill', holder.trim());
+  });
+
   test('the label on a namespace with running pods changes nothing for them; new pods are isolated', async () => {
     await lab.apply(shop('turn', { isolated: false }));
     await lab.kubectl('label', 'ns', 'turn', 'bulkhead.dev/isolated=true');
