@@ -1,12 +1,12 @@
 import { isExists, isGone, type NetlinkError } from '../../lib/netlink/error.ts';
 import type { Address, Fdb, Neighbour, Route } from '../../lib/netlink/inet.ts';
 import type { Netlink, NetlinkOp } from '../../lib/netlink/netlink.ts';
+import type { NftSet } from '../../lib/nft/elements.ts';
 import { type Nft, NftError } from '../../lib/nft/nft.ts';
 import {
   keyOf,
   type NftChange,
   type NftObject,
-  renderChanges,
   renderFresh,
   sameObject,
   type TableName,
@@ -199,7 +199,7 @@ export class Instance {
     try {
       if (!this.#tableStands) this.#writeWholeTable();
       else {
-        this.#drivers.nft.run(renderChanges(this.#table, changes));
+        this.#drivers.nft.change(this.#table, changes, (name) => this.#setOf(name));
         for (const c of changes) {
           if (c.verb === 'set') tracker.observed(keyOf(c.object), c.object);
           else tracker.gone(keyOf(c.object));
@@ -214,6 +214,12 @@ export class Instance {
         problems.push(again as Error);
       }
     }
+  }
+
+  /** As it stands in the kernel. */
+  #setOf(name: string): NftSet | undefined {
+    const object = this.#t.nft.real(`set ${name}`);
+    return object?.kind === 'set' ? object : undefined;
   }
 
   #writeWholeTable(): void {

@@ -2,9 +2,8 @@ import { formatIp, ipFromBytes } from '../ip/address.ts';
 import { isGone } from './error.ts';
 import type { Flow, FlowSide } from './flow.ts';
 import { MessageWriter, readAttributes } from './message.ts';
-import { NetlinkSocket, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST } from './socket.ts';
+import { NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST } from './socket.ts';
 
-const NETLINK_NETFILTER = 12;
 /** NFNL_SUBSYS_CTNETLINK with IPCTNL_MSG_CT_GET and IPCTNL_MSG_CT_DELETE. */
 const GET = (1 << 8) | 1;
 const DELETE = (1 << 8) | 2;

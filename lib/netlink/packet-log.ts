@@ -1,7 +1,6 @@
 import { MessageWriter, readAttributes } from './message.ts';
-import { NetlinkSocket, NLM_F_ACK, NLM_F_REQUEST } from './socket.ts';
+import { NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK, NLM_F_REQUEST } from './socket.ts';
 
-const NETLINK_NETFILTER = 12;
 /** NFNL_SUBSYS_ULOG with NFULNL_MSG_PACKET and NFULNL_MSG_CONFIG. */
 const PACKET = (4 << 8) | 0;
 const CONFIG = (4 << 8) | 1;

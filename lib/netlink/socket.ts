@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import { checked, errnoName, lastErrno, libc } from '../netns/libc.ts';
 import { inNetns } from '../netns/netns.ts';
 import { NetlinkError } from './error.ts';
-import { type Message, type MessageWriter, readAttributes, readMessages } from './message.ts';
+import { type Message, MessageWriter, readAttributes, readMessages } from './message.ts';
 
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0x80000;
@@ -14,6 +14,8 @@ const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
 const MSG_DONTWAIT = 0x40;
 
+/** Protocol of nftables, conntrack and packet logs. */
+export const NETLINK_NETFILTER = 12;
 export const NLM_F_REQUEST = 1;
 export const NLM_F_ACK = 4;
 export const NLM_F_DUMP = 0x300;
@@ -22,6 +24,8 @@ export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
 
+const NFNL_MSG_BATCH_BEGIN = 16;
+const NFNL_MSG_BATCH_END = 17;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 
@@ -107,6 +111,34 @@ export class NetlinkSocket implements Disposable {
 
   [Symbol.dispose](): void {
     closeSync(this.#fd);
+  }
+
+  /**
+   * Sends requests of one nfnetlink subsystem that the kernel does all or none of (NFNL_MSG_BATCH_BEGIN). Throws the first error.
+   *
+   * @param subsystem NFNL_SUBSYS_* of linux/netfilter/nfnetlink.h
+   */
+  transaction(subsystem: number, requests: readonly Request[]): void {
+    const edge = (type: number): MessageWriter =>
+      new MessageWriter(type, NLM_F_REQUEST).fixed(Buffer.of(0, 0, subsystem >> 8, subsystem & 255));
+    const first = this.#sequence;
+    this.#sequence += requests.length + 2;
+    const writers = [edge(NFNL_MSG_BATCH_BEGIN), ...requests.map((r) => r.writer), edge(NFNL_MSG_BATCH_END)];
+    const data = Buffer.concat(writers.map((w, i) => w.finish(first + i)));
+    checked('send(AF_NETLINK)', libc.send(this.#fd, data, data.length, 0));
+    let failed: NetlinkError | undefined;
+    for (let missing = requests.length; missing > 0; ) {
+      for (const message of readMessages(this.#receive())) {
+        const index = message.sequence - first - 1;
+        if (message.type !== NLMSG_ERROR || index < -1 || index > requests.length) continue;
+        const request = requests[index];
+        const error = errorOf(request?.what ?? 'transaction', message);
+        failed ??= error;
+        if (request) missing--;
+        else if (error) missing = 0; // of the whole: nothing else will come
+      }
+    }
+    if (failed) throw failed;
   }
 
   #sendBatch(requests: readonly Request[]): (NetlinkError | undefined)[] {

@@ -1,4 +1,5 @@
 import { type Nft, NftError } from './nft.ts';
+import { type NftChange, renderChanges, type TableName } from './program.ts';
 
 type Table = {
   readonly sets: Map<string, Map<string, string>>;
@@ -27,6 +28,11 @@ export class FakeNft implements Nft {
       this.#tables = before;
       throw error;
     }
+  }
+
+  change(table: TableName, changes: readonly NftChange[]): void {
+    const script = renderChanges(table, changes);
+    if (script !== '') this.run(script);
   }
 
   list(): string {

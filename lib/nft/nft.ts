@@ -1,14 +1,19 @@
 import koffi from 'koffi';
 import { inNetns } from '../netns/netns.ts';
+import { NetlinkError } from '../netlink/error.ts';
+import { NETLINK_NETFILTER, NetlinkSocket } from '../netlink/socket.ts';
+import { changeElements } from './element-batch.ts';
+import type { NftSet } from './elements.ts';
+import { type NftChange, renderChanges, type TableName } from './program.ts';
 
 /** nft refused a transaction: nothing of it was done. */
 export class NftError extends Error {
   override readonly name = 'NftError';
   readonly code: 'ENOENT' | 'EEXIST' | 'EBUSY' | 'EINVAL';
-  constructor(message: string, script: string) {
+  constructor(message: string, script: string, cause?: NetlinkError) {
     const lines = script.split('\n');
-    super(`nft: ${message.trim()}${lines.length <= 20 ? `\n${script}` : ''}`);
-    this.code = codeIn(message);
+    super(`nft: ${message.trim()}${lines.length <= 20 ? `\n${script}` : ''}`, { cause });
+    this.code = codeIn(cause?.code ?? message);
   }
 }
 
@@ -16,6 +21,12 @@ export class NftError extends Error {
 export type Nft = Disposable & {
   /** One atomic transaction. Throws {@link NftError}. */
   run(script: string): void;
+  /**
+   * One atomic transaction: what `renderChanges` says, by the shortest way. Throws {@link NftError}.
+   *
+   * @param setOf the set of a name, as it stands
+   */
+  change(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): void;
   /** Runs a `list` command and gives its text; JSON with `json`. Throws {@link NftError}. */
   list(command: string, options?: { json?: boolean }): string;
 };
@@ -29,8 +40,11 @@ export function openNft(netns?: string): Nft {
  * Contexts that are open, the least recently used first. Only few are kept: libnftables waits with select(), which ends
  * the process when a file number reaches 1024, and an agent has an instance for each of hundreds of networks.
  */
-const contexts = new Map<LibNft, unknown>();
+const contexts = new Map<LibNft, Context>();
 const MOST_CONTEXTS = 32;
+
+/** The library's own, and a socket for what needs no parser. */
+type Context = { readonly handle: unknown; readonly socket: NetlinkSocket };
 
 class LibNft implements Nft {
   readonly #netns: string | undefined;
@@ -41,28 +55,41 @@ class LibNft implements Nft {
   run(script: string): void {
     if (script === '') return;
     const { runCommand, errorBuffer } = load();
-    const context = this.#context();
-    if (runCommand(context, script) !== 0) throw new NftError(errorBuffer(context), script);
+    const { handle } = this.#context();
+    if (runCommand(handle, script) !== 0) throw new NftError(errorBuffer(handle), script);
+  }
+
+  change(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): void {
+    try {
+      if (changeElements(() => this.#context().socket, table, changes, setOf)) return;
+    } catch (error) {
+      if (error instanceof NetlinkError) throw new NftError(error.message, renderChanges(table, changes), error);
+      throw error;
+    }
+    this.run(renderChanges(table, changes));
   }
 
   list(command: string, { json = false }: { json?: boolean } = {}): string {
     const { runCommand, errorBuffer, outputBuffer, setOutput } = load();
-    const context = this.#context();
-    setOutput(context, json ? NFT_CTX_OUTPUT_JSON : 0);
+    const { handle } = this.#context();
+    setOutput(handle, json ? NFT_CTX_OUTPUT_JSON : 0);
     try {
-      if (runCommand(context, command) !== 0) throw new NftError(errorBuffer(context), command);
-      return outputBuffer(context);
+      if (runCommand(handle, command) !== 0) throw new NftError(errorBuffer(handle), command);
+      return outputBuffer(handle);
     } finally {
-      setOutput(context, 0);
+      setOutput(handle, 0);
     }
   }
 
   [Symbol.dispose](): void {
     const context = contexts.get(this);
-    if (contexts.delete(this)) load().ctxFree(context);
+    contexts.delete(this);
+    if (!context) return;
+    load().ctxFree(context.handle);
+    context.socket[Symbol.dispose]();
   }
 
-  #context(): unknown {
+  #context(): Context {
     const known = contexts.get(this);
     contexts.delete(this);
     const context = known ?? this.#open();
@@ -74,15 +101,15 @@ class LibNft implements Nft {
     return context;
   }
 
-  #open(): unknown {
+  #open(): Context {
     const { ctxNew, bufferOutput, bufferError } = load();
     // The context opens its netlink socket here, so it belongs to the namespace of this moment.
     const open = (): unknown => ctxNew(0);
-    const context = this.#netns === undefined ? open() : inNetns<unknown>(this.#netns, open);
-    if (!context) throw new NftError('libnftables gave no context', '');
-    bufferOutput(context);
-    bufferError(context);
-    return context;
+    const handle = this.#netns === undefined ? open() : inNetns<unknown>(this.#netns, open);
+    if (!handle) throw new NftError('libnftables gave no context', '');
+    bufferOutput(handle);
+    bufferError(handle);
+    return { handle, socket: NetlinkSocket.open(this.#netns, NETLINK_NETFILTER) };
   }
 }
 
@@ -118,8 +145,8 @@ function load(): Library {
 }
 
 function codeIn(message: string): NftError['code'] {
-  if (/No such file or directory/.test(message)) return 'ENOENT';
-  if (/File exists/.test(message)) return 'EEXIST';
-  if (/Device or resource busy/.test(message)) return 'EBUSY';
+  if (/No such file or directory|^ENOENT$/.test(message)) return 'ENOENT';
+  if (/File exists|^EEXIST$/.test(message)) return 'EEXIST';
+  if (/Device or resource busy|^EBUSY$/.test(message)) return 'EBUSY';
   return 'EINVAL';
 }

@@ -48,7 +48,12 @@ describe('admission', () => {
     expect(
       await refused(
         ['apply', '-f', '-'],
-        `{ apiVersion: bulkhead.dev/v1alpha1, kind: AddressBlock, metadata: { name: x }, spec: { cidr: 10.9.0.0/28, node: n1, network: { namespace: a, name: b } } }`,
+        JSON.stringify({
+          apiVersion: 'bulkhead.dev/v1alpha1',
+          kind: 'AddressBlock',
+          metadata: { name: 'x' },
+          spec: { cidr: '10.9.0.0/28', node: 'n1', network: { namespace: 'a', name: 'b' } },
+        }),
       ),
     ).toContain('written by the Bulkhead controller only');
     expect(await kubectl(['label', 'namespace', 'c-b', 'bulkhead.dev/isolated=false'])).toContain('labeled');

@@ -121,7 +121,12 @@ describe('faults', () => {
       expect(
         await refused(
           ['apply', '-f', '-'],
-          '{ apiVersion: bulkhead.dev/v1alpha1, kind: VirtualNetwork, metadata: { name: x, namespace: f-a }, spec: {} }',
+          JSON.stringify({
+            apiVersion: 'bulkhead.dev/v1alpha1',
+            kind: 'VirtualNetwork',
+            metadata: { name: 'x', namespace: 'f-a' },
+            spec: {},
+          }),
         ),
       ).toContain('networks.bulkhead.dev');
       await kubectl(['-n', 'kube-system', 'rollout', 'restart', 'deployment/coredns']);

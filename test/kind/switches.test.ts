@@ -32,7 +32,15 @@ describe('switches of the cluster', () => {
   test('new namespaces are isolated by default, with exceptions and an egress mode; old ones never change', async () => {
     await apply(flatNamespace('s-before'));
     await apply(
-      '{ apiVersion: bulkhead.dev/v1alpha1, kind: BulkheadConfig, metadata: { name: default }, spec: { isolation: { newNamespaces: Isolated, except: { names: [kube-system, default, s-except] } }, egress: { defaultMode: NAT } } }',
+      JSON.stringify({
+        apiVersion: 'bulkhead.dev/v1alpha1',
+        kind: 'BulkheadConfig',
+        metadata: { name: 'default' },
+        spec: {
+          isolation: { newNamespaces: 'Isolated', except: { names: ['kube-system', 'default', 's-except'] } },
+          egress: { defaultMode: 'NAT' },
+        },
+      }),
     );
     await eventually('the switch has begun', async () =>
       (await get('bulkheadconfig', 'default'))['status'] ? true : undefined,

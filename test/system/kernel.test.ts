@@ -1,8 +1,10 @@
-import { describe } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { netlinkConformance } from '../../lib/netlink/conformance.ts';
 import { openNetlink } from '../../lib/netlink/netlink.ts';
 import { nftConformance } from '../../lib/nft/conformance.ts';
+import { encodeElement, type NftSet } from '../../lib/nft/elements.ts';
 import { openNft } from '../../lib/nft/nft.ts';
+import { type NftChange, type NftObject, renderFresh, type TableName } from '../../lib/nft/program.ts';
 import { testNamespaces } from './namespaces.ts';
 
 // The same suites that the fakes pass, on this machine's kernel.
@@ -17,3 +19,55 @@ describe('netlink: the kernel', () => {
 });
 
 describe('nft: the kernel', () => nftConformance(() => openNft(namespace('nft'))));
+
+type Case = { readonly type: string; readonly to?: string; readonly key: string; readonly value?: string };
+
+describe('elements without the parser', () => {
+  const T: TableName = 'inet short';
+  const cases: readonly Case[] = [
+    { type: 'ipv4_addr', key: '10.1.2.3' },
+    { type: 'ipv6_addr', key: 'fd00:10:244:1::5' },
+    { type: 'ifname', key: '"bhp0123456789ab"' },
+    { type: 'inet_service', key: '8080' },
+    { type: 'inet_proto', key: 'tcp' },
+    { type: 'mark', key: '0x00010002' },
+    { type: 'ipv4_addr', to: 'mark', key: '10.1.2.3', value: '0x0000abcd' },
+    { type: 'ipv6_addr', to: 'mark', key: 'fd00::1', value: '7' },
+    { type: 'mark . inet_proto . inet_service', to: 'verdict', key: '0x00010002 . tcp . 443', value: 'goto there' },
+    { type: 'mark . inet_proto . inet_service', to: 'verdict', key: '65538 . udp . 53', value: 'accept' },
+    { type: 'mark . inet_proto', to: 'verdict', key: '1 . 132', value: 'drop' },
+    { type: 'mark', to: 'verdict', key: '5', value: 'jump there' },
+    { type: 'ifname . ipv4_addr', key: '"bhp1" . 10.0.0.1' },
+    {
+      type: 'inet_proto . ipv6_addr . inet_service . ipv6_addr . inet_service',
+      key: 'udp . fd00::1 . 53 . fd00::2 . 4000',
+    },
+  ];
+
+  test.each(cases)('$type to $to: $key is what nft writes', ({ type, to, key, value }) => {
+    const set: NftSet = { kind: 'set', name: 's', type, ...(to === undefined ? {} : { to }) };
+    const element = { kind: 'element', set: 's', key, ...(value === undefined ? {} : { value }) } as const;
+    const there: NftObject = { kind: 'chain', name: 'there', rules: [] };
+    using byText = openNft(namespace('text'));
+    byText.run(renderFresh(T, [there, set, element]));
+    using byBytes = openNft(namespace('bytes'));
+    byBytes.run(renderFresh(T, [there, set]));
+    const change = (c: NftChange): void => byBytes.change(T, [c], () => set);
+    expect(encodeElement(set, element)).toBeDefined();
+    change({ verb: 'set', object: element, before: undefined });
+    expect(byBytes.list(`list table ${T}`)).toContain('elements = ');
+    expect(byBytes.list(`list table ${T}`)).toBe(byText.list(`list table ${T}`));
+    change({ verb: 'delete', object: element });
+    expect(byBytes.list(`list table ${T}`)).not.toContain('elements = ');
+  });
+
+  test('what only the parser knows goes to the parser', () => {
+    const set: NftSet = { kind: 'set', name: 's', type: 'ipv4_addr', to: 'mark', flags: ['interval'] };
+    const element = { kind: 'element', set: 's', key: '10.0.0.0/8', value: '1' } as const;
+    expect(encodeElement(set, element)).toBeUndefined();
+    using nft = openNft(namespace('parser'));
+    nft.run(renderFresh(T, [set]));
+    nft.change(T, [{ verb: 'set', object: element, before: undefined }], () => set);
+    expect(nft.list(`list table ${T}`)).toContain('10.0.0.0/8 : 0x00000001');
+  });
+});

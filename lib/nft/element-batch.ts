@@ -1,0 +1,89 @@
+import { MessageWriter } from '../netlink/message.ts';
+import { NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, type NetlinkSocket, type Request } from '../netlink/socket.ts';
+import { type EncodedElement, encodeElement, type NftSet } from './elements.ts';
+import type { NftChange, TableName } from './program.ts';
+
+/** Everything of a change that concerns one set, as the kernel takes it. */
+type SetChange = { readonly removed: EncodedElement[]; readonly added: EncodedElement[] };
+
+/**
+ * Changes of plain elements, in one transaction, straight to the kernel. libnftables first reads all sets and chains of the namespace
+ * again, whatever the change: 5 ms with 250 pods, of which the change itself is a fraction.
+ *
+ * @param setOf the set of a name as the kernel has it
+ * @returns false, and nothing is done, when this is no such change
+ * Throws NetlinkError.
+ */
+export function changeElements(
+  socket: () => NetlinkSocket,
+  table: TableName,
+  changes: readonly NftChange[],
+  setOf: (name: string) => NftSet | undefined,
+): boolean {
+  if (changes.length > MOST_CHANGES) return false;
+  const bySet = new Map<string, SetChange>();
+  for (const { verb, object, ...change } of changes) {
+    if (object.kind !== 'element') return false;
+    const set = setOf(object.set);
+    const element = set && encodeElement(set, object);
+    if (!element) return false;
+    const of = bySet.get(object.set) ?? { removed: [], added: [] };
+    bySet.set(object.set, of);
+    // The value of an element cannot be changed in place.
+    if (verb === 'delete' || ('before' in change && change.before)) of.removed.push({ key: element.key });
+    if (verb === 'set') {
+      if (set.to !== undefined && !element.data) return false;
+      of.added.push(element);
+    }
+  }
+  const messages = (verb: 'removed' | 'added'): Request[] =>
+    [...bySet].flatMap(([set, of]) =>
+      of[verb].length === 0 ? [] : [{ what: `${verb} in ${set}`, writer: message(verb, table, set, of[verb]) }],
+    );
+  socket().transaction(NFNL_SUBSYS_NFTABLES, [...messages('removed'), ...messages('added')]);
+  return true;
+}
+
+/** More fit neither one message nor the hurry. */
+const MOST_CHANGES = 256;
+
+const NFNL_SUBSYS_NFTABLES = 10;
+const NFT_MSG = { added: (NFNL_SUBSYS_NFTABLES << 8) | 12, removed: (NFNL_SUBSYS_NFTABLES << 8) | 14 } as const;
+const NFPROTO: Readonly<Record<string, number>> = { inet: 1, ip: 2, ip6: 10 };
+const NESTED = 0x8000;
+/** NFTA_SET_ELEM_LIST_*, NFTA_SET_ELEM_*, NFTA_DATA_*, NFTA_VERDICT_* of linux/netfilter/nf_tables.h. */
+const LIST = { table: 1, set: 2, elements: 3 | NESTED, element: 1 | NESTED } as const;
+const ELEMENT = { key: 1 | NESTED, data: 2 | NESTED } as const;
+const DATA = { value: 1, verdict: 2 | NESTED } as const;
+const VERDICT = { code: 1, chain: 2 } as const;
+
+function message(
+  verb: 'removed' | 'added',
+  table: TableName,
+  set: string,
+  elements: readonly EncodedElement[],
+): MessageWriter {
+  const [family = '', name = ''] = table.split(' ');
+  const flags = NLM_F_REQUEST | NLM_F_ACK | (verb === 'added' ? NLM_F_CREATE : 0);
+  return new MessageWriter(NFT_MSG[verb], flags)
+    .fixed(Buffer.of(NFPROTO[family] ?? 0, 0, 0, 0))
+    .text(LIST.table, name)
+    .text(LIST.set, set)
+    .nest(LIST.elements, (list) => {
+      for (const { key, data } of elements)
+        list.nest(LIST.element, (element) => {
+          element.nest(ELEMENT.key, (k) => k.bytes(DATA.value, key));
+          if (!data) return;
+          element.nest(ELEMENT.data, (d) => {
+            if ('value' in data) d.bytes(DATA.value, data.value);
+            else
+              d.nest(DATA.verdict, (v) => {
+                const code = Buffer.alloc(4);
+                code.writeInt32BE(data.verdict);
+                v.bytes(VERDICT.code, code);
+                if (data.chain !== undefined) v.text(VERDICT.chain, data.chain);
+              });
+          });
+        });
+    });
+}
