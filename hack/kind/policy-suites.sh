@@ -4,6 +4,7 @@
 # or are looked for where KUBE_LAB_DIR/build.sh e2e puts them.
 #   hack/kind/policy-suites.sh short      a few of each: what `make kind-test` runs
 #   hack/kind/policy-suites.sh            all
+#   hack/kind/policy-suites.sh report     the conformance report of network-policy-api, with every test, also those that ask for SCTP
 # Specs for SCTP need a kernel with SCTP sockets: SCTP=1 adds them. Ends with "policy suites: N passed, N failed".
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -16,6 +17,16 @@ failed=0
 count() { # FILE PATTERN
   grep -cE "$2" "$1" || true
 }
+
+if [ "${1:-}" = report ]; then
+  report=$reports/network-policy-api-report.yaml
+  npa-conformance.test -test.v -test.timeout 90m -test.run '^TestConformanceProfiles$' -all-features \
+    -conformance-profiles=ClusterNetworkPolicy -organization=bulkhead -project=bulkhead -url=https://bulkhead.dev \
+    -contact=none -additional-info=none -report-output="$report" >"$reports/npa-report.log" 2>&1 || true
+  grep -cE '^ +--- (PASS|FAIL)' "$reports/npa-report.log" || true
+  echo "report: $report"
+  exit 0
+fi
 
 focus='Netpol|NetworkPolicy'
 [ "${1:-}" = short ] && focus="Netpol NetworkPolicy between server and client should (enforce policy based on Multiple PodSelectors and NamespaceSelectors|support a 'default-deny-ingress' policy|enforce egress policy allowing traffic to a server in a different namespace based on PodSelector and NamespaceSelector)"

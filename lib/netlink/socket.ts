@@ -11,6 +11,7 @@ const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 const SOL_SOCKET = 1;
+const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const MSG_DONTWAIT = 0x40;
 
@@ -38,6 +39,7 @@ export type Request = { readonly what: string; readonly writer: MessageWriter };
 /** A synchronous rtnetlink socket, bound for life to the network namespace in which it was opened. */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
+  #open = true;
   #sequence = 1;
 
   private constructor(fd: number) {
@@ -57,7 +59,7 @@ export class NetlinkSocket implements Disposable {
     }
     const size = Buffer.alloc(4);
     size.writeInt32LE(4 << 20);
-    libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, size, 4);
+    for (const option of [SO_RCVBUFFORCE, SO_SNDBUFFORCE]) libc.setsockopt(fd, SOL_SOCKET, option, size, 4);
     return new NetlinkSocket(fd);
   }
 
@@ -110,7 +112,9 @@ export class NetlinkSocket implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    closeSync(this.#fd);
+    // Twice would close whatever has the number by then.
+    if (this.#open) closeSync(this.#fd);
+    this.#open = false;
   }
 
   /**

@@ -38,14 +38,22 @@ export function changeElements(
   }
   const messages = (verb: 'removed' | 'added'): Request[] =>
     [...bySet].flatMap(([set, of]) =>
-      of[verb].length === 0 ? [] : [{ what: `${verb} in ${set}`, writer: message(verb, table, set, of[verb]) }],
+      chunks(of[verb]).map((part) => ({ what: `${verb} in ${set}`, writer: message(verb, table, set, part) })),
     );
   socket().transaction(NFNL_SUBSYS_NFTABLES, [...messages('removed'), ...messages('added')]);
   return true;
 }
 
-/** More fit neither one message nor the hurry. */
-const MOST_CHANGES = 256;
+/** What the socket takes at once: 80 bytes for an element, at most. */
+const MOST_CHANGES = 20_000;
+/** In one message: a list is no longer than 64 KiB. */
+const MOST_ELEMENTS = 500;
+
+function chunks<T>(all: readonly T[]): T[][] {
+  const parts: T[][] = [];
+  for (let i = 0; i < all.length; i += MOST_ELEMENTS) parts.push(all.slice(i, i + MOST_ELEMENTS));
+  return parts;
+}
 
 const NFNL_SUBSYS_NFTABLES = 10;
 const NFT_MSG = { added: (NFNL_SUBSYS_NFTABLES << 8) | 12, removed: (NFNL_SUBSYS_NFTABLES << 8) | 14 } as const;
