@@ -43,7 +43,10 @@ export function keyOf(o: NftObject): string {
 }
 
 /** Whether the kernel's object needs no change. */
-export const sameObject = (a: NftObject, b: NftObject): boolean => JSON.stringify(a) === JSON.stringify(b);
+export const sameObject = (a: NftObject, b: NftObject): boolean =>
+  a.kind === 'element' && b.kind === 'element'
+    ? a.set === b.set && a.key === b.key && a.value === b.value
+    : JSON.stringify(a) === JSON.stringify(b);
 
 /** What a transaction changes. `before` is what an update replaces. */
 export type NftChange =

@@ -94,7 +94,7 @@ export class DeltaTracker<V> {
     this.#deletions.delete(key);
     if (desired === undefined) {
       if (real !== undefined) this.#deletions.add(key);
-    } else if (real === undefined || !this.#equal(desired, real)) {
+    } else if (real === undefined || (desired !== real && !this.#equal(desired, real))) {
       this.#updates.add(key);
     }
   }
