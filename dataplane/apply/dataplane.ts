@@ -1,25 +1,23 @@
-import { existsSync, readdirSync } from 'node:fs';
 import { FLAT_NETWORK } from '../../api/names.ts';
 import { probeSource } from '../../core/nodes/addresses.ts';
 import type { ItemKind, NetworkItem, NodeConfig, NodeItem, StreamEvent } from '../../api/nodeconfig.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { type Conntrack, openConntrack } from '../../lib/netlink/conntrack.ts';
-import { createNetns, deleteNetns } from '../../lib/netns/netns.ts';
 import { writeSysctls } from '../../lib/netns/sysctl.ts';
 import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
 import { isGone } from '../../lib/netlink/error.ts';
 import { type Nft, openNft } from '../../lib/nft/nft.ts';
 import type { Denial } from '../plan/denials.ts';
-import { ruleOfCounter } from '../plan/policy.ts';
 import { planInstance } from '../plan/instance.ts';
-import { ARP_TABLE, netnsName, TABLE, uplinkName, VXLAN_DEV, VXLAN_OVERHEAD } from '../plan/names.ts';
+import { ARP_TABLE, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { planHostPorts } from '../plan/host-ports.ts';
 import { planFlatPod, planPod, type PodChains, type PodLink } from '../plan/pod.ts';
 import { staleFlows } from '../plan/stale-flows.ts';
+import { type Counters, readCounters } from './counters.ts';
 import { Instance } from './instance.ts';
+import { Namespaces } from './namespaces.ts';
 import { NO_POLICY } from './policy-table.ts';
-import type { RuleHits } from '../metrics.ts';
 import { Policing, type RevokedFlow } from './policing.ts';
 import { Wanted } from './wanted.ts';
 import { Wishes } from './wishes.ts';
@@ -48,7 +46,7 @@ type Held = {
 export class Dataplane implements Disposable {
   readonly #config: NodeConfig;
   readonly #nodeName: string;
-  readonly #netnsDir: string;
+  readonly #namespaces: Namespaces;
   readonly #rootNetlink = openNetlink();
   readonly #rootNft = openNft();
   readonly #root: Instance;
@@ -83,7 +81,7 @@ export class Dataplane implements Disposable {
   }) {
     this.#config = config;
     this.#nodeName = nodeName;
-    this.#netnsDir = netnsDir;
+    this.#namespaces = new Namespaces(netnsDir);
     this.#root = new Instance(
       'root',
       TABLE,
@@ -191,12 +189,7 @@ export class Dataplane implements Disposable {
     const { self } = this;
     if (!network || !self) throw new Error(`network ${key} is not known on this node`);
     if (held) this.#letGo(key, held); // made again under its old name: it shares nothing with what it was
-    const netns = `${this.#netnsDir}/${netnsName(network.vni)}`;
-    const fresh = !isNetns(netns);
-    if (fresh) {
-      deleteNetns(netns); // a file that a crash left behind
-      createNetns(netns);
-    }
+    const { path: netns, fresh } = this.#namespaces.ensure(network.vni);
     const base = planInstance(network, self, this.mtuFor(key)); // only its switches, before any link is there
     writeSysctls(base.sysctls ?? {}, netns);
     const netlink = openNetlink(netns);
@@ -250,7 +243,7 @@ export class Dataplane implements Disposable {
   /** Path of a network's namespace; undefined for the flat network. */
   netnsOf(key: string): string | undefined {
     const held = this.#held.get(key);
-    return held && `${this.#netnsDir}/${netnsName(held.network.vni)}`;
+    return held && this.#namespaces.pathOf(held.network.vni);
   }
 
   /**
@@ -346,24 +339,10 @@ export class Dataplane implements Disposable {
     return this.#policing.denials();
   }
 
-  /** What the kernel has counted so far: packets refused or dropped, by reason and network, and what rules decided. */
-  counters(): { readonly drops: Map<string, { network: string; packets: number }[]>; readonly rules: RuleHits[] } {
-    const drops = new Map<string, { network: string; packets: number }[]>();
-    const rules = new Map<number, RuleHits>();
-    const read = (network: string, nft: Nft): void => {
-      const text = nft.list(`list counters table ${TABLE}`);
-      for (const [, name = '', count] of text.matchAll(/counter (\w+) \{\s*packets (\d+)/g)) {
-        const packets = Number(count);
-        const number = ruleOfCounter(name);
-        const rule = number === undefined ? undefined : this.#policing.ruleOf(number);
-        if (number !== undefined && rule)
-          rules.set(number, { ...rule, hits: packets + (rules.get(number)?.hits ?? 0) });
-        if (number === undefined) drops.set(name, [...(drops.get(name) ?? []), { network, packets }]);
-      }
-    };
-    read(FLAT_NETWORK, this.#rootNft);
-    for (const [key, { nft }] of this.#held) read(key, nft);
-    return { drops, rules: [...rules.values()] };
+  /** What the kernel has counted so far. */
+  counters(): Counters {
+    const networks = [...this.#held].map(([key, { nft }]) => [key, nft] as const);
+    return readCounters([[FLAT_NETWORK, this.#rootNft], ...networks], (n) => this.#policing.ruleOf(n));
   }
 
   [Symbol.dispose](): void {
@@ -433,19 +412,13 @@ export class Dataplane implements Disposable {
   #removeUnused(): void {
     const inUse = new Set([...this.#pods.values()].map((p) => p.vni));
     for (const network of this.#config.network.values()) inUse.add(network.vni);
-    for (const [key, held] of this.#held) {
-      if (inUse.has(held.network.vni)) continue;
-      this.#letGo(key, held);
-    }
-    for (const name of readdirSync(this.#netnsDir)) {
-      const vni = Number(/^bh-(\d+)$/.exec(name)?.[1]);
-      if (!Number.isInteger(vni) || inUse.has(vni)) continue;
+    for (const [key, held] of this.#held) if (!inUse.has(held.network.vni)) this.#letGo(key, held);
+    for (const vni of this.#namespaces.vnis()) {
+      if (inUse.has(vni)) continue;
       // The uplink goes at once; the rest of the namespace when the kernel gets to it.
       const [error] = this.#rootNetlink.apply([{ verb: 'delete', kind: 'link', name: uplinkName(vni) }]);
       if (!error || isGone(error)) this.#root.linkGone(uplinkName(vni));
-      const path = `${this.#netnsDir}/${name}`;
-      removeVxlan(path);
-      deleteNetns(path);
+      this.#namespaces.remove(vni);
     }
     if (this.#dirty.size > 0) {
       this.#planDirty();
@@ -474,25 +447,4 @@ export class Dataplane implements Disposable {
 
 function close({ netlink, nft, conntrack }: Held): void {
   for (const driver of [netlink, nft, conntrack]) driver[Symbol.dispose]();
-}
-
-/**
- * Its VNI is free at once. The namespace itself may live on for as long as anybody has it open, and the kernel has only one VXLAN
- * device for a VNI, whichever namespace that is in.
- */
-function removeVxlan(netns: string): void {
-  if (!isNetns(netns)) return;
-  using netlink = openNetlink(netns);
-  netlink.apply([{ verb: 'delete', kind: 'link', name: VXLAN_DEV }]); // whatever comes of it: the rest goes on
-}
-
-/** A namespace kept under a path is a mount; what a crash between open and mount leaves is a plain file. */
-function isNetns(path: string): boolean {
-  if (!existsSync(path)) return false;
-  try {
-    openNetlink(path)[Symbol.dispose]();
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -28,6 +28,7 @@ export class TestLab {
   spec!: LabSpec;
   client!: KubeClient;
   #target: ClusterTarget | undefined;
+  readonly #held: HeldConnection[] = [];
 
   constructor(name: string) {
     this.name = `t${process.pid}-${name}`;
@@ -49,6 +50,7 @@ export class TestLab {
   }
 
   async down(): Promise<void> {
+    for (const held of this.#held) held.end();
     await this.#target?.[Symbol.asyncDispose]();
     await this.client?.[Symbol.asyncDispose]();
     await labDown(this.name);
@@ -114,10 +116,11 @@ export class TestLab {
     return `${outcome?.verdict}${outcome?.by === undefined ? '' : `:${outcome.by}`}`;
   }
 
-  /** Connections from a pod to another that stay open until ended. */
+  /** Connections from a pod to another that stay open until ended, or the lab is. They are made by the time this returns. */
   async hold(from: string, to: string, family: 4 | 6 = 4): Promise<HeldConnection> {
     const held = new HeldConnection(await this.netns(from), await this.ip(to, family));
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    this.#held.push(held);
+    await held.alive(20_000);
     return held;
   }
 

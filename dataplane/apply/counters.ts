@@ -1,0 +1,36 @@
+import type { Outcome } from '../../core/policy/cell.ts';
+import type { Nft } from '../../lib/nft/nft.ts';
+import type { RuleHits } from '../metrics.ts';
+import { TABLE } from '../plan/names.ts';
+import { ruleOfCounter } from '../plan/policy.ts';
+
+/** Packets so far. */
+export type Counters = {
+  /** Refused or dropped, by reason and network. */
+  readonly drops: Map<string, { network: string; packets: number }[]>;
+  /** What rules of policies decided. */
+  readonly rules: RuleHits[];
+};
+
+/** Reads the named counters of our table in each of the networks. */
+export function readCounters(
+  networks: Iterable<readonly [network: string, nft: Nft]>,
+  ruleOf: (number: number) => Outcome | undefined,
+): Counters {
+  const drops: Counters['drops'] = new Map();
+  const rules = new Map<number, RuleHits>();
+  for (const [network, nft] of networks) {
+    const text = nft.list(`list counters table ${TABLE}`);
+    for (const [, name = '', count] of text.matchAll(/counter (\w+) \{\s*packets (\d+)/g)) {
+      const packets = Number(count);
+      const number = ruleOfCounter(name);
+      if (number === undefined) {
+        drops.set(name, [...(drops.get(name) ?? []), { network, packets }]);
+        continue;
+      }
+      const rule = ruleOf(number);
+      if (rule) rules.set(number, { ...rule, hits: packets + (rules.get(number)?.hits ?? 0) });
+    }
+  }
+  return { drops, rules: [...rules.values()] };
+}
