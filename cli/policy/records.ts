@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { View } from '../../core/cluster/view.ts';
 import { viewOf } from '../../core/cluster/view.ts';
-import { keyOf } from '../../core/cluster/state.ts';
+import { keyOf, type Pod } from '../../core/cluster/state.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from '../cluster/choose.ts';
 import { loadState } from '../cluster/state.ts';
 import { format, paint, print } from '../output.ts';
@@ -60,7 +60,14 @@ function recordsCommand(name: string, description: string, message: string): Com
         )
           continue;
         if (shape === 'json')
-          print(JSON.stringify({ time: new Date(record.time).toISOString(), ...ends, ...withoutLog(record) }));
+          print(
+            JSON.stringify({
+              time: new Date(record.time).toISOString(),
+              ...ends,
+              ...accountsOf(view, record),
+              ...withoutLog(record),
+            }),
+          );
         else print(describe(record, ends));
       }
     });
@@ -82,10 +89,22 @@ function withoutLog(record: Record): object {
   );
 }
 
+const podOf = (view: View, ip: string): Pod | undefined => view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);
+
 const nameOf = (view: View, ip: string): string => {
-  const pod = view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);
+  const pod = podOf(view, ip);
   return pod ? keyOf(pod) : ip;
 };
+
+/** Under which identities the ends run, where they are pods. */
+function accountsOf(view: View, { source, destination }: Record): object {
+  const from = podOf(view, source)?.serviceAccount;
+  const to = podOf(view, destination)?.serviceAccount;
+  return {
+    ...(from === undefined ? {} : { fromServiceAccount: from }),
+    ...(to === undefined ? {} : { toServiceAccount: to }),
+  };
+}
 
 function describe(r: Record, { from, to }: { readonly from: string; readonly to: string }): string {
   const time = new Date(r.time).toISOString().slice(11, 23);

@@ -124,6 +124,8 @@ spec:
       const text = await bulkhead(['drops', '-n', 'p-iso', '-o', 'json'], [0]);
       return text.includes('"rule":"far may not"') ? text : undefined;
     });
-    expect(drops).toContain('"from":"p-iso/far","to":"p-iso/db"');
+    expect(drops).toContain(
+      '"from":"p-iso/far","to":"p-iso/db","fromServiceAccount":"default","toServiceAccount":"default"',
+    );
   });
 });
