@@ -20,9 +20,10 @@ count() { # FILE PATTERN
 
 if [ "${1:-}" = report ]; then
   report=$reports/network-policy-api-report.yaml
-  npa-conformance.test -test.v -test.timeout 90m -test.run '^TestConformanceProfiles$' -all-features \
-    -conformance-profiles=ClusterNetworkPolicy -organization=bulkhead -project=bulkhead -url=https://bulkhead.dev \
-    -contact=none -additional-info=none -report-output="$report" >"$reports/npa-report.log" 2>&1 || true
+  cd "$root"
+  KUBECONFIG=$KUBECONFIG npa-conformance.test -test.v -test.timeout 90m -test.run '^TestConformanceProfiles$' -all-features \
+    -conformance-profiles=ClusterNetworkPolicy -organization=bulkhead -project=bulkhead -version="$(node_modules/.bin/node -p 'require("./package.json").version')" \
+    -url=https://bulkhead.dev -contact=none -additional-info=none -report-output="$report" >"$reports/npa-report.log" 2>&1 || true
   grep -cE '^ +--- (PASS|FAIL)' "$reports/npa-report.log" || true
   echo "report: $report"
   exit 0
