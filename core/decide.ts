@@ -1,7 +1,7 @@
 import { FLAT_NETWORK } from '../api/names.ts';
 import { familyOf } from '../lib/ip/address.ts';
 import { keyOf, type Pod, type Service } from './cluster/state.ts';
-import { networkOf, type View } from './cluster/view.ts';
+import { networkOf, podAt, type View } from './cluster/view.ts';
 import {
   type Decision,
   decideByNetworks,
@@ -111,6 +111,6 @@ function networkNameOf(view: View, service: Service): string {
 }
 
 function endAt(view: View, ip: string): End {
-  const pod = view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);
+  const pod = podAt(view, ip);
   return { ip, pod: pod && networkOf(view, pod) !== undefined ? pod : undefined };
 }

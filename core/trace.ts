@@ -2,7 +2,7 @@ import { FLAT_NETWORK } from '../api/names.ts';
 import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
-import { networkOf, type View } from './cluster/view.ts';
+import { networkOf, podAt, type View } from './cluster/view.ts';
 import { decide } from './decide.ts';
 import { type Decision, ipsOf, nameOf, sourceNetwork, type Target } from './decide-networks.ts';
 import { holderOf } from './egress/holder.ts';
@@ -165,7 +165,7 @@ function outOf(view: View, here: string, from: Pod, network: string, target: Tar
 function toBackends(view: View, here: string, from: Pod, network: string, backends: readonly Place[]): TraceStep[] {
   const steps: TraceStep[] = [];
   for (const b of backends) {
-    const pod = view.extraByIp.get(b.ip)?.pod ?? view.podByIp.get(b.ip);
+    const pod = podAt(view, b.ip);
     const name = pod ? `pod ${keyOf(pod)}` : b.ip;
     const node = pod?.node ?? b.node;
     if (node === from.node)

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
 import { isUnknownAddress } from '../../core/cluster/manifests.ts';
 import { keyOf, type Pod } from '../../core/cluster/state.ts';
-import type { View } from '../../core/cluster/view.ts';
+import { podAt, type View } from '../../core/cluster/view.ts';
 import { type Explanation, explain, explainPorts, networkName, type PortVerdict } from '../../core/policy/explain.ts';
 import type { End } from '../../core/policy/evaluate.ts';
 import type { Direction } from '../../core/policy/model.ts';
@@ -14,7 +14,7 @@ import { type TargetFlags, targetOptions } from '../cluster/choose.ts';
 import { podNamed } from '../cluster/names.ts';
 import { format, paint, print, printJson, tableText, UsageError } from '../output.ts';
 import { endOf } from './end.ts';
-import { loadView } from './load.ts';
+import { loadView, manifestsOption } from './load.ts';
 import { matrix, matrixTable } from './matrix.ts';
 
 type Flags = TargetFlags & { output: string; filename?: string[]; all?: boolean };
@@ -25,7 +25,7 @@ export function explainCommand(exit: (code: number) => void): Command {
     .description('whether a connection would be let through, and which rule of which policy says so')
     .argument('[from]', 'namespace/pod')
     .argument('[to]', 'namespace/pod or an address; [:PORT[/PROTOCOL]], else all ports')
-    .option('-f, --filename <path>', 'manifests instead of a cluster: a file or a folder; may be repeated', collect)
+    .addOption(manifestsOption())
     .option('--all', 'every pod to every declared port of every pod')
     .addOption(new Option('-o, --output <format>', 'text or json').default('text'))
     .addHelpText('after', '\nExit codes: 0 Accept, 3 Deny, 2 error. With --all: 0, or 2 for an error.')
@@ -50,8 +50,6 @@ export function explainCommand(exit: (code: number) => void): Command {
     });
 }
 
-const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
-
 /** "ns/pod:80/tcp", "[2001:db8::1]:53/udp", "10.0.0.1" */
 function parseEnd(
   view: View,
@@ -69,8 +67,6 @@ function parseEnd(
   if (ip !== undefined) return { end: { ip, pod: podAt(view, ip) }, port, protocol };
   return { end: endOf(from, podNamed(view, where)), port, protocol };
 }
-
-const podAt = (view: View, ip: string): Pod | undefined => view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);
 
 const asJson = ({ flow, verdict, egress, ingress, network }: Explanation): object => ({
   verdict,

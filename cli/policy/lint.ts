@@ -3,7 +3,7 @@ import { lint } from '../../core/policy/lint.ts';
 import type { TargetFlags } from '../cluster/choose.ts';
 import { targetOptions } from '../cluster/choose.ts';
 import { format, paint, print, printJson } from '../output.ts';
-import { loadView } from './load.ts';
+import { loadView, manifestsOption } from './load.ts';
 
 type Flags = TargetFlags & { output: string; filename?: string[] };
 
@@ -15,7 +15,7 @@ export function policyCommand(exit: (code: number) => void): Command {
 function lintCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('lint'))
     .description('what of a policy its author hardly meant: dead rules, selectors that match nothing, DNS forgotten, …')
-    .option('-f, --filename <path>', 'manifests instead of a cluster: a file or a folder; may be repeated', collect)
+    .addOption(manifestsOption())
     .addOption(new Option('-o, --output <format>', 'text or json').default('text'))
     .addHelpText('after', '\nExit codes: 0 nothing found, 1 something found, 2 error.')
     .action(async ({ output, filename, ...flags }: Flags) => {
@@ -29,5 +29,3 @@ function lintCommand(exit: (code: number) => void): Command {
       exit(findings.length === 0 ? 0 : 1);
     });
 }
-
-const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];

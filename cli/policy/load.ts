@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import { stateOfManifests } from '../../core/cluster/manifests.ts';
 import { type View, viewOf } from '../../core/cluster/view.ts';
 import { policyKey } from '../../core/policy/model.ts';
@@ -23,3 +24,9 @@ export async function loadView(
     for (const problem of policy.problems) process.stderr.write(`warning: ${policyKey(policy)}: ${problem}\n`);
   return viewOf(state);
 }
+
+/** `-f`, as often as there are files and folders. */
+export const manifestsOption = (): Option =>
+  new Option('-f, --filename <path>', 'manifests instead of a cluster: a file or a folder; may be repeated').argParser(
+    (value: string, before: string[] | undefined) => [...(before ?? []), value],
+  );

@@ -1,7 +1,6 @@
 import { Command, Option } from 'commander';
-import type { View } from '../../core/cluster/view.ts';
-import { viewOf } from '../../core/cluster/view.ts';
-import { keyOf, type Pod } from '../../core/cluster/state.ts';
+import { podAt, type View, viewOf } from '../../core/cluster/view.ts';
+import { keyOf } from '../../core/cluster/state.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from '../cluster/choose.ts';
 import { loadState } from '../cluster/state.ts';
 import { format, paint, print } from '../output.ts';
@@ -89,17 +88,15 @@ function withoutLog(record: Record): object {
   );
 }
 
-const podOf = (view: View, ip: string): Pod | undefined => view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);
-
 const nameOf = (view: View, ip: string): string => {
-  const pod = podOf(view, ip);
+  const pod = podAt(view, ip);
   return pod ? keyOf(pod) : ip;
 };
 
 /** Under which identities the ends run, where they are pods. */
 function accountsOf(view: View, { source, destination }: Record): object {
-  const from = podOf(view, source)?.serviceAccount;
-  const to = podOf(view, destination)?.serviceAccount;
+  const from = podAt(view, source)?.serviceAccount;
+  const to = podAt(view, destination)?.serviceAccount;
   return {
     ...(from === undefined ? {} : { fromServiceAccount: from }),
     ...(to === undefined ? {} : { toServiceAccount: to }),

@@ -23,7 +23,7 @@ import { type ClusterState, emptyClusterState, keyOf, type Namespace, type Netwo
 export function stateOfManifests(objects: readonly Raw[]): ClusterState {
   const of = (...kinds: string[]): Raw[] => objects.filter((o) => kinds.includes(String(o['kind'])));
   const pods = [...of('Pod'), ...objects.flatMap(podOfWorkload)].map((raw) => readPod(withDefaults(raw)));
-  const unique = new Map(pods.map((p) => [keyOf(p), p]));
+  const unique = byKey(pods);
   const policies = objects.flatMap((o): Policy[] => {
     const policy = parsePolicy(o['kind'] === 'NetworkPolicy' ? withDefaults(o) : o);
     return policy ? [policy] : [];
@@ -37,16 +37,16 @@ export function stateOfManifests(objects: readonly Raw[]): ClusterState {
   return {
     ...emptyClusterState,
     namespaces,
-    nodes: new Map(of('Node').map((o) => [readNode(o).name, readNode(o)])),
+    nodes: new Map(
+      of('Node')
+        .map(readNode)
+        .map((n) => [n.name, n]),
+    ),
     pods: new Map([...unique].map(([key, pod], i) => [key, withAddresses(pod, i)])),
     networks: numbered([...networks, ...ownNetworks(namespaces.values(), networks)]),
-    routers: new Map(
-      of('VirtualNetworkRouter').map((o) => [keyOf(readRouter(withDefaults(o))), readRouter(withDefaults(o))]),
-    ),
-    services: new Map(services.map((s) => [keyOf(s), s])),
-    slices: new Map(
-      of('EndpointSlice').map((o) => [keyOf(readEndpointSlice(withDefaults(o))), readEndpointSlice(withDefaults(o))]),
-    ),
+    routers: byKey(of('VirtualNetworkRouter').map((o) => readRouter(withDefaults(o)))),
+    services: byKey(services),
+    slices: byKey(of('EndpointSlice').map((o) => readEndpointSlice(withDefaults(o)))),
     policies: new Map(policies.map((p) => [policyKey(p), p])),
     podCIDRs: [],
   };
@@ -102,6 +102,9 @@ function ownNetworks(namespaces: Iterable<Namespace>, known: readonly Network[])
     ];
   });
 }
+
+const byKey = <T extends { readonly namespace: string; readonly name: string }>(all: readonly T[]): Map<string, T> =>
+  new Map(all.map((o) => [keyOf(o), o]));
 
 const numbered = (networks: readonly Network[]): Map<string, Network> =>
   new Map(networks.map((n, i) => [keyOf(n), { ...n, vni: n.vni ?? i + 2 }]));

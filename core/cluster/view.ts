@@ -116,3 +116,6 @@ function push<V>(map: Map<string, V[]>, key: string, value: V): void {
   if (list) list.push(value);
   else map.set(key, [value]);
 }
+
+/** The pod that has an address, on any of its interfaces. */
+export const podAt = (view: View, ip: string): Pod | undefined => view.extraByIp.get(ip)?.pod ?? view.podByIp.get(ip);

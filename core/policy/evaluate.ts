@@ -1,9 +1,8 @@
 import type { Protocol } from '../../api/nodeconfig.ts';
-import { mustIp } from '../../lib/ip/address.ts';
-import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import { matches } from '../cluster/selector.ts';
 import type { Pod } from '../cluster/state.ts';
 import { nodeAddress, probeSource } from '../nodes/addresses.ts';
+import { isInNetworks } from './groups.ts';
 import { type PolicyIndex, selects } from './index.ts';
 import { type Direction, type Peer, policyKey, type PolicyRule, type Port } from './model.ts';
 import { type SideVerdict, walk } from './walk.ts';
@@ -69,11 +68,7 @@ function isPeer({ state }: PolicyIndex, peer: Peer, { ip, pod }: End): boolean {
     case 'networks': {
       // A node is known to its pods by an address of its pod CIDR; people write the one that they know.
       const addresses = pod ? [ip] : [ip, ...nodeAddressesFor(state, ip)];
-      return addresses.some((text) => {
-        const address = mustIp(text);
-        const inside = (cidr: string): boolean => contains(mustPrefix(cidr), address);
-        return peer.cidrs.some(inside) && !peer.except.some(inside);
-      });
+      return addresses.some((address) => isInNetworks(peer, address));
     }
     case 'nodes':
       return (

@@ -31,11 +31,9 @@ function textOf(peer: Peer): string {
 /** The addresses of a group now, sorted. */
 export function groupItem(index: PolicyIndex, peer: Peer | 'any', named?: NamedPort): GroupItem {
   const { state } = index;
-  if (named) return { addresses: addressesOfPods(index, peer, named), prefixes: [] };
-  if (peer === 'any') return { addresses: addressesOfPods(index, peer), prefixes: [] };
+  if (named || peer === 'any' || peer.kind === 'pods')
+    return { addresses: addressesOfPods(index, peer, named), prefixes: [] };
   switch (peer.kind) {
-    case 'pods':
-      return { addresses: addressesOfPods(index, peer), prefixes: [] };
     case 'nodes':
       return {
         addresses: [...state.nodes.values()]
@@ -65,7 +63,7 @@ function addressesOfPods({ state, podsOf }: PolicyIndex, peer: Peer | 'any', nam
   const pods = peer === 'any' || peer.kind !== 'pods' ? state.pods.values() : podsOf(peer);
   for (const pod of pods) {
     if (named && !pod.ports.some(has)) continue;
-    const inside = (ip: string): boolean => peer === 'any' || peer.kind !== 'networks' || isIn(peer, ip);
+    const inside = (ip: string): boolean => peer === 'any' || peer.kind !== 'networks' || isInNetworks(peer, ip);
     found.push(...addressesOf(state, pod).filter(inside));
   }
   return [...new Set(found)].sort();
@@ -76,12 +74,13 @@ const aliasesIn = (state: ClusterState, peer: Peer & { kind: 'networks' }): stri
   [...state.nodes.values()]
     .flatMap((n) =>
       n.podCIDRs
-        .filter((c) => n.addresses.some((a) => a.includes(':') === c.includes(':') && isIn(peer, a)))
+        .filter((c) => n.addresses.some((a) => a.includes(':') === c.includes(':') && isInNetworks(peer, a)))
         .map(nodeAddress),
     )
     .sort();
 
-function isIn({ cidrs, except }: Peer & { kind: 'networks' }, text: string): boolean {
+/** Whether a peer's prefixes, less what they leave out, hold an address. */
+export function isInNetworks({ cidrs, except }: Peer & { kind: 'networks' }, text: string): boolean {
   const ip = mustIp(text);
   const inside = (cidr: string): boolean => contains(mustPrefix(cidr), ip);
   return cidrs.some(inside) && !except.some(inside);

@@ -1,13 +1,13 @@
-/** Small numbers for keys: each has one until it is freed, and the lowest free one is given next. */
+/** Small numbers for keys: each has one until it is freed, and freed ones are given again before new ones. */
 export class Numbers {
-  readonly #next: { value: number };
+  #next: number;
   readonly #most: number;
   readonly #free: number[] = [];
   readonly #byKey = new Map<string, number>();
 
   /** Numbers from `first` up to, and without, `end`. */
   constructor(first: number, end: number) {
-    this.#next = { value: first };
+    this.#next = first;
     this.#most = end;
   }
 
@@ -15,7 +15,7 @@ export class Numbers {
   take(key: string): number {
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const number = this.#free.pop() ?? this.#next.value++;
+    const number = this.#free.pop() ?? this.#next++;
     if (number >= this.#most) throw new RangeError(`no number below ${this.#most} is left for ${key}`);
     this.#byKey.set(key, number);
     return number;

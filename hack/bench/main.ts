@@ -12,6 +12,7 @@ import { labClient, labDown, labUp, waitForPods } from '../../lab/world/lab.ts';
 import { inside } from '../../lab/world/namespaces.ts';
 import { type CniFigures, measurePlugin, type Plugin } from './cni.ts';
 import { measurePaths, type Path, type PathFigures } from './dataplane.ts';
+import { progress } from './progress.ts';
 
 const checkout = join(import.meta.dirname, '../..');
 const quick = process.argv.includes('--quick');
@@ -19,8 +20,6 @@ const SCALES = quick ? [1, 100] : [1, 100, 500];
 const ADDS = quick ? 30 : 120;
 const ROUNDS = quick ? 2 : 5;
 const name = `bench${process.pid}`;
-const progress = (text: string): void =>
-  void process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`);
 const scratch = mkdtempSync(join(tmpdir(), 'bulkhead-bench-'));
 const bare = ['a', 'b', 'c', 'na', 'nb'].map((x) => `/run/netns/${name}-${x}`);
 

@@ -11,6 +11,7 @@ import { inside } from '../../lab/world/namespaces.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { measurePaths, type Path, type PathFigures } from './dataplane.ts';
 import { median } from './statistics.ts';
+import { progress } from './progress.ts';
 
 /** Routers and Services of networks: what they cost a packet, and how long a change takes to reach the kernel. */
 
@@ -21,8 +22,6 @@ const SERVICES = quick ? 200 : 1000;
 const NETWORKS = quick ? 40 : 200;
 const HUBS = NETWORKS / 4;
 const name = `benchnet${process.pid}`;
-const progress = (text: string): void =>
-  void process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`);
 type Manifest = Record<string, unknown>;
 
 try {

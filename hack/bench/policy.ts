@@ -16,6 +16,7 @@ import { openNetlink } from '../../lib/netlink/netlink.ts';
 import { openNft } from '../../lib/nft/nft.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { median, quantile } from './statistics.ts';
+import { progress } from './progress.ts';
 
 /** What policies cost: a packet, a whole node, and one change. In a scratch namespace, with the agent's own tables. */
 
@@ -23,8 +24,6 @@ const checkout = join(import.meta.dirname, '../..');
 const quick = process.argv.includes('--quick');
 const ROUNDS = quick ? 5 : 15;
 const CHANGES = quick ? 100 : 400;
-const progress = (text: string): void =>
-  void process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`);
 
 /** A way out of the scratch namespace that swallows everything, and an address of its own. */
 const SETUP = [
