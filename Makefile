@@ -1,12 +1,15 @@
 # Few words; each calls one script. `make lab` and `make test` set up all that they need.
 
-.PHONY: lab test verify format generate bench bench-networks bench-policy bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down
+.PHONY: lab test attacks verify format generate bench bench-networks bench-policy bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down
 
 lab: ## bring up the lab with the example shops and show who reaches whom (ARGS=--once: and take it down)
 	@./bulkhead lab run $(ARGS)
 
 test: ## every test
 	@hack/test.sh $(ARGS)
+
+attacks: ## the attacks on isolation alone, in full
+	@ATTACKS=long hack/test.sh --project system test/attacks $(ARGS)
 
 verify: ## types, lint, format, generated files, shell
 	@hack/verify.sh
