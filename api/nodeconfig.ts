@@ -47,6 +47,8 @@ export type NodeItem = {
   /** Address of its VXLAN end; the first InternalIP. */
   readonly underlay: string;
   readonly addresses: readonly string[];
+  /** Its addresses beside those, from its status and its agent: just as much the node, for what may not reach nodes. */
+  readonly further?: readonly string[];
   readonly podCIDRs: readonly string[];
 };
 

@@ -3,6 +3,10 @@ import { z } from 'zod';
 /** Why a node is not as it should be; a reason of its condition BulkheadReady. */
 export const NODE_PROBLEMS = ['KernelFeatureMissing', 'OtherNetworkConfigured', 'StateNotWritable'] as const;
 
+/** Addresses and routes in one report: more are left out by the agent, and refused by the controller. */
+export const MOST_ADDRESSES = 256;
+export const MOST_ROUTES = 1024;
+
 /** What an agent tells the controller about its node: the whole of it, each time. */
 export const nodeReport = z.object({
   node: z.string(),
@@ -45,6 +49,10 @@ export const nodeReport = z.object({
   /** Multus makes further interfaces on this node. */
   multus: z.boolean().default(false),
   version: z.string().default(''),
+  /** Addresses of the node that Bulkhead did not give it: of every device but Bulkhead's own; no loopback, no link-local ones. */
+  addresses: z.array(z.string().max(64)).max(MOST_ADDRESSES).default([]),
+  /** Destinations of the node's connected and static routes, but Bulkhead's own and the default route. */
+  routes: z.array(z.string().max(64)).max(MOST_ROUTES).default([]),
 });
 export type NodeReport = z.output<typeof nodeReport>;
 export type NodeProblem = NodeReport['problems'][number];

@@ -43,10 +43,18 @@ export function compile(view: View, node: string): NodeConfig {
     ...(frontends.length > 0 ? { closedFrontends: frontends } : {}),
     ...(state.settings ? { settings: state.settings } : {}),
   });
+  const egress = egressAddressesByNode(view);
   for (const n of state.nodes.values()) {
     const [underlay] = n.addresses;
     if (underlay === undefined || n.podCIDRs.length === 0) continue;
-    config.node.set(n.name, { name: n.name, underlay, addresses: n.addresses, podCIDRs: n.podCIDRs });
+    const further = [...new Set([...n.further, ...(egress.get(n.name) ?? [])])];
+    config.node.set(n.name, {
+      name: n.name,
+      underlay,
+      addresses: n.addresses,
+      ...(further.length > 0 ? { further } : {}),
+      podCIDRs: n.podCIDRs,
+    });
   }
   const present = new Set<NetworkKey>();
   const { profiles } = policiesOf(view);
@@ -123,6 +131,18 @@ function egressOf(view: View, { namespace, name, spec }: Network): Pick<NetworkI
   const node = holderOf(view, keyOf({ namespace, name }));
   if (node === undefined) return { egress: 'None' };
   return { egress: mode, egressVia: { node, addresses: addresses.map((a) => canonicalIp(a) ?? a) } };
+}
+
+/** Fixed egress addresses that each node has now: they are addresses of that node as much as its own. */
+function egressAddressesByNode(view: View): Map<string, string[]> {
+  const byNode = new Map<string, string[]>();
+  for (const [key, { spec }] of view.state.networks) {
+    const node = spec?.egress.addresses?.length ? holderOf(view, key) : undefined;
+    if (node === undefined) continue;
+    const addresses = (spec?.egress.addresses ?? []).map((a) => canonicalIp(a) ?? a);
+    byNode.set(node, [...(byNode.get(node) ?? []), ...addresses]);
+  }
+  return byNode;
 }
 
 /** Subnets of all networks that may use theirs: pod ranges, as much as the nodes' own. */

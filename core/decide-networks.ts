@@ -338,7 +338,7 @@ export function destinationOf(view: View, address: string): Destination {
     if (service) return { kind: 'Service', service, network };
   }
   for (const node of view.state.nodes.values())
-    if (node.addresses.includes(address)) return { kind: 'Node', node: node.name };
+    if (node.addresses.includes(address) || node.further.includes(address)) return { kind: 'Node', node: node.name };
   const ip = mustIp(address);
   const inside = (cidrs: readonly string[]): boolean => cidrs.some((c) => contains(mustPrefix(c), ip));
   for (const [key, network] of view.state.networks)

@@ -26,6 +26,7 @@ import { EgressKeeper } from './egress/keeper.ts';
 import { serveHealth, serveMetrics } from './http/server.ts';
 import { AgentMetrics } from './metrics.ts';
 import { PACKET_LOG, probeFeatures } from './probe/features.ts';
+import type { HostAddresses } from './probe/host-addresses.ts';
 import { NodeState } from './probe/node-state.ts';
 import { reportOf } from './report.ts';
 
@@ -162,6 +163,7 @@ async function main(o: Options): Promise<void> {
     },
     { minIntervalMs: 500, retryMs: 500, onError: (error) => log.warn({ err: brief(error) }, 'clean-up') },
   );
+  let host: HostAddresses = { addresses: [], routes: [] };
   const sendReport = (): Promise<void> =>
     link.report(
       reportOf({
@@ -171,6 +173,7 @@ async function main(o: Options): Promise<void> {
         faults,
         state: node,
         multus: multusIsThere(o.cniConfDir),
+        host,
       }),
     );
   await using reporter = new Runner(sendReport, {
@@ -180,6 +183,21 @@ async function main(o: Options): Promise<void> {
     maxRetryMs: 3_000,
     onError: (error) => log.debug({ err: brief(error) }, 'report'),
   });
+  // Nothing tells when an address comes or goes on a device of others, but asking.
+  await using surveyor = new Runner(
+    () => {
+      const now = dataplane.hostAddresses();
+      if (JSON.stringify(now) === JSON.stringify(host)) return;
+      host = now;
+      reporter.request();
+    },
+    {
+      minIntervalMs: 500,
+      maxIntervalMs: 2_000,
+      retryMs: 1_000,
+      onError: (error) => log.warn({ err: brief(error) }, "this node's addresses"),
+    },
+  );
   // Egress addresses are kept as long as the controller hears of this node, and no longer.
   using keeper = new EgressKeeper();
   const keepEgress = async (): Promise<void> => {
@@ -203,6 +221,7 @@ async function main(o: Options): Promise<void> {
   clearTimeout(patience);
   const { self } = dataplane;
   if (stop.signal.aborted || !self) return;
+  host = dataplane.hostAddresses(); // before the first report: without them pods would reach the node by these for a moment
   if (node.blocked !== undefined) {
     // Nothing can be attached here; the node's condition says why, and the agent stays to say it.
     node.waitsFor = undefined;
@@ -241,6 +260,7 @@ async function main(o: Options): Promise<void> {
   for (const a of attachments.dropVanished())
     log.info({ pod: `${a.namespace}/${a.pod}`, ips: a.ips }, 'released: its interface is gone');
   applier.start().request();
+  surveyor.start().request();
   egress.start().request();
   collector.start().request();
   reporter.start().request();

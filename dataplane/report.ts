@@ -1,6 +1,7 @@
 import type { NodeReport } from '../api/report.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import type { Attachments } from './attach/attachments.ts';
+import type { HostAddresses } from './probe/host-addresses.ts';
 import type { NodeState } from './probe/node-state.ts';
 
 /** What this node tells the controller: blocks, pods, and what is wrong. */
@@ -11,6 +12,7 @@ export function reportOf({
   faults,
   state,
   multus,
+  host,
 }: {
   readonly node: string;
   readonly revision: number;
@@ -18,6 +20,7 @@ export function reportOf({
   readonly faults: ReadonlyMap<string, Error>;
   readonly state: NodeState;
   readonly multus: boolean;
+  readonly host: HostAddresses;
 }): NodeReport {
   return {
     node,
@@ -45,5 +48,7 @@ export function reportOf({
     problems: state.problems(),
     serving: state.serving,
     version: PROGRAM_VERSION,
+    addresses: [...host.addresses],
+    routes: [...host.routes],
   };
 }

@@ -13,6 +13,7 @@ import {
 } from '../../core/cluster/read.ts';
 import { readDefinition } from '../../core/attach/definition.ts';
 import { readNetworkStatus } from '../../core/attach/status.ts';
+import { withReport } from '../../core/nodes/reported.ts';
 import { policyKey, type Policy } from '../../core/policy/model.ts';
 import { parseClusterNetworkPolicy } from '../../core/policy/parse-cluster-network-policy.ts';
 import { parseNetworkPolicy } from '../../core/policy/parse-network-policy.ts';
@@ -137,7 +138,7 @@ export class ClusterSource implements AsyncDisposable {
     const before = this.reports.get(report.node);
     this.reports.set(report.node, report);
     const told = (r: NodeReport | undefined): string =>
-      JSON.stringify([r?.blocks, r?.endpoints, r?.returned, r?.multus]);
+      JSON.stringify([r?.blocks, r?.endpoints, r?.returned, r?.multus, r?.addresses, r?.routes]);
     if (told(before) === told(report)) return false;
     this.#view = undefined;
     return true;
@@ -182,11 +183,15 @@ export class ClusterSource implements AsyncDisposable {
       if (known.length > 0) interfaces.set(pod.uid, known);
     }
     const podCIDRs = this.#o.podCIDRs.length > 0 ? this.#o.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
-    const { serviceCIDRs } = this.#o;
+    const serviceCIDRs =
+      this.#o.serviceCIDRs.length > 0 ? this.#o.serviceCIDRs : [...new Set([...this.#serviceCIDRs.values()].flat())];
     const settings = this.#settings.get('default');
     return {
       ...(settings ? { settings } : {}),
       ...this.#maps,
+      nodes: new Map(
+        [...nodes].map(([name, n]) => [name, withReport(n, this.reports.get(name), { podCIDRs, serviceCIDRs })]),
+      ),
       blocks,
       attached,
       interfaces,
@@ -197,7 +202,7 @@ export class ClusterSource implements AsyncDisposable {
       definitions: this.#definitions,
       multus: new Set([...this.reports.values()].flatMap((r) => (r.multus ? r.node : []))),
       podCIDRs,
-      serviceCIDRs: serviceCIDRs.length > 0 ? serviceCIDRs : [...new Set([...this.#serviceCIDRs.values()].flat())],
+      serviceCIDRs,
     };
   }
 

@@ -34,6 +34,8 @@ export function exampleState(change: Partial<ClusterState> = {}): ClusterState {
           name: `n${n}`,
           uid: `n${n}`,
           addresses: [`192.0.2.1${n}`],
+          further: [],
+          routes: [],
           labels: {},
           zone: `z${n}`,
           podCIDRs: [`10.244.${n}.0/24`, `fd00:10:244:${n}::/64`],

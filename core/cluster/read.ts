@@ -43,14 +43,17 @@ export function readNamespace(raw: Raw): Namespace {
 
 export function readNode(raw: Raw): Node {
   const spec = object(raw['spec']);
-  const addresses = list(object(raw['status'])['addresses'])
-    .filter((a) => a['type'] === 'InternalIP')
-    .map((a) => text(a['address']));
+  const all = list(object(raw['status'])['addresses']);
+  const internal = ips(all.filter((a) => a['type'] === 'InternalIP').map((a) => text(a['address'])));
+  // ExternalIP, and names that are addresses: a kubelet whose node has no name of its own writes its address as Hostname.
+  const others = ips(all.map((a) => text(a['address'])));
   const cidrs = strings(spec['podCIDRs']);
   const single = text(spec['podCIDR']);
   return {
     ...pick(readMeta(raw), 'name', 'uid'),
-    addresses: ips(addresses),
+    addresses: internal,
+    further: [...new Set(others)].filter((a) => !internal.includes(a)),
+    routes: [],
     labels: readMeta(raw).labels,
     zone: readMeta(raw).labels['topology.kubernetes.io/zone'] ?? '',
     podCIDRs: prefixes(cidrs.length > 0 ? cidrs : single ? [single] : []),

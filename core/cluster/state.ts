@@ -54,7 +54,15 @@ export type Namespace = {
 export type Node = {
   readonly name: string;
   readonly uid: string;
+  /** The InternalIPs; the first is the underlay address. */
   readonly addresses: readonly string[];
+  /**
+   * Its addresses beside the InternalIPs: ExternalIPs, and what its agent reports (further devices, virtual addresses). They close
+   * and never open: what may not reach a node may not reach it by these either.
+   */
+  readonly further: readonly string[];
+  /** Destinations of its connected and static routes, as its agent reports them. */
+  readonly routes: readonly string[];
   readonly podCIDRs: readonly string[];
   readonly labels: Strings;
   /** Label topology.kubernetes.io/zone; "" without one. */

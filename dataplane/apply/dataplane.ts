@@ -10,11 +10,12 @@ import { isGone } from '../../lib/netlink/error.ts';
 import { type Nft, openNft } from '../../lib/nft/nft.ts';
 import type { Denial } from '../plan/denials.ts';
 import { planInstance } from '../plan/instance.ts';
-import { ARP_TABLE, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
+import { ARP_TABLE, isOurLink, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { planHostPorts } from '../plan/host-ports.ts';
 import { planFlatPod, planPod, type PodChains, type PodLink } from '../plan/pod.ts';
 import { staleFlows } from '../plan/stale-flows.ts';
 import { type Counters, readCounters } from './counters.ts';
+import { type HostAddresses, hostAddresses } from '../probe/host-addresses.ts';
 import { Instance } from './instance.ts';
 import { Namespaces } from './namespaces.ts';
 import { NO_POLICY } from './policy-table.ts';
@@ -86,7 +87,7 @@ export class Dataplane implements Disposable {
       'root',
       TABLE,
       { netlink: this.#rootNetlink, root: this.#rootNetlink, nft: this.#rootNft, netns: undefined },
-      (dev) => /^bh([pu].+|0)$/.test(dev),
+      isOurLink,
     );
     this.#rootWishes = new Wishes(this.#root);
     this.#policing = new Policing(config, { onRevoked, log: logDenials });
@@ -322,6 +323,12 @@ export class Dataplane implements Disposable {
   /** The device that has this node's own address. Asks the kernel. */
   underlayDev(): string | undefined {
     return this.#rootNetlink.addresses().find((a) => a.cidr.split('/')[0] === this.self?.underlay)?.dev;
+  }
+
+  /** Addresses and routes of this node beside its pods. Asks the kernel. */
+  hostAddresses(): HostAddresses {
+    const egress = [...this.#config.network.values()].flatMap((n) => n.egressVia?.addresses ?? []);
+    return hostAddresses(this.#rootNetlink, { podCIDRs: this.self?.podCIDRs ?? [], egress });
   }
 
   /** Networks that pods of this node are on, or will be on next. */

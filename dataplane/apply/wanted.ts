@@ -11,12 +11,14 @@ import type {
 } from '../../api/nodeconfig.ts';
 import { LOCAL } from '../../core/decide-networks.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
-import { covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
+import { mustIp } from '../../lib/ip/address.ts';
+import { contains, covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { Fragment } from '../plan/fragment.ts';
 import { egressWay, planWay, planWayRoot } from '../plan/egress-way.ts';
 import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
+import { addressesOf } from '../plan/names.ts';
 import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
 import { planRoot, planRootSets } from '../plan/root.ts';
 import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
@@ -45,6 +47,7 @@ export class Wanted {
   #byNetwork: ByNetwork | undefined;
   /** Counts changes of nodes and cluster ranges: what depends on all of them depends on this. */
   #nodesVersion = 0;
+  #inside: { readonly version: number; readonly ranges: readonly string[] } | undefined;
 
   constructor(config: NodeConfig, nodeName: string) {
     this.#config = config;
@@ -123,7 +126,7 @@ export class Wanted {
     }
     wanted.set('gate', {
       deps: [self, this.#nodesVersion],
-      plan: () => planGateSets(self, this.#config.node.values(), this.#clusterRanges(), this.#podRanges()),
+      plan: () => planGateSets(self, this.#config.node.values(), this.#insideCluster(), this.#podRanges()),
     });
     for (const { cidr, network: owner } of blocks) {
       const plan = (): Fragment => planLocalBlock(cidr, network, self).instance;
@@ -155,7 +158,7 @@ export class Wanted {
       network,
       own: own.map((b) => b.cidr),
       pods: this.#podRanges(),
-      cluster: [...this.#clusterRanges(), ...nodes.flatMap((n) => n.addresses.map(hostCidr))],
+      cluster: this.#insideCluster(),
       nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
       peers: peers.get(network.key) ?? [],
       openings: openings.get(network.key) ?? [],
@@ -234,6 +237,20 @@ export class Wanted {
   #clusterRanges(): string[] {
     const services = this.#config.cluster.get('cluster')?.serviceCIDRs ?? [];
     return [...this.#podRanges(), ...services, ...LOCAL];
+  }
+
+  /** Everything inside the cluster, disjoint: a node's further address may lie in a range of others. */
+  #insideCluster(): readonly string[] {
+    if (this.#inside?.version === this.#nodesVersion) return this.#inside.ranges;
+    const ranges = this.#clusterRanges();
+    const prefixes = ranges.map(mustPrefix);
+    const addresses = new Set([...this.#config.node.values()].flatMap(addressesOf));
+    const apart = [...addresses].filter((a) => {
+      const ip = mustIp(a);
+      return !prefixes.some((p) => contains(p, ip));
+    });
+    this.#inside = { version: this.#nodesVersion, ranges: [...ranges, ...apart.map(hostCidr)] };
+    return this.#inside.ranges;
   }
 
   #allowed(): ServiceItem[] {

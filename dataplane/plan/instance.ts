@@ -126,7 +126,11 @@ export function planLocalBlock(
   };
 }
 
-/** Who counts as what in the gates: the node's own processes, nodes that masquerade, everything inside the cluster. */
+/**
+ * Who counts as what in the gates: the node's own processes, nodes that masquerade, everything inside the cluster.
+ *
+ * @param clusterRanges disjoint; all addresses of nodes are in it
+ */
 export function planGateSets(
   self: NodeItem,
   nodes: Iterable<NodeItem>,
@@ -138,7 +142,6 @@ export function planGateSets(
   for (const address of self.addresses) nft.push(element(`self${familyOf(address)}`, address));
   for (const node of nodes) {
     for (const cidr of node.podCIDRs) nft.push(element(`node${familyOf(cidr)}`, nodeAddress(cidr)));
-    for (const address of node.addresses) nft.push(element(`cluster${familyOf(address)}`, address));
   }
   for (const range of clusterRanges) nft.push(element(`cluster${familyOf(range)}`, range));
   for (const range of podRanges) nft.push(element(`pods${familyOf(range)}`, range));

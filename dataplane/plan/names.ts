@@ -15,6 +15,8 @@ export const UPLINK_DEV = 'up0';
 export const OVERLAY_DEV = 'bh0';
 export const POD_PREFIX = 'bhp';
 export const UPLINK_PREFIX = 'bhu';
+/** Whether a device of the node's own namespace is Bulkhead's. */
+export const isOurLink = (dev: string): boolean => /^bh([pu].+|0)$/.test(dev);
 /** At most 3 + 8 characters: a VNI has 24 bits. */
 export const uplinkName = (vni: number): string => `${UPLINK_PREFIX}${vni}`;
 /** Under /run/netns, so that `ip netns` shows it. */
@@ -64,6 +66,11 @@ export const errorSource = (podCIDR: string): string => formatIp(nth(mustPrefix(
 /** The node's pod CIDR of a family, if it has one. */
 export const podCidrOf = (node: Pick<NodeItem, 'podCIDRs'>, family: 4 | 6): string | undefined =>
   node.podCIDRs.find((c) => familyOf(c) === family);
+
+/** All addresses of a node. */
+export const addressesOf = (node: Pick<NodeItem, 'addresses' | 'further'>): string[] => [
+  ...new Set([...node.addresses, ...(node.further ?? [])]),
+];
 
 /** "4" or "6" behind the name of each pair of sets. */
 export const FAMILIES = [4, 6] as const;

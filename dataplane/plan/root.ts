@@ -5,7 +5,7 @@ import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
 import { HOST_PORT_OBJECTS } from './host-ports.ts';
 import { fromRules, policyObjects, revokedRules, toRules } from './policy.ts';
-import { addrType, FAMILIES, ipWord, OVERLAY_DEV, VXLAN_PORT, vtepMac } from './names.ts';
+import { addressesOf, addrType, FAMILIES, ipWord, OVERLAY_DEV, VXLAN_PORT, vtepMac } from './names.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { FLAT_VNI } from '../../api/names.ts';
 
@@ -45,7 +45,7 @@ export function planRootSets(
     nft.push(element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`));
   for (const { ip, protocol, port } of closedFrontends)
     nft.push(element(`closed_frontends${familyOf(ip)}`, `${ip} . ${protocol.toLowerCase()} . ${port}`));
-  for (const node of nodes) for (const a of node.addresses) nft.push(element(`nodes${familyOf(a)}`, a));
+  for (const node of nodes) for (const a of addressesOf(node)) nft.push(element(`nodes${familyOf(a)}`, a));
   return { nft };
 }
 

@@ -55,6 +55,13 @@ export class FakeKernel {
       links: () => [...ns.links.values()].map(({ peer: _peer, ...link }) => link),
       addresses: () => [...ns.addresses.values()],
       routes: () => [...ns.routes.values()].filter((r) => r.table === undefined),
+      hostAddresses: () =>
+        [...ns.addresses.values()].map(({ dev, cidr, seconds }) => ({
+          dev,
+          ip: cidr.split('/')[0] ?? '',
+          lent: seconds !== undefined,
+        })),
+      hostRoutes: () => [], // all that a fake has were set by us
       neighbours: () => [...ns.neighbours.values()],
       fdb: () => [...ns.fdb.values()],
       apply: (ops) => ops.map((op) => this.#try(path, op)),

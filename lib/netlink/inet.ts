@@ -35,6 +35,12 @@ export type Route = {
   readonly table?: number;
 };
 
+/** An address of a device, whoever gave it. `lent`: for some seconds only, never preferred, as {@link Address.seconds} makes it. */
+export type HostAddress = { readonly dev: string; readonly ip: string; readonly lent: boolean };
+
+/** Protocols of routes that somebody set up, or that come with an address: kernel, boot, static, router advertisement, DHCP. */
+const SET_UP: readonly number[] = [2, 3, 4, 9, 16];
+
 /** A permanent neighbour (an IP's MAC on a device). */
 export type Neighbour = { readonly dev: string; readonly ip: string; readonly mac: string };
 
@@ -83,6 +89,18 @@ export function readAddress(payload: Buffer, nameOf: NameOf): Address | undefine
     cidr: `${formatIp(ipFromBytes(bytes))}/${payload[1]}`,
     scope: payload[3] === SCOPE.link ? 'link' : 'global',
   };
+}
+
+export function readHostAddress(payload: Buffer, nameOf: NameOf): HostAddress | undefined {
+  const attributes = readAttributes(payload.subarray(8));
+  const bytes = attributes.get(2) ?? attributes.get(1);
+  const dev = nameOf(payload.readUInt32LE(4));
+  if (!bytes || dev === undefined) return undefined;
+  const flags = attributes.get(8)?.readUInt32LE(0) ?? payload[2] ?? 0;
+  const permanent = (flags & 0x80) !== 0;
+  const deprecated = (flags & 0x20) !== 0;
+  const host = payload[1] === bytes.length * 8;
+  return { dev, ip: formatIp(ipFromBytes(bytes)), lent: host && deprecated && !permanent };
 }
 
 export function routeMessage(verb: 'set' | 'delete', r: Route, indexOf: IndexOf): MessageWriter {
@@ -150,6 +168,22 @@ export function readRoute(payload: Buffer, nameOf: NameOf): Route | undefined {
     ...(payload.readUInt32LE(8) & 4 ? { onlink: true } : {}),
     ...(v4 && payload[6] === SCOPE.link ? { scope: 'link' as const } : {}),
     ...(metric === undefined || (!v4 && metric === 1024) ? {} : { metric }), // 1024: what IPv6 gives when none is asked
+  };
+}
+
+/** Destination and device of a connected or static route of the main table; undefined for ours, and for all others. */
+export function readHostRoute(payload: Buffer, nameOf: NameOf): { dst: string; dev: string } | undefined {
+  const attributes = readAttributes(payload.subarray(12));
+  const table = attributes.get(15)?.readUInt32LE(0) ?? payload[4];
+  const UNICAST = 1;
+  if (table !== 254 || payload[7] !== UNICAST || !SET_UP.includes(payload[5] ?? 0)) return undefined;
+  const dst = attributes.get(1);
+  if (!dst) return undefined;
+  const index = attributes.get(4)?.readUInt32LE(0);
+  const ip = ipFromBytes(dst);
+  return {
+    dst: formatPrefix({ family: ip.family, first: ip.value, length: payload[1] ?? 0 }),
+    dev: index === undefined ? '' : (nameOf(index) ?? ''),
   };
 }
 

@@ -8,11 +8,14 @@ import {
   dumpRoutes,
   type Fdb,
   fdbMessage,
+  type HostAddress,
   type Neighbour,
   neighbourMessage,
   type Route,
   readAddress,
   readFdb,
+  readHostAddress,
+  readHostRoute,
   readNeighbour,
   readRoute,
   routeMessage,
@@ -69,6 +72,10 @@ export type Netlink = Disposable & {
   addresses(): Address[];
   /** Only routes with our protocol number, in the main table. */
   routes(): Route[];
+  /** All addresses, with what {@link Netlink.addresses} leaves out. */
+  hostAddresses(): HostAddress[];
+  /** Connected and static routes of the main table that are not ours; `dev` is "" where there are several. */
+  hostRoutes(): { readonly dst: string; readonly dev: string }[];
   neighbours(): Neighbour[];
   fdb(): Fdb[];
   /** Carries out all changes, in order, also behind a failed one. One result per change: undefined for success. */
@@ -125,6 +132,17 @@ class KernelNetlink implements Netlink {
   fdb(): Fdb[] {
     const name = this.#names();
     return present(this.#socket.dump('dump fdb', () => dumpNeighbours('fdb')).map((m) => readFdb(m.payload, name)));
+  }
+
+  hostAddresses(): HostAddress[] {
+    const name = this.#names();
+    return present(this.#socket.dump('dump addresses', dumpAddresses).map((m) => readHostAddress(m.payload, name)));
+  }
+
+  hostRoutes(): { dst: string; dev: string }[] {
+    const name = this.#names();
+    const dumps = ([4, 6] as const).flatMap((f) => this.#socket.dump('dump routes', () => dumpRoutes(f)));
+    return present(dumps.map((m) => readHostRoute(m.payload, name)));
   }
 
   apply(ops: readonly NetlinkOp[]): (NetlinkError | undefined)[] {
