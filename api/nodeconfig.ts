@@ -21,9 +21,21 @@ export type ClusterItem = {
   readonly closedFrontends?: readonly ClosedFrontend[];
   /** Namespaces in which a policy may select pods: one that this node has not been told of is closed there. */
   readonly policed?: { readonly namespaces: readonly string[]; readonly others: boolean };
+  /** Hosts of the API server; absent: none is known. */
+  readonly apiServers?: ApiServers;
   /** Which namespaces are isolated without a label: for ADDs while the controller is away. */
   readonly settings?: ClusterSettings;
 };
+
+/** Hosts from which the API server reaches pods: nodes by their names, other hosts by their addresses. */
+export type ApiServers = { readonly nodes: readonly string[]; readonly addresses: readonly string[] };
+
+/**
+ * What the API server may reach on a network, narrowest first. Registered: only ports that webhook configurations, conversions of
+ * CustomResourceDefinitions and APIServices name.
+ */
+export const API_SERVER_ACCESS = ['None', 'Registered', 'All'] as const;
+export type ApiServerAccess = (typeof API_SERVER_ACCESS)[number];
 
 /** The part of the BulkheadConfig that decides on a namespace. */
 export type ClusterSettings = {
@@ -34,6 +46,8 @@ export type ClusterSettings = {
   /** Undefined: no namespace is excepted by its labels. */
   readonly exceptLabels: Readonly<Record<string, string>> | undefined;
   readonly egress: 'None' | 'NAT' | 'Routed';
+  /** Absent: All. */
+  readonly apiServerAccess?: ApiServerAccess;
 };
 
 /** An outer address of a Service that pods of other networks may not use. */
@@ -64,6 +78,8 @@ export type NetworkItem = {
   /** The node by which the network leaves the cluster, and the addresses that outsiders see; absent: each node by itself. */
   readonly egressVia?: { readonly node: string; readonly addresses: readonly string[] };
   readonly mtu?: number;
+  /** Absent: All. */
+  readonly apiServerAccess?: ApiServerAccess;
   /** Keys of {@link ServiceItem}s of the flat network that are reachable from here. */
   readonly allow: readonly string[];
 };
@@ -212,6 +228,8 @@ export type ServicePort = {
   readonly name: string;
   readonly protocol: Protocol;
   readonly port: number;
+  /** The API server calls it by itself: a webhook, a conversion, an aggregated API. */
+  readonly registered?: true;
   readonly backends: readonly Backend[];
 };
 

@@ -11,6 +11,8 @@ import {
 } from '../api/nodeconfig.ts';
 import { hostCidr } from '../lib/ip/prefix.ts';
 import { canonicalIp } from '../lib/ip/address.ts';
+import { apiServerAccess } from './api-server/access.ts';
+import { apiServerHosts } from './api-server/hosts.ts';
 import { keyOf, type Network } from './cluster/state.ts';
 import { networksOf, type View } from './cluster/view.ts';
 import { holderOf } from './egress/holder.ts';
@@ -35,12 +37,14 @@ export function compile(view: View, node: string): NodeConfig {
   const config = emptyNodeConfig();
   const closed = closedNodePorts(view);
   const frontends = closedFrontends(view);
+  const apiServers = apiServerHosts(state);
   config.cluster.set('cluster', {
     podCIDRs: [...new Set([...state.podCIDRs, ...ownSubnets(view)])],
     serviceCIDRs: state.serviceCIDRs,
     ...(state.policies?.size ? { policed: policedNamespaces(state) } : {}),
     ...(closed.length > 0 ? { closedNodePorts: closed } : {}),
     ...(frontends.length > 0 ? { closedFrontends: frontends } : {}),
+    ...(apiServers.nodes.length + apiServers.addresses.length > 0 ? { apiServers } : {}),
     ...(state.settings ? { settings: state.settings } : {}),
   });
   const egress = egressAddressesByNode(view);
@@ -100,6 +104,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   if (key === FLAT_NETWORK) return; // other nodes' flat pods are reached by their node's pod CIDR
   const network = view.state.networks.get(key);
   if (!network?.spec || network.vni === undefined) return;
+  const access = apiServerAccess(view.state, network);
   const allow: string[] = [];
   for (const service of allowedServices(view, network.spec)) {
     config.service.set(keyOf(service), serviceItem(view, service, FLAT_NETWORK, node));
@@ -112,6 +117,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
     ...egressOf(view, network),
     ...(network.spec.egress.allow ? { egressAllow: egressParts(network.spec.egress.allow) } : {}),
     ...(network.spec.mtu === undefined ? {} : { mtu: network.spec.mtu }),
+    ...(access === 'All' ? {} : { apiServerAccess: access }),
     allow,
   });
   for (const { peer, services } of peersOf(view, key)) {

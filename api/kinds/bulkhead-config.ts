@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { API_SERVER_ACCESS } from '../nodeconfig.ts';
 
 const namespaceName = z.string().min(1).max(63);
 
@@ -42,6 +43,12 @@ export const bulkheadConfigSpec = z
       })
       .default({ defaultMode: 'None' })
       .describe('The way out of the cluster.'),
+    apiServerAccess: z
+      .enum(API_SERVER_ACCESS)
+      .default('All')
+      .describe(
+        'What the API server may reach on isolated networks, for kubectl proxies, webhooks and aggregated APIs. A network may narrow it. Registered: only ports that webhook configurations, conversions of CustomResourceDefinitions and APIServices name.',
+      ),
   })
   .describe('Switches of the whole cluster. There is one object, named default.');
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { API_SERVER_ACCESS } from '../nodeconfig.ts';
 import { condition } from './condition.ts';
 import { labelSelector } from './label-selector.ts';
 import { portRange } from './port-range.ts';
@@ -124,6 +125,12 @@ export const virtualNetworkSpec = z
     sharedWith: labelSelector
       .optional()
       .describe('Namespaces whose pods may attach, beside the own one. Absent: none. An empty selector: all.'),
+    apiServerAccess: z
+      .enum(API_SERVER_ACCESS)
+      .optional()
+      .describe(
+        'What the API server may reach on this network. Absent: what the BulkheadConfig says. A network narrows that, and never widens it. Registered: only ports that webhook configurations, conversions of CustomResourceDefinitions and APIServices name.',
+      ),
     mtu: z
       .int()
       .min(1280)

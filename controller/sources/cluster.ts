@@ -14,6 +14,7 @@ import {
 import { readDefinition } from '../../core/attach/definition.ts';
 import { readNetworkStatus } from '../../core/attach/status.ts';
 import { withReport } from '../../core/nodes/reported.ts';
+import { type CalledPort, readApiService, readConversion, readWebhooks } from '../../core/api-server/registered.ts';
 import { policyKey, type Policy } from '../../core/policy/model.ts';
 import { parseClusterNetworkPolicy } from '../../core/policy/parse-cluster-network-policy.ts';
 import { parseNetworkPolicy } from '../../core/policy/parse-network-policy.ts';
@@ -41,6 +42,13 @@ export const CLUSTER_POLICIES: Resource = {
   version: 'v1alpha2',
   plural: 'clusternetworkpolicies',
 };
+/** Objects that name Services which the API server calls by itself. */
+const CALLERS: readonly (readonly [Resource, (raw: KubeObject) => CalledPort[]])[] = [
+  [admissionRegistration('validatingwebhookconfigurations'), readWebhooks],
+  [admissionRegistration('mutatingwebhookconfigurations'), readWebhooks],
+  [{ group: 'apiextensions.k8s.io', version: 'v1', plural: 'customresourcedefinitions' }, readConversion],
+  [{ group: 'apiregistration.k8s.io', version: 'v1', plural: 'apiservices' }, readApiService],
+];
 const SLICES: Resource = { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' };
 
 export type ClusterSourceOptions = {
@@ -69,6 +77,8 @@ export class ClusterSource implements AsyncDisposable {
   readonly #definitions = new Map<string, AttachmentDefinition>();
   readonly #networkPolicies = new Map<string, Policy>();
   readonly #clusterPolicies = new Map<string, Policy>();
+  /** By kind, then by name. */
+  readonly #called = CALLERS.map(() => new Map<string, readonly CalledPort[]>());
   readonly #trouble = new Map<string, unknown>();
   #view: View | undefined;
   #later: NodeJS.Timeout | undefined;
@@ -99,6 +109,14 @@ export class ClusterSource implements AsyncDisposable {
     const missing: (() => Promise<boolean>)[] = [];
     for (const add of [
       () => this.#reflectIfServed(DEFINITIONS, this.#definitions, readDefinition),
+      ...CALLERS.map(
+        ([resource, read], i) =>
+          () =>
+            this.#reflectIfServed(resource, this.#called[i] ?? new Map(), (raw) => {
+              const ports = read(raw);
+              return ports.length > 0 ? ports : undefined;
+            }),
+      ),
       () => this.#reflectIfServed(CLUSTER_POLICIES, this.#clusterPolicies, parseClusterNetworkPolicy),
     ])
       if (!(await add())) missing.push(add);
@@ -200,6 +218,7 @@ export class ClusterSource implements AsyncDisposable {
         [...this.#networkPolicies.values(), ...this.#clusterPolicies.values()].map((p) => [policyKey(p), p]),
       ),
       definitions: this.#definitions,
+      called: new Map(this.#called.flatMap((m, i) => [...m].map(([name, ports]) => [`${i} ${name}`, ports]))),
       multus: new Set([...this.reports.values()].flatMap((r) => (r.multus ? r.node : []))),
       podCIDRs,
       serviceCIDRs,
@@ -276,6 +295,10 @@ export class ClusterSource implements AsyncDisposable {
       }) as Reflector<unknown>,
     );
   }
+}
+
+function admissionRegistration(plural: string): Resource {
+  return { group: 'admissionregistration.k8s.io', version: 'v1', plural };
 }
 
 function describeTrouble(error: unknown): string {

@@ -132,7 +132,7 @@ const describeIssues = (error: ZodError): string[] =>
 export function readSettings(raw: Raw): Settings | undefined {
   const parsed = bulkheadConfigSpec.safeParse(raw['spec'] ?? {});
   if (!parsed.success) return undefined; // the API server has refused it before
-  const { isolation, egress } = parsed.data;
+  const { isolation, egress, apiServerAccess } = parsed.data;
   const since = Date.parse(text(object(raw['status'])['isolatingSince']));
   return {
     isolateNew: isolation.newNamespaces === 'Isolated',
@@ -140,6 +140,7 @@ export function readSettings(raw: Raw): Settings | undefined {
     exceptNames: isolation.except.names,
     exceptLabels: isolation.except.matchLabels,
     egress: egress.defaultMode,
+    ...(apiServerAccess === 'All' ? {} : { apiServerAccess }),
   };
 }
 

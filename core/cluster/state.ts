@@ -2,6 +2,7 @@ import type { BlockItem, ClusterSettings, Frontend, NetworkKey, Protocol } from 
 import type { VirtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 
+import type { CalledPort } from '../api-server/registered.ts';
 import type { Policy } from '../policy/model.ts';
 
 /** What of the cluster matters to a network. Slim and plain: one of these is held per cluster, never the API objects. */
@@ -32,6 +33,8 @@ export type ClusterState = {
   readonly conflicts?: ReadonlyMap<NetworkKey, string>;
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
+  /** Ports of Services that the API server calls by itself, by the object that names them; absent: none is known. */
+  readonly called?: ReadonlyMap<string, readonly CalledPort[]>;
   /** Switches of the cluster; absent: none is set. */
   readonly settings?: Settings;
 };

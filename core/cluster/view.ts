@@ -1,5 +1,6 @@
 import { FLAT_NETWORK, NETWORK, readName } from '../../api/names.ts';
 import type { Assignment, BlockItem, NetworkKey } from '../../api/nodeconfig.ts';
+import { registeredPorts } from '../api-server/registered.ts';
 import { type Connections, connectNetworks, type RouterState } from '../routers/connect.ts';
 import { type PodPlan, planPod } from '../attach/interfaces.ts';
 import { claimsOf } from '../ipam/claims.ts';
@@ -26,6 +27,8 @@ export type View = {
   readonly connections: Connections;
   readonly routers: ReadonlyMap<string, RouterState>;
   readonly blocksByNetwork: ReadonlyMap<NetworkKey, readonly BlockItem[]>;
+  /** Ports of Services that the API server calls by itself, by "namespace/name". */
+  readonly registered: ReadonlyMap<string, ReadonlySet<number>>;
 };
 
 export function viewOf(read: ClusterState): View {
@@ -68,6 +71,7 @@ export function viewOf(read: ClusterState): View {
     servicesByNetwork,
     slicesByService,
     blocksByNetwork,
+    registered: registeredPorts(state),
     ...connectNetworks(state),
   };
 }

@@ -21,6 +21,7 @@ export function serviceItem(view: View, service: Service, network: string, node?
         name,
         protocol,
         port,
+        ...(view.registered.get(keyOf(service))?.has(port) ? { registered: true as const } : {}),
         backends: backendsOf(view, service, { network, portName: name, protocol, zone: zoneOf(view, node) }),
       }),
     ),

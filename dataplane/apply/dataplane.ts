@@ -58,6 +58,8 @@ export class Dataplane implements Disposable {
   readonly #dirty = new Set<string>();
   /** Networks whose connections must be looked at again. */
   readonly #changedRules = new Set<string>();
+  /** Hosts of the API server when connections were last looked at. */
+  #apiServers: string | undefined;
   #allDirty = true;
   #turn = -1;
   readonly #rootWishes: Wishes;
@@ -159,6 +161,12 @@ export class Dataplane implements Disposable {
       case 'opening':
         for (const key of this.#held.keys()) this.#changedRules.add(key);
         return;
+      case 'cluster': {
+        const hosts = JSON.stringify(event.type === 'upsert' && event.kind === 'cluster' ? event.value.apiServers : []);
+        if (hosts !== this.#apiServers) for (const key of this.#held.keys()) this.#changedRules.add(key);
+        this.#apiServers = hosts;
+        return;
+      }
       case 'service':
         for (const [key, { network }] of this.#held)
           if (this.#wanted.concerns(network, event.key, event.type === 'upsert' ? event.value : undefined))

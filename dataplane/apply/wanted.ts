@@ -1,5 +1,6 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
 import type {
+  ApiServers,
   BlockItem,
   NetworkItem,
   NodeConfig,
@@ -14,6 +15,7 @@ import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { Fragment } from '../plan/fragment.ts';
+import { apiServerSources, planApiServers, planOwnProcesses, planRegistered } from '../plan/api-server.ts';
 import { egressWay, planWay, planWayRoot } from '../plan/egress-way.ts';
 import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
@@ -101,6 +103,8 @@ export class Wanted {
       const plan = (): Fragment => planLocalBlock(cidr, network, self).root;
       wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
     }
+    if (this.#apiServers().nodes.includes(self.name))
+      wanted.set('own processes', { deps: [self], plan: () => planOwnProcesses(self) });
     for (const service of this.#allowed())
       wanted.set(`host backends ${service.namespace}/${service.name}`, {
         deps: [service],
@@ -128,6 +132,10 @@ export class Wanted {
       deps: [self, this.#nodesVersion],
       plan: () => planGateSets(self, this.#config.node.values(), this.#insideCluster(), this.#podRanges()),
     });
+    wanted.set('api servers', {
+      deps: [self.name, this.#nodesVersion],
+      plan: () => planApiServers(self, this.#config.node.values(), this.#apiServers()),
+    });
     for (const { cidr, network: owner } of blocks) {
       const plan = (): Fragment => planLocalBlock(cidr, network, self).instance;
       if (owner === key) wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
@@ -145,6 +153,11 @@ export class Wanted {
     for (const { service, reach, deps } of this.#servicesOf(network)) {
       const plan = (): Fragment => planService(service, { node: self.name, reach });
       wanted.set(`service ${service.namespace}/${service.name}`, { deps, plan });
+      if (reach === 'own' && service.ports.some((p) => p.registered))
+        wanted.set(`registered ${service.namespace}/${service.name}`, {
+          deps: [service],
+          plan: () => planRegistered(service),
+        });
     }
     return wanted;
   }
@@ -160,6 +173,7 @@ export class Wanted {
       pods: this.#podRanges(),
       cluster: this.#insideCluster(),
       nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
+      apiServers: apiServerSources({ name: this.#nodeName }, nodes, this.#apiServers()),
       peers: peers.get(network.key) ?? [],
       openings: openings.get(network.key) ?? [],
       services: this.#servicesOf(network),
@@ -251,6 +265,10 @@ export class Wanted {
     });
     this.#inside = { version: this.#nodesVersion, ranges: [...ranges, ...apart.map(hostCidr)] };
     return this.#inside.ranges;
+  }
+
+  #apiServers(): ApiServers {
+    return this.#config.cluster.get('cluster')?.apiServers ?? { nodes: [], addresses: [] };
   }
 
   #allowed(): ServiceItem[] {

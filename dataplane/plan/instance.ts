@@ -21,6 +21,7 @@ import {
 } from './names.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { type EgressWay, leavesElsewhere } from './egress-way.ts';
+import { apiServerRules, apiServerSets } from './api-server.ts';
 import { fromRules, policyObjects, revokedRules, toRules } from './policy.ts';
 import { peerInRules, peerOutRules, peerSets, portKeys } from './peers.ts';
 
@@ -171,7 +172,7 @@ const INSTANCE_SYSCTLS = {
   'net/netfilter/nf_conntrack_tcp_loose': '0',
 } as const;
 
-function instanceTable(egress: EgressSpec, self: NodeItem, way: Pick<EgressWay, 'here'> | undefined): NftObject[] {
+function instanceTable(network: Gates, self: NodeItem, way: Pick<EgressWay, 'here'> | undefined): NftObject[] {
   const cidr6 = podCidrOf(self, 6);
   // As who a pod meets itself through its Service. Not the link-local gateway in IPv6: programs would need its zone.
   const hairpin = { 4: GATEWAY[4], 6: cidr6 === undefined ? GATEWAY[6] : errorSource(cidr6) };
@@ -179,10 +180,10 @@ function instanceTable(egress: EgressSpec, self: NodeItem, way: Pick<EgressWay, 
     ...COUNTERS,
     ...FAMILIES.flatMap(familySets),
     ...policyObjects('meta mark'),
-    ...chains(egress, hairpin, way),
+    ...chains(network, hairpin, way),
     ...UPLINK_ELEMENTS,
     element('ep_to', `"${VXLAN_DEV}"`, way?.here === false ? 'goto gate_via' : 'accept'),
-    ...egressElements(egress),
+    ...egressElements(network),
   ];
 }
 
@@ -202,6 +203,7 @@ function familySets(family: 4 | 6): NftObject[] {
     set('pods', addr, ['interval']),
     set('cluster', addr, ['interval']),
     ...peerSets(family),
+    ...apiServerSets(family),
     set('own', addr, ['interval']),
     set('egress_ok', addr, ['interval']),
     set('egress_ok_port', `${addr} . inet_proto . inet_service`, ['interval']),
@@ -212,6 +214,7 @@ function familySets(family: 4 | 6): NftObject[] {
 }
 
 type EgressSpec = Pick<NetworkItem, 'egress' | 'egressAllow'>;
+type Gates = EgressSpec & Pick<NetworkItem, 'apiServerAccess'>;
 
 /** What may leave the cluster: nothing, everything, or what the allow list names. */
 function egressRules({ egress, egressAllow }: EgressSpec): string[] {
@@ -246,7 +249,7 @@ const UPLINK_ELEMENTS: NftObject[] = [
 ];
 
 function chains(
-  egress: EgressSpec,
+  { apiServerAccess, ...egress }: Gates,
   hairpin: Readonly<Record<4 | 6, string>>,
   way: Pick<EgressWay, 'here'> | undefined,
 ): NftObject[] {
@@ -313,6 +316,7 @@ function chains(
         // A pod's own node always reaches it, whatever policies say.
         ...both((ip, f) => `${ip} saddr @probe${f} oifname "bhp*" accept`),
         ...FAMILIES.flatMap((f) => peerInRules(ipWord(f), f)),
+        ...apiServerRules(apiServerAccess ?? 'All'),
         ...both((ip, f) => `${ip} saddr @node${f} ${frontend(ip)} @exposed${f} return`),
         ...both((ip, f) => `${ip} saddr @pods${f} counter name ingress_gate goto deny`),
         ...both((ip, f) => `${frontend(ip)} @exposed${f} return`),

@@ -8,7 +8,9 @@ import type { ServiceReach } from './services.ts';
 
 /** All that decides in an instance whether a connection may be made. */
 export type FlowRules = {
-  readonly network: Pick<NetworkItem, 'egress' | 'egressAllow'>;
+  readonly network: Pick<NetworkItem, 'egress' | 'egressAllow' | 'apiServerAccess'>;
+  /** As who API servers of other hosts come in. */
+  readonly apiServers?: readonly string[];
   /** Addresses of this network's pods. */
   readonly own: readonly string[];
   /** Addresses of all pods. */
@@ -59,6 +61,7 @@ export function staleFlows(flows: readonly Flow[], rules: FlowRules): Flow[] {
       if (isIn(cluster, dst)) return !peersAdmit(rules.peers, dst, protocol, port);
       return !leaves(rules.network, dst, protocol, port);
     }
+    if (!out && into && rules.apiServers?.includes(src)) return !apiServerMay(rules, dst, protocol, port);
     if (!out && into && isIn(pods, src) && !rules.nodes.includes(src))
       return !(
         peersAdmit(rules.peers, src, protocol, port) ||
@@ -67,6 +70,24 @@ export function staleFlows(flows: readonly Flow[], rules: FlowRules): Flow[] {
       );
     return false;
   });
+}
+
+function apiServerMay(
+  { network: { apiServerAccess = 'All' }, services }: FlowRules,
+  ip: string,
+  protocol: Protocol | 'ICMP',
+  port: number,
+): boolean {
+  if (apiServerAccess !== 'Registered') return apiServerAccess === 'All';
+  return services.some(({ service, reach }) =>
+    service.ports.some(
+      (p) =>
+        reach === 'own' &&
+        p.registered &&
+        p.protocol === protocol &&
+        p.backends.some((b) => b.ip === ip && b.port === port),
+    ),
+  );
 }
 
 type Frontends = {

@@ -99,7 +99,8 @@ function bootstrap(ops: Operations, fs: readonly (4 | 6)[]): void {
       apiVersion: 'discovery.k8s.io/v1',
       kind: 'EndpointSlice',
       metadata: {
-        name: `kubernetes-ipv${f}`,
+        // The API server keeps one slice of that name, of the cluster's first family; a lab has the other family beside it.
+        name: f === fs[0] ? 'kubernetes' : `kubernetes-ipv${f}`,
         namespace: 'default',
         labels: { 'kubernetes.io/service-name': 'kubernetes' },
       },
