@@ -72,6 +72,8 @@ export type NetworkItem = {
   readonly vni: number;
   /** Prefixes of its own, from which the controller gives addresses. */
   readonly subnets?: readonly string[];
+  /** Its subnets are not its to have: pods that run reach each other, and the root has no route to any of them. */
+  readonly closed?: true;
   readonly egress: 'None' | 'NAT' | 'Routed';
   /** What may be reached outside the cluster; absent: everything. Disjoint prefixes. */
   readonly egressAllow?: readonly { readonly prefix: string; readonly ports: PortSet }[];

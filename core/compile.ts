@@ -1,6 +1,7 @@
 import { FLAT_NETWORK } from '../api/names.ts';
 import {
   type BlockItem,
+  type ClusterSettings,
   emptyNodeConfig,
   type ItemKind,
   ITEM_KINDS,
@@ -13,7 +14,7 @@ import { hostCidr } from '../lib/ip/prefix.ts';
 import { canonicalIp } from '../lib/ip/address.ts';
 import { apiServerAccess } from './api-server/access.ts';
 import { apiServerHosts } from './api-server/hosts.ts';
-import { keyOf, type Network } from './cluster/state.ts';
+import { keyOf, type Network, type Settings } from './cluster/state.ts';
 import { networksOf, type View } from './cluster/view.ts';
 import { holderOf } from './egress/holder.ts';
 import { egressParts } from './egress/parts.ts';
@@ -45,7 +46,7 @@ export function compile(view: View, node: string): NodeConfig {
     ...(closed.length > 0 ? { closedNodePorts: closed } : {}),
     ...(frontends.length > 0 ? { closedFrontends: frontends } : {}),
     ...(apiServers.nodes.length + apiServers.addresses.length > 0 ? { apiServers } : {}),
-    ...(state.settings ? { settings: state.settings } : {}),
+    ...(state.settings ? { settings: namespaceSettings(state.settings) } : {}),
   });
   const egress = egressAddressesByNode(view);
   for (const n of state.nodes.values()) {
@@ -90,8 +91,9 @@ export function compile(view: View, node: string): NodeConfig {
   for (const block of state.blocks.values()) {
     if (block.node === node) present.add(block.network);
     // The root of every node has a route to each of these: no node's pod CIDR holds them.
-    if (block.given)
-      config.block.set(block.cidr, block.node === node ? { ...block, except: exceptOf(view, block) } : block);
+    if (!block.given) continue;
+    if (block.node === node) config.block.set(block.cidr, { ...block, except: exceptOf(view, block) });
+    else if (!state.conflicts?.has(block.network)) config.block.set(block.cidr, block);
   }
   // Pods of other nodes leave the cluster by this one.
   for (const [key, { egressNode, spec }] of state.networks)
@@ -105,6 +107,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   const network = view.state.networks.get(key);
   if (!network?.spec || network.vni === undefined) return;
   const access = apiServerAccess(view.state, network);
+  const closed = view.state.conflicts?.has(key) ?? false;
   const allow: string[] = [];
   for (const service of allowedServices(view, network.spec)) {
     config.service.set(keyOf(service), serviceItem(view, service, FLAT_NETWORK, node));
@@ -114,20 +117,32 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
     key,
     vni: network.vni,
     ...(network.spec.subnets?.length ? { subnets: network.spec.subnets } : {}),
+    ...(closed ? { closed: true as const } : {}),
     ...egressOf(view, network),
     ...(network.spec.egress.allow ? { egressAllow: egressParts(network.spec.egress.allow) } : {}),
     ...(network.spec.mtu === undefined ? {} : { mtu: network.spec.mtu }),
     ...(access === 'All' ? {} : { apiServerAccess: access }),
     allow,
   });
-  for (const { peer, services } of peersOf(view, key)) {
+  for (const { peer, services } of closed ? [] : peersOf(view, key)) {
     config.peer.set(`${key}|${peer.other}`, peer);
     for (const service of services) config.service.set(keyOf(service), serviceItem(view, service, peer.other, node));
   }
-  for (const opening of openingsOf(view, node, key)) config.opening.set(opening.pod, opening);
+  for (const opening of closed ? [] : openingsOf(view, node, key)) config.opening.set(opening.pod, opening);
   for (const service of view.servicesByNetwork.get(key) ?? [])
     config.service.set(keyOf(service), serviceItem(view, service, key, node));
-  for (const block of view.blocksByNetwork.get(key) ?? []) if (block.node !== node) config.block.set(block.cidr, block);
+  for (const block of view.blocksByNetwork.get(key) ?? []) {
+    if (block.node === node) continue;
+    // Of a closed network: known to its own instance, and not to the root.
+    const { given: _, ...inside } = block;
+    config.block.set(block.cidr, closed ? inside : block);
+  }
+}
+
+/** What agents need of the settings: they decide on namespaces themselves while the controller is away. */
+function namespaceSettings(settings: Settings): ClusterSettings {
+  const { ceilings: _, ...rest } = settings;
+  return rest;
 }
 
 /** A network whose fixed addresses no node has does not leave the cluster at all: with another address it would not be itself. */

@@ -6,6 +6,7 @@ import {
   readPod,
   readRouter,
   readService,
+  readSettings,
 } from '../../core/cluster/read.ts';
 import { readNetworkStatus } from '../../core/attach/status.ts';
 import { policyKey } from '../../core/policy/model.ts';
@@ -38,27 +39,31 @@ export async function loadState(
       throw error;
     }
   };
-  const [namespaces, nodes, pods, networks, routers, services, slices, blocks, own, cluster] = await Promise.all([
-    load(core('namespaces'), readNamespace),
-    load(core('nodes'), readNode),
-    load(core('pods'), readPod),
-    load(ours('virtualnetworks'), readNetwork),
-    load(ours('virtualnetworkrouters'), readRouter),
-    load(core('services'), readService),
-    load({ group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' }, readEndpointSlice),
-    load(
-      ours('addressblocks'),
-      (o) =>
-        o['spec'] as { cidr: string; node: string; source?: string; network: { namespace?: string; name: string } },
-    ),
-    load({ group: 'networking.k8s.io', version: 'v1', plural: 'networkpolicies' }, parseNetworkPolicy),
-    optional(
-      { group: 'policy.networking.k8s.io', version: 'v1alpha2', plural: 'clusternetworkpolicies' },
-      parseClusterNetworkPolicy,
-    ),
-  ]);
+  const [namespaces, nodes, pods, networks, routers, services, slices, blocks, own, cluster, configs] =
+    await Promise.all([
+      load(core('namespaces'), readNamespace),
+      load(core('nodes'), readNode),
+      load(core('pods'), readPod),
+      load(ours('virtualnetworks'), readNetwork),
+      load(ours('virtualnetworkrouters'), readRouter),
+      load(core('services'), readService),
+      load({ group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' }, readEndpointSlice),
+      load(
+        ours('addressblocks'),
+        (o) =>
+          o['spec'] as { cidr: string; node: string; source?: string; network: { namespace?: string; name: string } },
+      ),
+      load({ group: 'networking.k8s.io', version: 'v1', plural: 'networkpolicies' }, parseNetworkPolicy),
+      optional(
+        { group: 'policy.networking.k8s.io', version: 'v1alpha2', plural: 'clusternetworkpolicies' },
+        parseClusterNetworkPolicy,
+      ),
+      optional(ours('bulkheadconfigs'), readSettings),
+    ]);
+  const settings = configs.get('default');
   return {
     ...emptyClusterState,
+    ...(settings ? { settings } : {}),
     namespaces,
     nodes,
     pods,

@@ -191,7 +191,7 @@ function* networkDuties(
       do: 'network-status',
       network,
       vni,
-      condition: conditionOf(network, vni, users, faults, view.state.conflicts?.get(key), exhausted.get(key)),
+      condition: conditionOf(view, network, vni, { users, faults, exhausted: exhausted.get(key) }),
       nodes,
       used,
       free: freeIn(network, used, free),
@@ -228,12 +228,14 @@ function routerCondition(router: Router, { members, pairs, missing }: RouterStat
 }
 
 function conditionOf(
+  { state }: View,
   network: Network,
   vni: number | undefined,
-  users: readonly Pod[],
-  faults: readonly string[],
-  conflict: string | undefined,
-  exhausted: string | undefined,
+  {
+    users,
+    faults,
+    exhausted,
+  }: { readonly users: readonly Pod[]; readonly faults: readonly string[]; readonly exhausted: string | undefined },
 ): NetworkCondition {
   if (network.deleting) {
     const names = users.slice(0, 5).map(keyOf).join(', ');
@@ -248,9 +250,12 @@ function conditionOf(
     const message = 'spec.addressing Private cannot be given by this version; remove it';
     return { status: 'False', reason: 'InvalidSpec', message };
   }
-  if (conflict !== undefined) return { status: 'False', reason: 'SubnetConflict', message: conflict };
+  const conflict = state.conflicts?.get(keyOf(network));
+  if (conflict) return { status: 'False', ...conflict };
   if (vni === undefined)
     return { status: 'False', reason: 'NoIdentifierLeft', message: 'all 16 777 214 VNIs are in use; delete networks' };
+  const less = state.limited?.get(keyOf(network));
+  if (less) return { status: 'False', ...less };
   if (exhausted !== undefined) return { status: 'False', reason: 'AddressesExhausted', message: exhausted };
   if (faults.length > 0) return { status: 'False', reason: 'NodeFault', message: faults.join('; ') };
   return {

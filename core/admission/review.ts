@@ -9,7 +9,7 @@ import { connectNetworks } from '../routers/connect.ts';
 import { networksOf, serviceNetwork, type View } from '../cluster/view.ts';
 import { planPod } from '../attach/interfaces.ts';
 import { claimsOf } from '../ipam/claims.ts';
-import { conflictsOfNew } from '../networks/conflicts.ts';
+import { refusalsOfNew } from '../networks/grants.ts';
 
 /** What the API server asks (admission.k8s.io/v1 AdmissionRequest), as far as it is read. */
 export type AdmissionRequest = {
@@ -98,7 +98,8 @@ function reviewNetwork(view: View, request: AdmissionRequest): Finding {
   const read = readNetwork(request.object ?? {});
   const network = { ...read, namespace: request.namespace ?? read.namespace };
   if (network.problems.length > 0) return { refuse: network.problems.join('; ') };
-  const refused = [...conflictsOfNew(view.state, network), ...stranded(view, network)];
+  const old = request.oldObject ? { ...readNetwork(request.oldObject), namespace: network.namespace } : undefined;
+  const refused = [...refusalsOfNew(view.state, network, old), ...stranded(view, network)];
   if (refused.length > 0) return { refuse: refused.join('; ') };
   const warnings: string[] = [];
   for (const ref of network.spec?.services.allow ?? []) {

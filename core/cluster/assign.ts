@@ -140,7 +140,8 @@ export function useNetwork(
     );
   }
   const conflict = state.conflicts?.get(key);
-  if (conflict !== undefined) return problem('NetworkNotReady', `VirtualNetwork ${key} cannot be used: ${conflict}`);
+  if (conflict !== undefined)
+    return problem('NetworkNotReady', `VirtualNetwork ${key} cannot be used: ${conflict.message}`);
   if (network.vni === undefined)
     return problem('NetworkNotReady', `VirtualNetwork ${key} has no VNI yet; the controller gives it one`);
   return { network: key };

@@ -12,6 +12,7 @@ import {
   readPod,
   readRouter,
   readService,
+  readSettings,
 } from './read.ts';
 import { type ClusterState, emptyClusterState, keyOf, type Namespace, type Network, type Pod } from './state.ts';
 
@@ -34,8 +35,12 @@ export function stateOfManifests(objects: readonly Raw[]): ClusterState {
   const mentioned = [...unique.values(), ...services, ...networks].map((o) => o.namespace);
   const namespaces = new Map(named.map((n) => [n.name, n]));
   for (const name of mentioned) if (!namespaces.has(name)) namespaces.set(name, plainNamespace(name));
+  const settings = of('BulkheadConfig')
+    .map(readSettings)
+    .find((c) => c !== undefined);
   return {
     ...emptyClusterState,
+    ...(settings ? { settings } : {}),
     namespaces,
     nodes: new Map(
       of('Node')

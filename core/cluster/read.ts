@@ -130,9 +130,9 @@ const describeIssues = (error: ZodError): string[] =>
   );
 
 export function readSettings(raw: Raw): Settings | undefined {
-  const parsed = bulkheadConfigSpec.safeParse(raw['spec'] ?? {});
+  const parsed = parseSpec(bulkheadConfigSpec, raw['spec'] ?? {});
   if (!parsed.success) return undefined; // the API server has refused it before
-  const { isolation, egress, apiServerAccess } = parsed.data;
+  const { isolation, egress, subnets, services, apiServerAccess } = parsed.data;
   const since = Date.parse(text(object(raw['status'])['isolatingSince']));
   return {
     isolateNew: isolation.newNamespaces === 'Isolated',
@@ -141,6 +141,7 @@ export function readSettings(raw: Raw): Settings | undefined {
     exceptLabels: isolation.except.matchLabels,
     egress: egress.defaultMode,
     ...(apiServerAccess === 'All' ? {} : { apiServerAccess }),
+    ceilings: { subnets, egress, services },
   };
 }
 

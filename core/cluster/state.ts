@@ -3,6 +3,7 @@ import type { VirtualNetworkRouterSpec } from '../../api/kinds/virtual-network-r
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 
 import type { CalledPort } from '../api-server/registered.ts';
+import type { Ceilings } from '../networks/ceiling.ts';
 import type { Policy } from '../policy/model.ts';
 
 /** What of the cluster matters to a network. Slim and plain: one of these is held per cluster, never the API objects. */
@@ -29,8 +30,10 @@ export type ClusterState = {
   readonly addresses?: ReadonlyMap<string, readonly string[]>;
   /** Interfaces beside the first that pods really have, by pod uid. */
   readonly interfaces?: ReadonlyMap<string, readonly PodInterface[]>;
-  /** Networks whose subnets belong to others; worked out by viewOf. */
-  readonly conflicts?: ReadonlyMap<NetworkKey, string>;
+  /** Networks that are closed, since they ask for subnets that are not theirs to have; worked out by viewOf. */
+  readonly conflicts?: ReadonlyMap<NetworkKey, Refusal>;
+  /** Networks that get less than they ask for; worked out by viewOf. */
+  readonly limited?: ReadonlyMap<NetworkKey, Refusal>;
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
   /** Ports of Services that the API server calls by itself, by the object that names them; absent: none is known. */
@@ -40,7 +43,18 @@ export type ClusterState = {
 };
 
 /** What the BulkheadConfig named default says. */
-export type Settings = ClusterSettings;
+export type Settings = ClusterSettings & { readonly ceilings?: Ceilings };
+
+/** Why a network does not get what it asks for; the reason of its condition. */
+export type Refusal = {
+  readonly reason:
+    | 'SubnetNotAllowed'
+    | 'SubnetConflict'
+    | 'EgressAddressNotAllowed'
+    | 'EgressAddressConflict'
+    | 'LimitExceeded';
+  readonly message: string;
+};
 
 export type Strings = Readonly<Record<string, string>>;
 

@@ -4,7 +4,7 @@ import { registeredPorts } from '../api-server/registered.ts';
 import { type Connections, connectNetworks, type RouterState } from '../routers/connect.ts';
 import { type PodPlan, planPod } from '../attach/interfaces.ts';
 import { claimsOf } from '../ipam/claims.ts';
-import { subnetConflicts } from '../networks/conflicts.ts';
+import { grantsOf } from '../networks/grants.ts';
 import { assignNamed, assignNamespace } from './assign.ts';
 import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from './state.ts';
 
@@ -32,7 +32,7 @@ export type View = {
 };
 
 export function viewOf(read: ClusterState): View {
-  const state = { ...read, conflicts: subnetConflicts(read) };
+  const state = { ...read, ...grantsOf(read) };
   const claims = claimsOf(state);
   const podAssignment = new Map<string, Assignment>();
   const plans = new Map<string, PodPlan>();

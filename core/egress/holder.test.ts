@@ -1,10 +1,14 @@
 import { expect, test } from 'vitest';
 import { exampleNetwork, exampleState } from '../cluster/example.ts';
+import { readSettings } from '../cluster/read.ts';
+import type { ClusterState } from '../cluster/state.ts';
 import { viewOf } from '../cluster/view.ts';
 import { compile } from '../compile.ts';
 import { trace } from '../trace.ts';
 import { chooseHolder } from './holder.ts';
 
+const settings = readSettings({ spec: { egress: { addressPools: [{ prefixes: ['192.0.2.192/27'] }] } } })!;
+const stateWith = (change: Partial<ClusterState>): ClusterState => exampleState({ settings, ...change });
 const nodes = [...exampleState().nodes.values()];
 const network = (egress: object, egressNode?: string) => ({
   ...exampleNetwork('a', 'default', 2, { egress: { mode: 'NAT', addresses: ['192.0.2.200'], ...egress } }),
@@ -25,7 +29,7 @@ test('who has the addresses keeps them while it lives and is chosen; else anothe
 
 test('without a node that has them, and where they are somebody else’s, nothing leaves', () => {
   const told = (...networks: ReturnType<typeof network>[]) =>
-    compile(viewOf(exampleState({ networks: new Map(networks.map((n) => [`${n.namespace}/${n.name}`, n])) })), 'n1')
+    compile(viewOf(stateWith({ networks: new Map(networks.map((n) => [`${n.namespace}/${n.name}`, n])) })), 'n1')
       .network;
   expect(told(network({}, 'n2')).get('a/default')).toMatchObject({
     egress: 'NAT',
@@ -38,7 +42,7 @@ test('without a node that has them, and where they are somebody else’s, nothin
 });
 
 test('a trace tells by which node and address a packet leaves', () => {
-  const state = exampleState({ networks: new Map([['a/default', network({}, 'n2')]]) });
+  const state = stateWith({ networks: new Map([['a/default', network({}, 'n2')]]) });
   const from = state.pods.get('a/p1');
   if (!from) throw new Error('no pod');
   const told = trace(viewOf(state), from, { address: '203.0.113.10', port: 80, protocol: 'TCP' });
@@ -46,7 +50,7 @@ test('a trace tells by which node and address a packet leaves', () => {
   expect(told.steps.map((s) => `${s.where}: ${s.what}`).join('\n')).toMatch(
     /n1, namespace bh-2, vx0: to node n2[\s\S]*node n2, root: leaves the cluster with the address 192\.0\.2\.200/,
   );
-  const none = exampleState({ networks: new Map([['a/default', network({})]]) });
+  const none = stateWith({ networks: new Map([['a/default', network({})]]) });
   expect(trace(viewOf(none), from, { address: '203.0.113.10', port: 80, protocol: 'TCP' })).toMatchObject({
     verdict: 'rejected',
     why: 'no node has the egress addresses of network a/default',

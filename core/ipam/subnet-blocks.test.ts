@@ -4,8 +4,6 @@ import { mustIp } from '../../lib/ip/address.ts';
 import { contains, covers, mustPrefix, overlaps, sizeOf } from '../../lib/ip/prefix.ts';
 import { exampleNetwork, examplePod, exampleState } from '../cluster/example.ts';
 import { viewOf } from '../cluster/view.ts';
-import { readNetwork } from '../cluster/read.ts';
-import { conflictsOfNew, subnetConflicts } from '../networks/conflicts.ts';
 import { NodeIpam } from './node-ipam.ts';
 import { addressProblem, exceptIn, nextBlock, usableIn } from './subnet-blocks.ts';
 
@@ -95,73 +93,6 @@ describe('blocks of a subnet', () => {
     expect(it.reclaim(2, { ...kept, ips: ['10.20.0.9'] })).toEqual([]);
     expect(it.reclaim(2, kept)).toEqual([{ op: 'unblock', cidr: '10.20.0.9/32', network: 'a/x', given: true }]);
     expect(it.takeBack('10.20.0.16/28')).toHaveLength(1);
-  });
-});
-
-describe('who owns a subnet', () => {
-  const network = (name: string, created: number, ...subnets: string[]) => ({
-    ...exampleNetwork('a', name, 9, { subnets }),
-    created,
-  });
-
-  test('the older keeps it, in any order; both owners are named; refused ones take nothing from others', () => {
-    const all = [
-      network('old', 1, '10.20.0.0/24'),
-      network('young', 2, '10.20.0.128/25', '10.50.0.0/24'),
-      network('third', 3, '10.50.0.0/25'),
-    ];
-    for (const order of [all, all.toReversed()]) {
-      const conflicts = subnetConflicts(exampleState({ networks: new Map(order.map((n) => [`a/${n.name}`, n])) }));
-      expect([...conflicts.keys()]).toEqual(['a/young']);
-      expect(conflicts.get('a/young')).toContain(
-        '10.20.0.128/25 of network a/young overlaps 10.20.0.0/24, which belongs to network a/old',
-      );
-    }
-  });
-
-  test.each([
-    ['10.244.1.0/28', 'the pod range of the cluster'],
-    ['10.240.0.0/12', 'the pod range of the cluster'],
-    ['10.96.3.0/24', 'the Service range of the cluster'],
-    ['192.0.2.8/29', 'node n1'],
-    ['fd00:10:244:1::/96', 'the pod range of the cluster'],
-  ])('%s belongs to %s', (subnet, owner) => {
-    expect(conflictsOfNew(exampleState(), network('new', 9, subnet)).join()).toContain(owner);
-  });
-
-  test('prefix sets: a conflict is found exactly when two subnets overlap', () => {
-    const cidr = fc
-      .tuple(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 20, max: 29 }))
-      .map(([n, length]) => `10.${60 + (n >> 7)}.${n & 127 & (length < 24 ? 0xf0 : 0xff)}.0/${length}`);
-    fc.assert(
-      fc.property(fc.uniqueArray(cidr, { maxLength: 12 }), (subnets) => {
-        const networks = new Map(subnets.map((s, i) => [`a/n${i}`, network(`n${i}`, i, s)]));
-        const conflicts = subnetConflicts(exampleState({ networks }));
-        const accepted: string[] = [];
-        for (const [i, s] of subnets.entries()) {
-          const clash = accepted.some((a) => overlaps(mustPrefix(a), mustPrefix(s)));
-          expect(conflicts.has(`a/n${i}`)).toBe(clash);
-          if (!clash) accepted.push(s);
-        }
-      }),
-    );
-  });
-
-  test('what is wrong with a network by itself is told all at once, with the paths', () => {
-    const { problems, spec } = readNetwork({
-      metadata: { namespace: 'a', name: 'x' },
-      spec: {
-        subnets: ['10.20.0.0/30', '127.0.0.0/8', '10.30.0.0/24', '10.30.0.128/25'],
-        reservedPrefixes: ['10.99.0.0/28'],
-      },
-    });
-    expect(spec).toBeUndefined();
-    expect(problems).toEqual([
-      'spec.subnets[0]: 10.20.0.0/30 is too small: at most /29',
-      'spec.subnets[1]: 127.0.0.0/8 overlaps 127.0.0.0/8, which is no range for pods',
-      'spec.subnets[3]: 10.30.0.128/25 overlaps spec.subnets[2], 10.30.0.0/24',
-      'spec.reservedPrefixes[0]: 10.99.0.0/28 is in none of spec.subnets',
-    ]);
   });
 });
 

@@ -1,4 +1,3 @@
-import type { NetworkKey } from '../../api/nodeconfig.ts';
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, hostPrefix, lastOf, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
 import { type ClusterState, keyOf, type Network } from '../cluster/state.ts';
@@ -10,61 +9,76 @@ type Owned = {
   /** Path of the field, of a network's own. */
   readonly field?: string;
 };
-type Seen = Pick<ClusterState, 'networks' | 'nodes' | 'podCIDRs' | 'serviceCIDRs'>;
 
-/**
- * Networks that may not be used, since a subnet of theirs belongs to somebody else already. Of two networks the older keeps it,
- * whichever order they are read in.
- */
-export function subnetConflicts(state: Seen): Map<NetworkKey, string> {
-  const conflicts = new Map<NetworkKey, string>();
-  const taken = new Ranges(clusterRanges(state));
-  const families = new Set([...state.nodes.values()].flatMap((n) => n.podCIDRs.map(familyOf)));
-  const byAge = [...state.networks.values()]
-    .filter((n) => (n.spec?.subnets?.length ?? 0) > 0 || (n.spec?.egress.addresses?.length ?? 0) > 0)
-    .sort((a, b) => a.created - b.created || (keyOf(a) < keyOf(b) ? -1 : 1));
-  for (const network of byAge) {
-    const problems = problemsOf(network, taken, families);
-    if (problems.length > 0) conflicts.set(keyOf(network), problems.join('; '));
-    else for (const owned of ownedBy(network)) taken.add(owned);
+/** What decides on who owns a prefix. */
+export type Ownership = Pick<ClusterState, 'networks' | 'nodes' | 'podCIDRs' | 'serviceCIDRs'>;
+
+/** Prefixes that are taken, and what others would take of them. */
+export class Owners {
+  readonly #taken: Ranges;
+  readonly #families: ReadonlySet<number>;
+
+  /** The cluster's own ranges, and nodes. */
+  constructor(state: Ownership, networks: readonly Network[] = []) {
+    this.#taken = new Ranges([
+      ...clusterRanges(state),
+      ...networks.flatMap((n) => [...subnetsOf(n), ...addressesOf(n)]),
+    ]);
+    this.#families = new Set([...state.nodes.values()].flatMap((n) => n.podCIDRs.map(familyOf)));
   }
-  return conflicts;
+
+  /** What a network's subnets would take from others. */
+  subnetProblems(network: Network): string[] {
+    return this.#problems(network, subnetsOf(network));
+  }
+
+  /** What its egress addresses would take from others. */
+  addressProblems(network: Network): string[] {
+    return this.#problems(network, addressesOf(network));
+  }
+
+  /** From now on these are the network's. Only for what takes nothing from others. */
+  takeSubnets(network: Network): void {
+    for (const owned of subnetsOf(network)) this.#taken.add(owned);
+  }
+
+  takeAddresses(network: Network): void {
+    for (const owned of addressesOf(network)) this.#taken.add(owned);
+  }
+
+  #problems(network: Network, wanted: readonly Owned[]): string[] {
+    return wanted.flatMap(({ prefix, text, field }) => {
+      const other = this.#taken.overlapping(prefix);
+      if (other)
+        return [
+          `${field}: ${text} of network ${keyOf(network)} overlaps ${other.text}, which belongs to ${other.owner}`,
+        ];
+      if (this.#families.size > 0 && !this.#families.has(prefix.family))
+        return [`${field}: ${text}: no node of this cluster has IPv${prefix.family} pods`];
+      return [];
+    });
+  }
 }
 
-/** What a network that is about to be stored would take from others. */
-export function conflictsOfNew(state: Seen, network: Network): string[] {
-  const key = keyOf(network);
-  const others = [...state.networks.values()].filter((n) => keyOf(n) !== key && n.spec);
-  const families = new Set([...state.nodes.values()].flatMap((n) => n.podCIDRs.map(familyOf)));
-  return problemsOf(network, new Ranges([...clusterRanges(state), ...others.flatMap(ownedBy)]), families);
-}
+const ownerOf = (network: Network): string => `network ${keyOf(network)}`;
 
-function problemsOf(network: Network, taken: Ranges, families: ReadonlySet<number>): string[] {
-  return ownedBy(network).flatMap(({ prefix, text, field }) => {
-    const other = taken.overlapping(prefix);
-    if (other)
-      return [`${field}: ${text} of network ${keyOf(network)} overlaps ${other.text}, which belongs to ${other.owner}`];
-    if (families.size > 0 && !families.has(prefix.family))
-      return [`${field}: ${text}: no node of this cluster has IPv${prefix.family} pods`];
-    return [];
-  });
-}
+const subnetsOf = (network: Network): Owned[] =>
+  (network.spec?.subnets ?? []).map((text, i) => ({
+    prefix: mustPrefix(text),
+    text,
+    owner: ownerOf(network),
+    field: `spec.subnets[${i}]`,
+  }));
 
-function ownedBy(network: Network): Owned[] {
-  const owner = `network ${keyOf(network)}`;
-  const { subnets = [], egress } = network.spec ?? {};
-  return [
-    ...subnets.map((text, i) => ({ prefix: mustPrefix(text), text, owner, field: `spec.subnets[${i}]` })),
-    ...(egress?.addresses ?? []).map((text, i) => ({
-      prefix: hostPrefix(mustIp(text)),
-      text,
-      owner,
-      field: `spec.egress.addresses[${i}]`,
-    })),
-  ];
-}
+const addressesOf = (network: Network): Owned[] =>
+  (network.spec?.egress.addresses ?? []).map((text, i) => ({
+    prefix: hostPrefix(mustIp(text)),
+    text,
+    owner: ownerOf(network),
+    field: `spec.egress.addresses[${i}]`,
+  }));
 
-function clusterRanges({ nodes, podCIDRs, serviceCIDRs }: Seen): Owned[] {
+function clusterRanges({ nodes, podCIDRs, serviceCIDRs }: Ownership): Owned[] {
   const named = (texts: readonly string[], owner: string): Owned[] =>
     texts.map((text) => ({ prefix: mustPrefix(text), text, owner }));
   return [

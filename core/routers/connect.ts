@@ -52,7 +52,7 @@ type Side = {
  * types fit (Mesh with Mesh, Hub with Spoke), and each imports the other; inside one namespace one import is enough, since one
  * owner has written both. Never transitive: only pairs are opened.
  */
-export function connectNetworks(state: Pick<ClusterState, 'routers' | 'networks' | 'namespaces'>): {
+export function connectNetworks(state: Pick<ClusterState, 'routers' | 'networks' | 'namespaces' | 'conflicts'>): {
   readonly connections: Connections;
   readonly routers: ReadonlyMap<string, RouterState>;
 } {
@@ -87,7 +87,7 @@ export function connectNetworks(state: Pick<ClusterState, 'routers' | 'networks'
 }
 
 type Open = (a: NetworkKey, b: NetworkKey, grant: Grant) => void;
-type Networks = Pick<ClusterState, 'networks'>;
+type Networks = Pick<ClusterState, 'networks' | 'conflicts'>;
 
 function inside(state: Networks, side: Side, open: Open, into: Pair[]): void {
   if (side.router.spec?.type !== 'Mesh') return;
@@ -160,9 +160,9 @@ function pairUp(
   return { networks, state: 'Open', message: flat ? `${what}, pods of ${[...flat].sort().join(', ')}` : what };
 }
 
-function isReady({ networks }: Networks, key: NetworkKey): boolean {
+function isReady({ networks, conflicts }: Networks, key: NetworkKey): boolean {
   const network = networks.get(key);
-  return network?.spec !== undefined && network.vni !== undefined && !network.deleting;
+  return !conflicts?.has(key) && network?.spec !== undefined && network.vni !== undefined && !network.deleting;
 }
 
 function sideOf(state: Pick<ClusterState, 'routers' | 'networks' | 'namespaces'>, key: string, router: Router): Side {

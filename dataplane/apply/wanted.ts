@@ -99,7 +99,7 @@ export class Wanted {
     }
     for (const { cidr, network: key } of blocks) {
       const network = held.get(key);
-      if (!network) continue;
+      if (!network || network.closed) continue;
       const plan = (): Fragment => planLocalBlock(cidr, network, self).root;
       wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
     }

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { afterAll, describe, expect, test } from 'vitest';
 import { startAgent } from '../../lab/world/lab.ts';
 import { netPath } from '../../lab/world/plan.ts';
-import { pod, shop, useLab, virtualNetwork } from './lab.ts';
+import { bulkheadConfig, pod, shop, useLab, virtualNetwork } from './lab.ts';
 
 const lab = useLab('egress', { nodes: 3 });
 const FIXED = { 4: '192.0.2.200', 6: '2001:db8:2::c8' } as const;
@@ -39,7 +39,13 @@ describe('a fixed egress address', () => {
   test('outsiders see it from every node, and nothing else of the network changes', async () => {
     await outsideServer();
     await lab.apply(
-      [shop('out'), pod('out', 'p3', { node: 'n3' }), shop('other'), shop('flat', { isolated: false })].join('\n---\n'),
+      [
+        bulkheadConfig({ egress: { addressPools: [{ prefixes: ['192.0.2.192/27', '2001:db8:2::c0/123'] }] } }),
+        shop('out'),
+        pod('out', 'p3', { node: 'n3' }),
+        shop('other'),
+        shop('flat', { isolated: false }),
+      ].join('\n---\n'),
     );
     await patch({ mode: 'NAT' });
     await lab.kubectl(

@@ -235,6 +235,10 @@ export function virtualNetwork(namespace: string, name: string, spec: object = {
   });
 }
 
+/** What the administrator allows. */
+export const bulkheadConfig = (spec: object): string =>
+  JSON.stringify({ apiVersion: 'bulkhead.dev/v1alpha1', kind: 'BulkheadConfig', metadata: { name: 'default' }, spec });
+
 export function pod(
   namespace: string,
   name: string,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { HeldConnection } from './held.ts';
-import { pod, shop, useLab, virtualNetwork } from './lab.ts';
+import { bulkheadConfig, pod, shop, useLab, virtualNetwork } from './lab.ts';
 
 // What a network opens: Services of all kinds, other networks' interfaces, ways out of the cluster.
 
@@ -44,6 +44,7 @@ describe('what a network opens', () => {
     const BALANCED = { 4: '198.51.100.8', 6: '2001:db8:51::8' } as const;
     await lab.apply(
       [
+        bulkheadConfig({ services: { externalIPs: ['198.51.100.0/24', '2001:db8:51::/64'] } }),
         service('a', 'outer', { externalIPs: [EXTERNAL[4], EXTERNAL[6]] }),
         service('a', 'lb', { type: 'LoadBalancer', loadBalancerSourceRanges: ['10.244.2.0/24', 'fd00:10:244:2::/64'] }),
       ].join('\n---\n'),
