@@ -8,6 +8,7 @@ import { metricsAccess } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
 import { issueServer, makeAuthority } from '../lib/pki/certificates.ts';
+import { raiseFileLimit } from '../lib/netns/files.ts';
 import { brief } from '../lib/error/brief.ts';
 import { aborted } from '../lib/reconcile/aborted.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
@@ -69,6 +70,7 @@ async function main(o: Options): Promise<void> {
   if (!o.node) throw new Error('give --node, or set NODE_NAME');
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
+  raiseFileLimit();
   const lacks = probeFeatures();
   const node = new NodeState(lacks, o.cniConfDir);
   if (node.blocked !== undefined) log.error({ missing: node.blocked }, 'this kernel cannot carry pods');
@@ -90,6 +92,7 @@ async function main(o: Options): Promise<void> {
   let authoritative = false;
   let revision = 0;
   let realised = 0;
+  let unsaved = false;
   let faults = new Map<string, Error>();
   const waiting = new Set<() => void>();
   const started = Promise.withResolvers<void>();
@@ -105,6 +108,7 @@ async function main(o: Options): Promise<void> {
     onSync: (r) => {
       revision = r;
       authoritative = true;
+      unsaved = true;
       // Before those who wait for a block look again.
       const failed = attempt(() => attachments?.adoptGiven());
       if (failed) log.warn({ err: brief(failed) }, 'blocks that were given');
@@ -120,7 +124,7 @@ async function main(o: Options): Promise<void> {
       if (!dataplane.self) node.waitsFor = `the controller has not described this node yet: ${brief(error)}`;
     },
   });
-  const metrics = new AgentMetrics(() => ({
+  const metrics = new AgentMetrics(async () => ({
     blocks: attachments?.blocks ?? [],
     podsByNetwork: countBy([...(attachments?.all ?? [])], (a) => a.network),
     connected: link.connected,
@@ -129,7 +133,7 @@ async function main(o: Options): Promise<void> {
     realised,
     faults: faults.size,
     problems: node.problems(),
-    ...dataplane.counters(),
+    ...(await dataplane.counters()),
   }));
   const metricsServer = await openMetrics(o, client, metrics);
   await using applier = new Runner(
@@ -143,7 +147,10 @@ async function main(o: Options): Promise<void> {
       realised = now;
       for (const [network, error] of faults)
         log.error({ network, err: error.message }, 'network could not be realised');
-      if (authoritative) node.notSaved = attempt(() => saveConfig(savedPath, config));
+      if (authoritative && unsaved) {
+        node.notSaved = attempt(() => saveConfig(savedPath, config));
+        unsaved = node.notSaved !== undefined;
+      }
       if (before.size !== faults.size) reporter.request();
       if (faults.size > 0) throw new Error(`${faults.size} network(s) could not be realised`);
     },
@@ -289,15 +296,22 @@ async function main(o: Options): Promise<void> {
   // One namespace at a time: reading hundreds at once would hold up ADD.
   let audit: NodeJS.Timeout | undefined;
   const auditNext = (): void => {
-    const count = dataplane.resyncNext();
+    let turn = { count: 1, drifted: true };
+    const failed = attempt(() => {
+      turn = dataplane.resyncNext();
+    });
+    if (failed) log.warn({ err: brief(failed) }, 'audit');
     // Whoever tidied up the folder took the node's network away with it.
     attempt(() => writeConflist(o.cniConfDir, o.socket));
-    applier.request();
-    audit = setTimeout(auditNext, (Number(o.auditInterval) * 1000) / count);
+    if (turn.drifted) applier.request();
+    audit = setTimeout(auditNext, (Number(o.auditInterval) * 1000) / turn.count);
   };
   auditNext();
   const denials = setInterval(() => {
-    for (const d of dataplane.denials()) log.info(d, 'dropped by policy');
+    const failed = attempt(() => {
+      for (const d of dataplane.denials()) log.info(d, 'dropped by policy');
+    });
+    if (failed) log.warn({ err: brief(failed) }, 'packets that policies dropped');
   }, 100);
 
   await aborted(stop.signal);

@@ -28,12 +28,12 @@ export type Observed = {
 /** The figures of one agent, in Prometheus' text form. Lag of the event loop comes with the defaults. */
 export class AgentMetrics {
   readonly #registry = new Registry();
-  readonly #observe: () => Observed;
+  readonly #observe: () => Promise<Observed>;
   readonly #cni: Histogram<'verb' | 'result'>;
   readonly #restarts: Counter;
   readonly #g: ReturnType<typeof gauges>;
 
-  constructor(observe: () => Observed) {
+  constructor(observe: () => Promise<Observed>) {
     this.#observe = observe;
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
@@ -62,7 +62,7 @@ export class AgentMetrics {
   }
 
   async text(): Promise<string> {
-    const now = this.#observe();
+    const now = await this.#observe();
     const g = this.#g;
     for (const gauge of [g.addresses, g.pods, g.problems, g.drops, g.rules]) gauge.reset();
     for (const { hits, ...rule } of now.rules) g.rules.inc(rule, hits);

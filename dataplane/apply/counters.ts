@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Outcome } from '../../core/policy/cell.ts';
 import type { Nft } from '../../lib/nft/nft.ts';
 import type { RuleHits } from '../metrics.ts';
@@ -12,15 +13,19 @@ export type Counters = {
   readonly rules: RuleHits[];
 };
 
-/** Reads the named counters of our table in each of the networks. */
-export function readCounters(
+/**
+ * Reads the named counters of our table in each of the networks; one network after the other, with room for other work between. One
+ * that cannot be read is left out.
+ */
+export async function readCounters(
   networks: Iterable<readonly [network: string, nft: Nft]>,
   ruleOf: (number: number) => Outcome | undefined,
-): Counters {
+): Promise<Counters> {
   const drops: Counters['drops'] = new Map();
   const rules = new Map<number, RuleHits>();
   for (const [network, nft] of networks) {
-    const text = nft.list(`list counters table ${TABLE}`);
+    const text = listCounters(nft);
+    await setImmediate();
     for (const [, name = '', count] of text.matchAll(/counter (\w+) \{\s*packets (\d+)/g)) {
       const packets = Number(count);
       const number = ruleOfCounter(name);
@@ -33,4 +38,12 @@ export function readCounters(
     }
   }
   return { drops, rules: [...rules.values()] };
+}
+
+function listCounters(nft: Nft): string {
+  try {
+    return nft.list(`list counters table ${TABLE}`);
+  } catch {
+    return ''; // it is on its way in or out, or no file is left for it
+  }
 }

@@ -201,13 +201,12 @@ export class Dataplane implements Disposable {
     const { path: netns, fresh } = this.#namespaces.ensure(network.vni);
     const base = planInstance(network, self, this.mtuFor(key)); // only its switches, before any link is there
     writeSysctls(base.sysctls ?? {}, netns);
-    const netlink = openNetlink(netns);
     const nft = openNft(netns);
-    const conntrack = openConntrack(netns);
     if (fresh)
       nft.run(
         `add table ${ARP_TABLE}\nadd chain ${ARP_TABLE} input { type filter hook input priority 0; policy drop; }\n`,
       );
+    const [netlink, conntrack] = [openNetlink(netns), openConntrack(netns)];
     const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
     this.#held.set(key, { instance, netlink, nft, conntrack, network, wishes: new Wishes(instance) });
     this.#policing.open(key, instance, conntrack, netns);
@@ -309,13 +308,15 @@ export class Dataplane implements Disposable {
     for (const { instance } of this.#held.values()) instance.resync();
   }
 
-  /** As {@link resync}, for one namespace, each in its turn. Returns how many there are. */
-  resyncNext(): number {
+  /** As {@link resync}, for one namespace, each in its turn: how many there are, and whether this one has to be written to. */
+  resyncNext(): { readonly count: number; readonly drifted: boolean } {
     const all = [this.#root, ...[...this.#held.values()].map((h) => h.instance)];
     this.#turn = (this.#turn + 1) % all.length;
     if (this.#turn === 0) this.#mtu = undefined;
-    all[this.#turn]?.resync();
-    return all.length;
+    const turn = all[this.#turn];
+    turn?.resync();
+    // Once in a round all is looked at, whatever this one says.
+    return { count: all.length, drifted: this.#turn === 0 || turn?.drifted === true };
   }
 
   /** Whether a pod's link is there; undefined while the network's instance is not open, and so nobody has looked. */
@@ -355,7 +356,7 @@ export class Dataplane implements Disposable {
   }
 
   /** What the kernel has counted so far. */
-  counters(): Counters {
+  counters(): Promise<Counters> {
     const networks = [...this.#held].map(([key, { nft }]) => [key, nft] as const);
     return readCounters([[FLAT_NETWORK, this.#rootNft], ...networks], (n) => this.#policing.ruleOf(n));
   }
@@ -363,7 +364,6 @@ export class Dataplane implements Disposable {
   [Symbol.dispose](): void {
     for (const held of this.#held.values()) close(held);
     this.#rootNft[Symbol.dispose]();
-    this.#rootConntrack[Symbol.dispose]();
     this.#policing[Symbol.dispose]();
     this.#rootNetlink[Symbol.dispose]();
   }
@@ -460,6 +460,6 @@ export class Dataplane implements Disposable {
   }
 }
 
-function close({ netlink, nft, conntrack }: Held): void {
-  for (const driver of [netlink, nft, conntrack]) driver[Symbol.dispose]();
+function close({ netlink, nft }: Pick<Held, 'netlink' | 'nft'>): void {
+  for (const driver of [netlink, nft]) driver[Symbol.dispose]();
 }

@@ -162,6 +162,11 @@ export class Instance {
     return this.#t.links.real(name) !== undefined;
   }
 
+  /** Whether anything here is known to be otherwise than it should be. */
+  get drifted(): boolean {
+    return !this.#tableStands || !Object.values(this.#t).every((t) => t.inSync);
+  }
+
   get inSync(): boolean {
     return Object.entries(this.#t).every(([kind, t]) => t.inSync || kind === 'sysctls') && this.#tableStands;
   }

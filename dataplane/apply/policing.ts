@@ -2,11 +2,10 @@ import type { Outcome } from '../../core/policy/cell.ts';
 import { FLAT_NETWORK } from '../../api/names.ts';
 import type { NodeConfig, ProfileItem } from '../../api/nodeconfig.ts';
 import type { Conntrack } from '../../lib/netlink/conntrack.ts';
-import { openPacketLog, type PacketLog } from '../../lib/netlink/packet-log.ts';
 import { type Denial, denialOf } from '../plan/denials.ts';
 import { type DeniedFlow, deniedFlows, type PolicyRules } from '../plan/denied-flows.ts';
-import { LOG_GROUP } from '../plan/policy.ts';
 import type { PodChains } from '../plan/pod.ts';
+import { DenialLogs } from './denial-logs.ts';
 import type { Instance } from './instance.ts';
 import { CLOSED, PolicyTable } from './policy-table.ts';
 import { Revocations } from './revocations.ts';
@@ -35,18 +34,9 @@ type Place = {
   readonly conntrack: Conntrack;
   readonly table: PolicyTable;
   readonly revocations: Revocations;
-  readonly packets: PacketLog | undefined;
+  readonly netns: string | undefined;
   pods: readonly PolicedPod[];
 };
-
-/** Another program may have the group there: then drops are only counted. */
-function tryOpenLog(netns: string | undefined): PacketLog | undefined {
-  try {
-    return openPacketLog(LOG_GROUP, netns);
-  } catch {
-    return undefined;
-  }
-}
 
 /** Policies on this node: a table for each network that is here, and the cutting of connections that they no longer allow. */
 export class Policing implements Disposable {
@@ -54,6 +44,7 @@ export class Policing implements Disposable {
   readonly #onRevoked: (flows: readonly RevokedFlow[]) => void;
   readonly #log: boolean;
   readonly #places = new Map<string, Place>();
+  readonly #logs = new DenialLogs();
   readonly #rules = new RuleNumbers();
   /** Profile of each pod that is wired; undefined: none. */
   readonly #profiles = new Map<string, string | undefined>();
@@ -77,13 +68,12 @@ export class Policing implements Disposable {
       set,
       setElement: (name, key, value) => instance.setElement(name, key, value),
     });
-    this.#places.get(network)?.packets?.[Symbol.dispose]();
-    const packets = this.#log ? tryOpenLog(netns) : undefined;
-    this.#places.set(network, { instance, conntrack, table, revocations: new Revocations(set), packets, pods: [] });
+    this.#logs.follow(network, false, undefined); // of an earlier network of that name
+    this.#places.set(network, { instance, conntrack, table, revocations: new Revocations(set), netns, pods: [] });
   }
 
   close(network: string): void {
-    this.#places.get(network)?.packets?.[Symbol.dispose]();
+    this.#logs.follow(network, false, undefined);
     this.#places.delete(network);
     this.#changed.delete(network);
   }
@@ -93,7 +83,9 @@ export class Policing implements Disposable {
     const place = this.#places.get(network);
     if (!place) return new Map();
     const profiles = new Map(pods.map((p) => [p.id, this.#profileOf(p)]));
-    if (place.table.update(new Set([...profiles.values()].filter((p) => p !== undefined)))) this.#changed.add(network);
+    const inUse = new Set([...profiles.values()].filter((p) => p !== undefined));
+    if (place.table.update(inUse)) this.#changed.add(network);
+    this.#logs.follow(network, this.#log && inUse.size > 0, place.netns);
     place.pods = pods;
     return new Map(
       pods.map(({ id }) => {
@@ -139,14 +131,14 @@ export class Policing implements Disposable {
 
   /** Packets that policies have dropped since the last call: of each rule some a second, the rest is only counted. */
   denials(): Denial[] {
-    return [...this.#places].flatMap(([network, place]) => {
-      const { packets = [] } = place.packets?.read() ?? {};
-      return packets.flatMap((p) => denialOf(p, network, place.pods, (n) => this.#rules.ruleOf(n)) ?? []);
+    return this.#logs.read().flatMap(({ network, packets }) => {
+      const pods = this.#places.get(network)?.pods ?? [];
+      return packets.flatMap((p) => denialOf(p, network, pods, (n) => this.#rules.ruleOf(n)) ?? []);
     });
   }
 
   [Symbol.dispose](): void {
-    for (const { packets } of this.#places.values()) packets?.[Symbol.dispose]();
+    this.#logs[Symbol.dispose]();
   }
 
   ruleOf(number: number): Outcome | undefined {

@@ -279,7 +279,7 @@ function oneChange(): { readonly p50: number; readonly p99: number } {
 async function cutting(): Promise<number> {
   progress('10 000 connections');
   using bench = new Bench();
-  using conntrack = openConntrack(bench.path);
+  const conntrack = openConntrack(bench.path);
   await exec(['nsenter', `--net=${bench.path}`, 'sh', '-c', SETUP]);
   bench.ask(undefined);
   bench.config.group.set('g', group(range(0, 8)));

@@ -11,23 +11,26 @@ const NESTED = 0x8000;
 const CTA = { orig: 1, reply: 2, protoinfo: 4, mark: 8, id: 12 } as const;
 
 /** Connection tracking of one network namespace. */
-export type Conntrack = Disposable & {
+export type Conntrack = {
   flows(): Flow[];
   /** Forgets flows. What is gone already is no error. */
   remove(flows: readonly Flow[]): void;
 };
 
-/** Opens the namespace at `netns`, or this process's own. */
+/** In the namespace at `netns`, or in this process's own. Seldom used, so it holds no file between calls. */
 export function openConntrack(netns?: string): Conntrack {
-  const socket = NetlinkSocket.open(netns, NETLINK_NETFILTER);
+  const open = (): NetlinkSocket => NetlinkSocket.open(netns, NETLINK_NETFILTER);
   return {
     flows() {
+      using socket = open();
       const messages = socket.dump('dump flows', () =>
         new MessageWriter(GET, NLM_F_REQUEST | NLM_F_DUMP).fixed(nfgenmsg(0)),
       );
       return messages.flatMap((m) => readFlow(m.payload) ?? []);
     },
     remove(flows) {
+      if (flows.length === 0) return;
+      using socket = open();
       const results = socket.send(
         flows.map(({ family, handle }) => {
           const writer = new MessageWriter(DELETE, NLM_F_REQUEST | NLM_F_ACK)
@@ -39,7 +42,6 @@ export function openConntrack(netns?: string): Conntrack {
       const failed = results.find((e) => e !== undefined && !isGone(e));
       if (failed) throw failed;
     },
-    [Symbol.dispose]: () => socket[Symbol.dispose](),
   };
 }
 

@@ -1,4 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
+import { KeptOpen } from '../netns/kept-open.ts';
 import { NetlinkError } from './error.ts';
 import {
   type Address,
@@ -84,8 +85,11 @@ export type Netlink = Disposable & {
 
 /** Opens the namespace at `netns`, or this process's own. */
 export function openNetlink(netns?: string): Netlink {
-  return new KernelNetlink(NetlinkSocket.open(netns));
+  return new KernelNetlink(netns);
 }
+
+/** An agent has hundreds of namespaces, and works in few of them at a time. */
+const sockets = new KeptOpen<KernelNetlink, NetlinkSocket>(64);
 
 /** As `apply`; throws the first error. */
 export function applyAll(netlink: Netlink, ops: readonly NetlinkOp[]): void {
@@ -94,12 +98,17 @@ export function applyAll(netlink: Netlink, ops: readonly NetlinkOp[]): void {
 }
 
 class KernelNetlink implements Netlink {
-  readonly #socket: NetlinkSocket;
+  readonly #netns: string | undefined;
   /** ifindex by name. Ours alone name devices here, so an entry stays true until we delete it. */
   readonly #index = new Map<string, number>();
 
-  constructor(socket: NetlinkSocket) {
-    this.#socket = socket;
+  constructor(netns: string | undefined) {
+    this.#netns = netns;
+    void this.#socket; // a namespace that is not there is told of now
+  }
+
+  get #socket(): NetlinkSocket {
+    return sockets.get(this, () => NetlinkSocket.open(this.#netns));
   }
 
   links(): Link[] {
@@ -164,7 +173,7 @@ class KernelNetlink implements Netlink {
   }
 
   [Symbol.dispose](): void {
-    this.#socket[Symbol.dispose]();
+    sockets.close(this);
   }
 
   #applyBatch(ops: readonly NetlinkOp[]): (NetlinkError | undefined)[] {

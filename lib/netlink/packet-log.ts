@@ -17,10 +17,36 @@ export type LoggedPacket = {
 };
 
 /** What rules with `log group N` send, in one network namespace. */
-export type PacketLog = Disposable & {
+export class PacketLog implements Disposable {
+  readonly #socket: NetlinkSocket;
+
+  constructor(socket: NetlinkSocket) {
+    this.#socket = socket;
+  }
+
+  /** Those that have something to be read; asked in one system call, however many there are. */
+  static waiting(logs: readonly PacketLog[]): PacketLog[] {
+    const ready = new Set(NetlinkSocket.readable(logs.map((l) => l.#socket)));
+    return logs.filter((l) => ready.has(l.#socket));
+  }
+
   /** All that has come since. `lost`: some did not fit, and are gone. */
-  read(): { readonly packets: LoggedPacket[]; readonly lost: boolean };
-};
+  read(): { readonly packets: LoggedPacket[]; readonly lost: boolean } {
+    const { messages, lost } = this.#socket.poll();
+    const packets = messages.flatMap((m): LoggedPacket[] => {
+      if (m.type !== PACKET) return [];
+      const attributes = readAttributes(m.payload.subarray(4));
+      const payload = attributes.get(NFULA.payload);
+      const prefix = attributes.get(NFULA.prefix)?.toString().replace(/\0.*$/, '') ?? '';
+      return payload ? [{ prefix, payload }] : [];
+    });
+    return { packets, lost };
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket[Symbol.dispose]();
+  }
+}
 
 /** Opens the group in the namespace at `netns`, or in this process's own. Only one program can have a group there. */
 export function openPacketLog(group: number, netns?: string): PacketLog {
@@ -39,20 +65,7 @@ export function openPacketLog(group: number, netns?: string): PacketLog {
     socket[Symbol.dispose]();
     throw error;
   }
-  return {
-    read() {
-      const { messages, lost } = socket.poll();
-      const packets = messages.flatMap((m): LoggedPacket[] => {
-        if (m.type !== PACKET) return [];
-        const attributes = readAttributes(m.payload.subarray(4));
-        const payload = attributes.get(NFULA.payload);
-        const prefix = attributes.get(NFULA.prefix)?.toString().replace(/\0.*$/, '') ?? '';
-        return payload ? [{ prefix, payload }] : [];
-      });
-      return { packets, lost };
-    },
-    [Symbol.dispose]: () => socket[Symbol.dispose](),
-  };
+  return new PacketLog(socket);
 }
 
 function bigEndian(value: number): Buffer {

@@ -1,10 +1,11 @@
 import { closeSync } from 'node:fs';
 import { checked, errnoName, lastErrno, libc } from '../netns/libc.ts';
+import { moveHigh } from '../netns/files.ts';
 import { inNetns } from '../netns/netns.ts';
 import { NetlinkError } from './error.ts';
 import { type Message, MessageWriter, readAttributes, readMessages } from './message.ts';
 
-const AF_NETLINK = 16;
+export const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0x80000;
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
@@ -14,6 +15,7 @@ const SOL_SOCKET = 1;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const MSG_DONTWAIT = 0x40;
+const POLLIN = 1;
 
 /** Protocol of nftables, conntrack and packet logs. */
 export const NETLINK_NETFILTER = 12;
@@ -49,18 +51,26 @@ export class NetlinkSocket implements Disposable {
   /** @param netns path of a namespace; this process's own when not given */
   static open(netns?: string, protocol = 0): NetlinkSocket {
     const open = (): number => checked('socket(AF_NETLINK)', libc.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol));
-    const fd = netns === undefined ? open() : inNetns<number>(netns, open);
-    const address = Buffer.alloc(12);
-    address.writeUInt16LE(AF_NETLINK, 0);
-    checked('bind(AF_NETLINK)', libc.bind(fd, address, 12));
-    const one = Buffer.from([1, 0, 0, 0]);
-    for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) {
-      libc.setsockopt(fd, SOL_NETLINK, option, one, 4); // older kernels miss some: then errors carry no text
+    const fd = moveHigh(netns === undefined ? open() : inNetns<number>(netns, open));
+    try {
+      prepare(fd);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
     }
-    const size = Buffer.alloc(4);
-    size.writeInt32LE(4 << 20);
-    for (const option of [SO_RCVBUFFORCE, SO_SNDBUFFORCE]) libc.setsockopt(fd, SOL_SOCKET, option, size, 4);
     return new NetlinkSocket(fd);
+  }
+
+  /** Those on which something waits to be read; asked in one system call. */
+  static readable(sockets: readonly NetlinkSocket[]): NetlinkSocket[] {
+    const SIZE = 8; // struct pollfd: number, events, what is there
+    const entries = Buffer.alloc(sockets.length * SIZE);
+    for (const [i, socket] of sockets.entries()) {
+      entries.writeInt32LE(socket.#fd, i * SIZE);
+      entries.writeInt16LE(POLLIN, i * SIZE + 4);
+    }
+    if (sockets.length === 0 || libc.poll(entries, sockets.length, 0) <= 0) return [];
+    return sockets.filter((_, i) => entries.readInt16LE(i * SIZE + 6) !== 0);
   }
 
   /**
@@ -189,6 +199,19 @@ export class NetlinkSocket implements Disposable {
       if (errnoName(errno) !== 'EINTR') throw new NetlinkError(errnoName(errno), 'recv(AF_NETLINK)');
     }
   }
+}
+
+function prepare(fd: number): void {
+  const address = Buffer.alloc(12);
+  address.writeUInt16LE(AF_NETLINK, 0);
+  checked('bind(AF_NETLINK)', libc.bind(fd, address, 12));
+  const one = Buffer.from([1, 0, 0, 0]);
+  for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) {
+    libc.setsockopt(fd, SOL_NETLINK, option, one, 4); // older kernels miss some: then errors carry no text
+  }
+  const size = Buffer.alloc(4);
+  size.writeInt32LE(4 << 20);
+  for (const option of [SO_RCVBUFFORCE, SO_SNDBUFFORCE]) libc.setsockopt(fd, SOL_SOCKET, option, size, 4);
 }
 
 function errorOf(what: string, message: Message): NetlinkError | undefined {

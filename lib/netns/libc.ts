@@ -79,6 +79,13 @@ export const libc = {
     len: number,
     flags: number,
   ) => number,
+  fcntl: lib.func('int fcntl(int fd, int cmd, int arg)') as (fd: number, cmd: number, arg: number) => number,
+  prlimit: lib.func('int prlimit64(int pid, int resource, const void* next, _Out_ void* before)') as (
+    pid: number,
+    resource: number,
+    next: Uint8Array | null,
+    before: Uint8Array | null,
+  ) => number,
   poll: lib.func('int poll(_Inout_ void* fds, unsigned long n, int timeout)') as (
     fds: Uint8Array,
     n: number,

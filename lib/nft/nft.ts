@@ -1,7 +1,9 @@
 import koffi from 'koffi';
+import { LowNumbers } from '../netns/files.ts';
+import { KeptOpen } from '../netns/kept-open.ts';
 import { inNetns } from '../netns/netns.ts';
 import { NetlinkError } from '../netlink/error.ts';
-import { NETLINK_NETFILTER, NetlinkSocket } from '../netlink/socket.ts';
+import { AF_NETLINK, NETLINK_NETFILTER, NetlinkSocket } from '../netlink/socket.ts';
 import { changeElements } from './element-batch.ts';
 import type { NftSet } from './elements.ts';
 import { type NftChange, renderChanges, type TableName } from './program.ts';
@@ -37,14 +39,15 @@ export function openNft(netns?: string): Nft {
 }
 
 /**
- * Contexts that are open, the least recently used first. Only few are kept: libnftables waits with select(), which ends
- * the process when a file number reaches 1024, and an agent has an instance for each of hundreds of networks.
+ * Contexts that are open. Few are kept: each has a file number below 1024, since libnftables waits with select(), which ends the
+ * process when it is given another. An agent has an instance for each of hundreds of networks.
  */
-const contexts = new Map<LibNft, Context>();
 const MOST_CONTEXTS = 32;
+const contexts = new KeptOpen<LibNft, Context>(MOST_CONTEXTS);
+let numbers: LowNumbers | undefined;
 
 /** The library's own, and a socket for what needs no parser. */
-type Context = { readonly handle: unknown; readonly socket: NetlinkSocket };
+type Context = Disposable & { readonly handle: unknown; readonly socket: NetlinkSocket };
 
 class LibNft implements Nft {
   readonly #netns: string | undefined;
@@ -56,7 +59,7 @@ class LibNft implements Nft {
     if (script === '') return;
     const { runCommand, errorBuffer } = load();
     const { handle } = this.#context();
-    if (runCommand(handle, script) !== 0) throw new NftError(errorBuffer(handle), script);
+    if (this.#inside<number>(() => runCommand(handle, script)) !== 0) throw new NftError(errorBuffer(handle), script);
   }
 
   change(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): void {
@@ -74,7 +77,8 @@ class LibNft implements Nft {
     const { handle } = this.#context();
     setOutput(handle, json ? NFT_CTX_OUTPUT_JSON : 0);
     try {
-      if (runCommand(handle, command) !== 0) throw new NftError(errorBuffer(handle), command);
+      if (this.#inside<number>(() => runCommand(handle, command)) !== 0)
+        throw new NftError(errorBuffer(handle), command);
       return outputBuffer(handle);
     } finally {
       setOutput(handle, 0);
@@ -82,34 +86,47 @@ class LibNft implements Nft {
   }
 
   [Symbol.dispose](): void {
-    const context = contexts.get(this);
-    contexts.delete(this);
-    if (!context) return;
-    load().ctxFree(context.handle);
-    context.socket[Symbol.dispose]();
+    contexts.close(this);
   }
 
   #context(): Context {
-    const known = contexts.get(this);
-    contexts.delete(this);
-    const context = known ?? this.#open();
-    contexts.set(this, context);
-    for (const [oldest] of contexts) {
-      if (contexts.size <= MOST_CONTEXTS) break;
-      oldest[Symbol.dispose]();
-    }
-    return context;
+    return contexts.get(this, () => openContext(this.#netns));
   }
 
-  #open(): Context {
-    const { ctxNew, bufferOutput, bufferError } = load();
+  /** The library may open its socket again while it works, and must find the same namespace then. */
+  #inside<T>(work: () => T extends PromiseLike<unknown> ? never : T): T {
+    return this.#netns === undefined ? work() : inNetns<T>(this.#netns, work);
+  }
+}
+
+function openContext(netns: string | undefined): Context {
+  const { ctxNew, ctxFree, bufferOutput, bufferError } = load();
+  numbers ??= new LowNumbers(MOST_CONTEXTS + 4);
+  const low = numbers;
+  const free = (handle: unknown): void => {
+    ctxFree(handle);
+    low.fill();
+  };
+  // First, so that the context gets no number that this one holds for a moment.
+  const socket = NetlinkSocket.open(netns, NETLINK_NETFILTER);
+  try {
     // The context opens its netlink socket here, so it belongs to the namespace of this moment.
-    const open = (): unknown => ctxNew(0);
-    const handle = this.#netns === undefined ? open() : inNetns<unknown>(this.#netns, open);
-    if (!handle) throw new NftError('libnftables gave no context', '');
+    const open = (): unknown =>
+      low.open<unknown>({ domain: AF_NETLINK, protocol: NETLINK_NETFILTER }, () => ctxNew(0), ctxFree);
+    const handle = netns === undefined ? open() : inNetns<unknown>(netns, open);
     bufferOutput(handle);
     bufferError(handle);
-    return { handle, socket: NetlinkSocket.open(this.#netns, NETLINK_NETFILTER) };
+    return {
+      handle,
+      socket,
+      [Symbol.dispose]() {
+        free(handle);
+        socket[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    socket[Symbol.dispose]();
+    throw error;
   }
 }
 

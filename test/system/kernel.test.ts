@@ -1,6 +1,8 @@
+import { closeSync, openSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { netlinkConformance } from '../../lib/netlink/conformance.ts';
 import { openNetlink } from '../../lib/netlink/netlink.ts';
+import { NetlinkSocket } from '../../lib/netlink/socket.ts';
 import { nftConformance } from '../../lib/nft/conformance.ts';
 import { encodeElement, type NftSet } from '../../lib/nft/elements.ts';
 import { openNft } from '../../lib/nft/nft.ts';
@@ -69,5 +71,49 @@ describe('elements without the parser', () => {
     nft.run(renderFresh(T, [set]));
     nft.change(T, [{ verb: 'set', object: element, before: undefined }], () => set);
     expect(nft.list(`list table ${T}`)).toContain('10.0.0.0/8 : 0x00000001');
+  });
+});
+
+describe('file numbers', () => {
+  test('libnftables works in more namespaces than it has low numbers for, with all numbers below 1024 in use', () => {
+    const paths = Array.from({ length: 40 }, (_, i) => namespace(`many-${i}`));
+    using first = openNft(paths[0]);
+    first.run('add table inet first\n');
+    const files: number[] = [];
+    try {
+      do files.push(openSync('/dev/null', 'r'));
+      while ((files.at(-1) ?? 0) < 1100);
+      const all = paths.map((path) => openNft(path));
+      for (const nft of all) nft.run('add table inet many\n');
+      for (const nft of all) expect(nft.list('list tables')).toContain('table inet many');
+      expect(first.list('list tables')).toContain('table inet first');
+      // The rest of the way is open to all numbers.
+      for (const path of paths) {
+        using netlink = openNetlink(path);
+        expect(netlink.links().map((l) => l.name)).toContain('lo');
+      }
+      for (const nft of all) nft[Symbol.dispose]();
+    } finally {
+      for (const fd of files) closeSync(fd);
+    }
+  });
+
+  test('out of files altogether: an error that says so, and all is well when there are some again', () => {
+    const path = namespace('none-left');
+    using nft = openNft(path);
+    const files: number[] = [];
+    try {
+      for (;;) files.push(openSync('/dev/null', 'r'));
+    } catch {
+      // as many as the process may have
+    }
+    try {
+      expect(() => nft.run('add table inet t\n')).toThrow(/EMFILE|RLIMIT_NOFILE/);
+      expect(() => NetlinkSocket.open(path)).toThrow(/EMFILE/);
+    } finally {
+      for (const fd of files) closeSync(fd);
+    }
+    nft.run('add table inet t\n');
+    expect(nft.list('list tables')).toContain('table inet t');
   });
 });

@@ -34,7 +34,13 @@ export class TestLab {
     this.name = `t${process.pid}-${name}`;
   }
 
-  async up(family: LabFamily, nodes: number, manifests: readonly string[], nodeCidrLength = 24): Promise<void> {
+  async up(
+    family: LabFamily,
+    nodes: number,
+    manifests: readonly string[],
+    nodeCidrLength = 24,
+    agentArgs: readonly string[] = ['--audit-interval', '3', '--address-rest', '5'],
+  ): Promise<void> {
     this.spec = await labUp({
       name: this.name,
       nodes,
@@ -44,7 +50,7 @@ export class TestLab {
       progress: () => undefined,
       timeoutMs: 150_000,
       nodeCidrLength,
-      agentArgs: ['--audit-interval', '3', '--address-rest', '5'],
+      agentArgs,
     });
     this.client = labClient(this.name);
   }
@@ -188,10 +194,18 @@ export function useLab(
     family = 'dual',
     nodes = 2,
     manifests = [],
-  }: { family?: LabFamily; nodes?: number; manifests?: readonly string[] } = {},
+    nodeCidrLength,
+    agentArgs,
+  }: {
+    family?: LabFamily;
+    nodes?: number;
+    manifests?: readonly string[];
+    nodeCidrLength?: number;
+    agentArgs?: readonly string[];
+  } = {},
 ): TestLab {
   const lab = new TestLab(name);
-  beforeAll(() => lab.up(family, nodes, manifests));
+  beforeAll(() => lab.up(family, nodes, manifests, nodeCidrLength, agentArgs));
   afterAll(() => lab.down());
   return lab;
 }
