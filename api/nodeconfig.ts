@@ -64,6 +64,8 @@ export type NodeItem = {
   /** Its addresses beside those, from its status and its agent: just as much the node, for what may not reach nodes. */
   readonly further?: readonly string[];
   readonly podCIDRs: readonly string[];
+  /** Label topology.kubernetes.io/zone; absent: none. */
+  readonly zone?: string;
 };
 
 /** A network that has, or will have, pods on this node. Key = NetworkKey. */
@@ -232,11 +234,23 @@ export type ServicePort = {
   readonly port: number;
   /** The API server calls it by itself: a webhook, a conversion, an aggregated API. */
   readonly registered?: true;
+  /** The same port on every node; absent: none. */
+  readonly nodePort?: number;
+  /** All that any node may choose: each decides for itself, by lib/servicenat/endpoints.ts. */
   readonly backends: readonly Backend[];
 };
 
-/** One address that answers. `node` is where it runs, "" when nobody knows. */
-export type Backend = { readonly ip: string; readonly port: number; readonly node: string };
+/** One address that answers. `node` is where it runs, "" when its EndpointSlice does not say. */
+export type Backend = {
+  readonly ip: string;
+  readonly port: number;
+  readonly node: string;
+  /** It terminates and still serves: used only where no ready one is. Absent: it is ready. */
+  readonly ending?: true;
+  /** Topology hints: zones and nodes that should use it; absent: none. */
+  readonly zones?: readonly string[];
+  readonly nodes?: readonly string[];
+};
 
 /** Value by kind: the schema of the stream. */
 export type Items = {

@@ -59,6 +59,7 @@ export function compile(view: View, node: string): NodeConfig {
       addresses: n.addresses,
       ...(further.length > 0 ? { further } : {}),
       podCIDRs: n.podCIDRs,
+      ...(n.zone === '' ? {} : { zone: n.zone }),
     });
   }
   const present = new Set<NetworkKey>();
@@ -110,7 +111,7 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   const closed = view.state.conflicts?.has(key) ?? false;
   const allow: string[] = [];
   for (const service of allowedServices(view, network.spec)) {
-    config.service.set(keyOf(service), serviceItem(view, service, FLAT_NETWORK, node));
+    config.service.set(keyOf(service), serviceItem(view, service, FLAT_NETWORK));
     allow.push(keyOf(service));
   }
   config.network.set(key, {
@@ -126,11 +127,11 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
   });
   for (const { peer, services } of closed ? [] : peersOf(view, key)) {
     config.peer.set(`${key}|${peer.other}`, peer);
-    for (const service of services) config.service.set(keyOf(service), serviceItem(view, service, peer.other, node));
+    for (const service of services) config.service.set(keyOf(service), serviceItem(view, service, peer.other));
   }
   for (const opening of closed ? [] : openingsOf(view, node, key)) config.opening.set(opening.pod, opening);
   for (const service of view.servicesByNetwork.get(key) ?? [])
-    config.service.set(keyOf(service), serviceItem(view, service, key, node));
+    config.service.set(keyOf(service), serviceItem(view, service, key));
   for (const block of view.blocksByNetwork.get(key) ?? []) {
     if (block.node === node) continue;
     // Of a closed network: known to its own instance, and not to the root.

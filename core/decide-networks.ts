@@ -13,6 +13,7 @@ import { isAllowed } from './services/allowed.ts';
 import { networkOf, type View } from './cluster/view.ts';
 import { serviceItem } from './services/backends.ts';
 import { closedFrontends, closedNodePorts } from './services/node-ports.ts';
+import { dialledPort, dialsFromInside, serviceAtNodePort, usableBackends } from './services/usable.ts';
 
 /** What happens to a new connection: it is made; it is refused at once; nothing ever answers. */
 export type Verdict = 'open' | 'rejected' | 'closed';
@@ -98,8 +99,8 @@ export function decideByNetworks(view: View, from: Pod, target: Target): Decisio
         return decideFrontend(view, from, network, destination, target, say);
       return decideService(view, from, network, destination, target, say);
     case 'Node':
-      if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach nodes`);
-      return decideNodePort(view, target, say);
+      if (own) return decideOwnNodePort(view, from, network, target, say);
+      return decideNodePort(view, from, destination.node, target, say);
     case 'Cluster':
       if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach ${destination.what}`);
       return say('rejected', 'nobody', `${destination.what} is not in use`);
@@ -123,18 +124,50 @@ export function decideByNetworks(view: View, from: Pod, target: Target): Decisio
   }
 }
 
-function decideNodePort(
+/** A network reaches no node, but its own instance translates node ports of its own Services, whichever node is dialled. */
+function decideOwnNodePort(
   view: View,
-  { port, protocol }: Target,
+  from: Pod,
+  network: string,
+  target: Target,
   say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
 ): Decision {
+  const service = serviceAtNodePort(view, network, target);
+  if (!service) return say('rejected', 'egress gate', `${nameOf(network)} does not reach nodes`);
+  const name = `node port ${target.port}/${target.protocol} of Service ${keyOf(service)}`;
+  const usable = usableBackends(view, { service, network }, target, { node: from.node, from: 'inside' });
+  if (usable.length > 0) return say('open', undefined, `${name} is on ${nameOf(network)} and never leaves it`);
+  return say('rejected', 'egress gate', `${name} has no ready endpoint, and ${nameOf(network)} does not reach nodes`);
+}
+
+/** From a pod of the flat network: by kube-proxy of its own node, or, as that node, by the one of another node. */
+function decideNodePort(
+  view: View,
+  from: Pod,
+  node: string,
+  target: Target,
+  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
+): Decision {
+  const { port, protocol } = target;
   const closed = closedNodePorts(view).find((c) => c.port === port && c.protocol === protocol);
-  if (!closed) return say('open', undefined, 'the flat network reaches nodes');
-  return say(
-    'rejected',
-    'node port gate',
-    `node port ${port}/${protocol} belongs to ${nameOf(closed.network)}, which has services.nodePortAccess External`,
-  );
+  if (closed)
+    return say(
+      'rejected',
+      'node port gate',
+      `node port ${port}/${protocol} belongs to ${nameOf(closed.network)}, which has services.nodePortAccess External`,
+    );
+  for (const network of view.servicesByNetwork.keys()) {
+    const service = serviceAtNodePort(view, network, target);
+    if (!service) continue;
+    const name = `node port ${port}/${protocol} of Service ${keyOf(service)}`;
+    const at = (side: 'inside' | 'outside') =>
+      usableBackends(view, { service, network }, target, { node, from: side }).length > 0;
+    if (at(node === from.node ? 'inside' : 'outside')) return say('open', undefined, `${name} is open on every node`);
+    return at('inside')
+      ? say('closed', 'kube-proxy', `${name} has no endpoint on node ${node}, and externalTrafficPolicy is Local`)
+      : say('rejected', 'kube-proxy', `${name} has no ready endpoint`);
+  }
+  return say('open', undefined, 'the flat network reaches nodes');
 }
 
 /**
@@ -165,14 +198,20 @@ function decideFrontend(
       'node port gate',
       `${name} is on ${nameOf(owner)}, which has services.nodePortAccess External`,
     );
-  const item = serviceItem(view, service, owner, from.node);
-  const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
-  if (!port)
+  const item = serviceItem(view, service, owner);
+  if (!dialledPort(service, item, target))
     return say('closed', 'kube-proxy', `Service ${keyOf(service)} has no port ${target.port}/${target.protocol}`);
   const left = leftOut(service, target.address, from);
   if (left !== undefined) return say('closed', 'kube-proxy', left);
-  if (!port.backends.some((b) => familyOf(b.ip) === familyOf(target.address)))
-    return say('rejected', 'kube-proxy', `Service ${keyOf(service)} has no ready endpoint`);
+  const at = (side: 'inside' | 'outside') =>
+    usableBackends(view, { service, network: owner }, target, { node: from.node, from: side }).length > 0;
+  if (!at('inside')) return say('rejected', 'kube-proxy', `Service ${keyOf(service)} has no ready endpoint`);
+  if (!at(dialsFromInside(view, from, familyOf(target.address)) ? 'inside' : 'outside'))
+    return say(
+      'closed',
+      'kube-proxy',
+      `Service ${keyOf(service)} has no endpoint on node ${from.node}, and externalTrafficPolicy is Local`,
+    );
   return say('open', undefined, `${name} is open to everybody who reaches the nodes`);
 }
 
@@ -192,12 +231,10 @@ function decideService(
   say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
 ): Decision {
   const key = keyOf(service);
-  const item = serviceItem(view, service, owner, from.node);
-  const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
-  const backends = (port?.backends ?? []).filter(
-    (b) => item.internalTrafficPolicy === 'Cluster' || b.node === from.node,
-  );
-  const usable = backends.filter((b) => familyOf(b.ip) === familyOf(target.address));
+  const item = serviceItem(view, service, owner);
+  const port = dialledPort(service, item, target);
+  const dialling = { node: from.node, from: 'inside' } as const;
+  const usable = usableBackends(view, { service, network: owner }, target, dialling);
   const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
   const allowed = owner !== network && isAllowed(view, own?.spec, service);
   const way =

@@ -14,7 +14,7 @@ import { nodeAddress } from './nodes/addresses.ts';
 import { type End, evaluate, type PolicyFlow, type PolicyVerdict } from './policy/evaluate.ts';
 import { policiesOf } from './policy/of-view.ts';
 import type { SideVerdict } from './policy/walk.ts';
-import { serviceItem } from './services/backends.ts';
+import { serviceAtNodePort, usableBackends } from './services/usable.ts';
 
 /**
  * What must happen when `from` opens a connection to `target`: what the networks let pass, less what policies of either end deny.
@@ -75,14 +75,8 @@ function flowsOf(view: View, from: Pod, target: Target, { destination }: Decisio
   const source: End = { ip: ipsOf(view, from).find((ip) => familyOf(ip) === family) ?? '', pod: from };
   const flow = (to: End, port: number): PolicyFlow => ({ from: source, to, protocol: target.protocol, port });
   const direct = flow(endAt(view, target.address), target.port);
-  const behind = (service: Service, match: (p: Service['ports'][number]) => boolean, atNode: boolean): PolicyFlow[] => {
-    const network = networkNameOf(view, service);
-    const item = serviceItem(view, service, network, from.node);
-    const names = new Set(service.ports.filter(match).map((p) => p.name));
-    const backends = item.ports
-      .filter((p) => names.has(p.name) && p.protocol === target.protocol)
-      .flatMap((p) => p.backends)
-      .filter((b) => familyOf(b.ip) === family && (item.internalTrafficPolicy === 'Cluster' || b.node === from.node));
+  const behind = (service: Service, network: string, atNode: boolean): PolicyFlow[] => {
+    const backends = usableBackends(view, { service, network }, target, { node: from.node, from: 'inside' });
     return backends.map((b) => {
       // A node masquerades what it sends on to a pod of another node.
       const cidr = view.state.nodes.get(from.node)?.podCIDRs.find((c) => familyOf(c) === family);
@@ -94,20 +88,19 @@ function flowsOf(view: View, from: Pod, target: Target, { destination }: Decisio
     });
   };
   if (destination.kind === 'Service') {
-    const found = behind(destination.service, (p) => p.port === target.port, false);
+    const found = behind(destination.service, destination.network, false);
     return found.length > 0 ? found : [direct];
   }
-  if (destination.kind === 'Node')
-    for (const service of view.state.services.values()) {
-      const found = behind(service, (p) => p.nodePort === target.port && target.port !== 0, true);
+  if (destination.kind === 'Node') {
+    const own = sourceNetwork(view, from, target.address) ?? FLAT_NETWORK;
+    // A network's own instance translates its own node ports; of all others only the flat network's pods reach any, by kube-proxy.
+    for (const network of own === FLAT_NETWORK ? view.servicesByNetwork.keys() : [own]) {
+      const service = serviceAtNodePort(view, network, target);
+      const found = service ? behind(service, network, own === FLAT_NETWORK) : [];
       if (found.length > 0) return found;
     }
+  }
   return [direct];
-}
-
-function networkNameOf(view: View, service: Service): string {
-  for (const [network, services] of view.servicesByNetwork) if (services.includes(service)) return network;
-  return FLAT_NETWORK;
 }
 
 function endAt(view: View, ip: string): End {

@@ -1,9 +1,10 @@
 import type { Protocol } from '../api/nodeconfig.ts';
 import { familyOf } from '../lib/ip/address.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
-import { networkOf, type View } from './cluster/view.ts';
+import { networkOf, podAt, type View } from './cluster/view.ts';
 import { decide } from './decide.ts';
 import { type Decision, ipsOf, type Target } from './decide-networks.ts';
+import { usableBackends } from './services/usable.ts';
 
 /** What a probe is aimed at. */
 export type ReachTarget = {
@@ -62,12 +63,9 @@ function answersOf(view: View, from: Pod, to: ReachTarget, { verdict, destinatio
   if (verdict !== 'open') return [];
   if (destination.kind === 'Pod') return [keyOf(destination.pod)];
   if (destination.kind !== 'Service' || to.kind === 'API') return [];
-  const { service } = destination;
-  return (view.slicesByService.get(keyOf(service)) ?? []).flatMap((s) =>
-    s.endpoints
-      .filter((e) => e.pod !== '' && (service.internalTrafficPolicy === 'Cluster' || e.node === from.node))
-      .map((e) => e.pod),
-  );
+  const backends = usableBackends(view, destination, to, { node: from.node, from: 'inside' });
+  const pods = backends.map((b) => podAt(view, b.ip));
+  return pods.every((p) => p !== undefined) ? pods.map(keyOf) : []; // a host's own name is not known
 }
 
 function podTargets(view: View, pods: readonly Pod[]): ReachTarget[] {

@@ -1,13 +1,13 @@
 import { FLAT_NETWORK } from '../api/names.ts';
 import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
-import { keyOf, type Pod } from './cluster/state.ts';
+import { keyOf, type Pod, type Service } from './cluster/state.ts';
 import { networkOf, podAt, type View } from './cluster/view.ts';
 import { decide } from './decide.ts';
 import { type Decision, ipsOf, nameOf, sourceNetwork, type Target } from './decide-networks.ts';
 import { holderOf } from './egress/holder.ts';
 import { isAllowed } from './services/allowed.ts';
-import { serviceItem } from './services/backends.ts';
+import { serviceAtNodePort, usableBackends } from './services/usable.ts';
 
 /** One stop of a packet: where it is, what happens there, and which object or chain says so. */
 export type TraceStep = { readonly where: string; readonly what: string; readonly by: string };
@@ -65,21 +65,22 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
     { where: `${here}, chain raw_pre`, what: 'source address belongs to this interface', by: 'set src' },
   ];
   const { destination } = decision;
-  if (destination.kind === 'Service' && decision.decidedBy !== 'service map') {
-    const backends = backendsOf(view, from, destination, target);
+  const dialled = serviceDialled(view, network, target, decision);
+  if (dialled) {
+    const backends = backendsOf(view, from, dialled, target);
     steps.push({
       where: `${here}, chain nat_pre`,
       what: `translated to ${backends.map((b) => `${b.ip}:${b.port}`).join(' or ')}`,
-      by: `Service ${keyOf(destination.service)}`,
+      by: `${destination.kind === 'Node' ? 'node port of ' : ''}Service ${keyOf(dialled.service)}`,
     });
     steps.push({
       where: `${here}, chain forward`,
       what: 'a new connection of a pod goes on to the egress side',
       by: 'map ep_from',
     });
-    if (destination.network === network) return [...steps, ...toBackends(view, here, from, network, backends)];
-    if (!isAllowed(view, view.state.networks.get(network)?.spec, destination.service))
-      return [...steps, ...throughRouter(view, here, from, destination.network, backends, decision.why)];
+    if (dialled.network === network) return [...steps, ...toBackends(view, here, from, network, backends)];
+    if (!isAllowed(view, view.state.networks.get(network)?.spec, dialled.service))
+      return [...steps, ...throughRouter(view, here, from, dialled.network, backends, decision.why)];
     return [
       ...steps,
       {
@@ -132,6 +133,19 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
     ...outOf(view, here, from, network, target),
     { where: 'outside', what: `arrives at ${label(target)}`, by: 'route' },
   ];
+}
+
+/** The Service that an instance translates to, by its address or by a node port of the network's own; undefined: none. */
+function serviceDialled(
+  view: View,
+  network: string,
+  target: Target,
+  { destination, decidedBy, verdict }: Decision,
+): Dialled | undefined {
+  if (destination.kind === 'Service') return decidedBy === 'service map' ? undefined : destination;
+  if (destination.kind !== 'Node' || verdict !== 'open') return undefined;
+  const service = serviceAtNodePort(view, network, target);
+  return service && { service, network };
 }
 
 /** Out of the cluster: on this node, or by the node that has the network's fixed addresses. */
@@ -296,21 +310,11 @@ function flatHop(view: View, from: Pod, ip: string): TraceStep {
   };
 }
 
+type Dialled = { readonly service: Service; readonly network: string };
 type Place = { readonly ip: string; readonly port: number; readonly node: string };
 
-function backendsOf(
-  view: View,
-  from: Pod,
-  { service, network }: Decision['destination'] & { kind: 'Service' },
-  target: Target,
-): Place[] {
-  const item = serviceItem(view, service, network, from.node);
-  const port = item.ports.find((p) => p.port === target.port && p.protocol === target.protocol);
-  return (port?.backends ?? []).filter(
-    (b) =>
-      familyOf(b.ip) === familyOf(target.address) && (item.internalTrafficPolicy === 'Cluster' || b.node === from.node),
-  );
-}
+const backendsOf = (view: View, from: Pod, dialled: Dialled, target: Target): Place[] =>
+  usableBackends(view, dialled, target, { node: from.node, from: 'inside' });
 
 const label = (t: Target): string =>
   t.port === 0 ? t.address : t.address.includes(':') ? `[${t.address}]:${t.port}` : `${t.address}:${t.port}`;

@@ -140,6 +140,7 @@ export const exampleService = (
   annotations: {},
   affinitySeconds: undefined,
   internalTrafficPolicy: 'Cluster',
+  externalTrafficPolicy: 'Cluster',
   ports: [{ name: '', protocol, port }],
 });
 

@@ -164,23 +164,32 @@ function parseSpec<S extends ZodType>(schema: S, raw: unknown): ZodSafeParseResu
   return schema.safeParse(known);
 }
 
+/** With either label kube-proxy passes a Service over: another proxy may serve it, or none does. */
+const OTHER_PROXY = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless'];
+const EXPOSED = ['NodePort', 'LoadBalancer'];
+
 export function readService(raw: Raw): Service {
   const meta = readMeta(raw);
   const spec = object(raw['spec']);
   const clusterIPs = strings(spec['clusterIPs']);
+  const type = text(spec['type']) || 'ClusterIP';
+  const addresses = ips(clusterIPs.length > 0 ? clusterIPs : [text(spec['clusterIP'])]);
+  // The others are passed over whole, with external addresses and node ports that may have been left in the object.
+  const served = type !== 'ExternalName' && addresses.length > 0 && !OTHER_PROXY.some((label) => label in meta.labels);
   const timeout = object(object(spec['sessionAffinityConfig'])['clientIP'])['timeoutSeconds'];
   return {
     ...pick(meta, 'namespace', 'name', 'uid'),
-    type: text(spec['type']) || 'ClusterIP',
-    clusterIPs: ips(clusterIPs.length > 0 ? clusterIPs : [text(spec['clusterIP'])]),
-    frontends: readFrontends(spec, object(raw['status'])),
+    type,
+    clusterIPs: served ? addresses : [],
+    frontends: served ? readFrontends(spec, object(raw['status'])) : [],
     annotations: pickAnnotations(meta.annotations, NETWORK),
     affinitySeconds:
       spec['sessionAffinity'] === 'ClientIP' ? (typeof timeout === 'number' ? timeout : 10_800) : undefined,
     internalTrafficPolicy: spec['internalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
+    externalTrafficPolicy: spec['externalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
     ports: list(spec['ports']).map((p) => ({
       ...readPort(p, 'port'),
-      ...(number(p['nodePort']) > 0 ? { nodePort: number(p['nodePort']) } : {}),
+      ...(served && EXPOSED.includes(type) && number(p['nodePort']) > 0 ? { nodePort: number(p['nodePort']) } : {}),
     })),
   };
 }
@@ -213,7 +222,7 @@ export function readEndpointSlice(raw: Raw): EndpointSlice {
       ready,
       serving: typeof conditions['serving'] === 'boolean' ? conditions['serving'] : ready,
       terminating: conditions['terminating'] === true,
-      ...zonesOf(e),
+      ...hintsOf(e),
       pod: target['kind'] === 'Pod' ? `${text(target['namespace']) || meta.namespace}/${text(target['name'])}` : '',
     }));
   });
@@ -226,9 +235,12 @@ export function readEndpointSlice(raw: Raw): EndpointSlice {
   };
 }
 
-function zonesOf(endpoint: Raw): { readonly zones?: readonly string[] } {
-  const zones = list(object(endpoint['hints'])['forZones']).map((z) => text(z['name']));
-  return zones.length > 0 ? { zones } : {};
+function hintsOf(endpoint: Raw): { readonly zones?: readonly string[]; readonly nodes?: readonly string[] } {
+  const hints = object(endpoint['hints']);
+  const names = (field: string): string[] =>
+    list(hints[field]).flatMap((h) => (text(h['name']) === '' ? [] : [text(h['name'])]));
+  const [zones, nodes] = [names('forZones'), names('forNodes')];
+  return { ...(zones.length > 0 ? { zones } : {}), ...(nodes.length > 0 ? { nodes } : {}) };
 }
 
 function readMeta(raw: Raw) {

@@ -167,6 +167,7 @@ export type Service = {
   readonly name: string;
   readonly uid: string;
   readonly type: string;
+  /** None of a Service that kube-proxy does not serve: headless, ExternalName, or left to another proxy by its label. */
   readonly clusterIPs: readonly string[];
   /** Addresses beside the cluster's own: external ones, and those of a load balancer. */
   readonly frontends: readonly Frontend[];
@@ -174,6 +175,7 @@ export type Service = {
   readonly annotations: Strings;
   readonly affinitySeconds: number | undefined;
   readonly internalTrafficPolicy: 'Cluster' | 'Local';
+  readonly externalTrafficPolicy: 'Cluster' | 'Local';
   readonly ports: readonly {
     readonly name: string;
     readonly protocol: Protocol;
@@ -198,8 +200,9 @@ export type SliceEndpoint = {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
-  /** Zones that should use it (topology hints); absent: all. */
+  /** Zones and nodes that should use it (topology hints); absent: no hint. */
   readonly zones?: readonly string[];
+  readonly nodes?: readonly string[];
   /** "namespace/name" of the pod behind it; "" when nobody says. */
   readonly pod: string;
 };

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { exampleNetwork, examplePod, exampleSlice, exampleState } from '../cluster/example.ts';
 import type { ClusterState, EndpointSlice } from '../cluster/state.ts';
 import { viewOf } from '../cluster/view.ts';
-import { serviceItem } from './backends.ts';
+import { usableBackends } from './usable.ts';
 
 const state = exampleState();
 const web = state.services.get('a/web')!;
@@ -14,8 +14,9 @@ const withEndpoints = (change: (e: EndpointSlice['endpoints'][number], i: number
     endpoints: slice.endpoints.map((e, i) => ({ ...e, ...change(e, i) })),
   }),
 });
-const backends = (s: ClusterState, node?: string): string[] =>
-  serviceItem(viewOf(s), web, 'a/default', node).ports[0]?.backends.map((b) => b.ip) ?? [];
+const target = { address: '10.96.1.1', port: 80, protocol: 'TCP' } as const;
+const backends = (s: ClusterState, node = 'n9'): string[] =>
+  usableBackends(viewOf(s), { service: web, network: 'a/default' }, target, { node, from: 'inside' }).map((b) => b.ip);
 const BOTH = ['10.244.1.5', '10.244.2.5'];
 
 describe('backends of a Service', () => {

@@ -1,12 +1,26 @@
 import type { Backend, ServiceItem, ServicePort } from '../../api/nodeconfig.ts';
 import { FLAT_NETWORK } from '../../api/names.ts';
-import { keyOf, type Service, type SliceEndpoint } from '../cluster/state.ts';
 import { familyOf } from '../../lib/ip/address.ts';
+import { usefulness } from '../../lib/servicenat/endpoints.ts';
+import { keyOf, type Service, type SliceEndpoint } from '../cluster/state.ts';
 import { networkOf, type View } from '../cluster/view.ts';
 
-/** A Service as a node programs it: its ports with the backends that may answer. */
-export function serviceItem(view: View, service: Service, network: string, node?: string): ServiceItem {
-  const exposed = service.type === 'NodePort' || service.type === 'LoadBalancer' || service.frontends.length > 0;
+/** A view never changes, and neither do the items that are made of it: every node and every question gets the same ones. */
+const made = new WeakMap<View, Map<string, ServiceItem>>();
+
+/** A Service as nodes are told of it: its ports with all backends that any of them may choose. */
+export function serviceItem(view: View, service: Service, network: string): ServiceItem {
+  const items = made.get(view) ?? new Map<string, ServiceItem>();
+  made.set(view, items);
+  const key = `${keyOf(service)} ${network}`;
+  const item = items.get(key) ?? makeItem(view, service, network);
+  items.set(key, item);
+  return item;
+}
+
+function makeItem(view: View, service: Service, network: string): ServiceItem {
+  const served = service.clusterIPs.length > 0;
+  const outer = service.type === 'NodePort' || service.type === 'LoadBalancer' || service.frontends.length > 0;
   return {
     namespace: service.namespace,
     name: service.name,
@@ -15,60 +29,50 @@ export function serviceItem(view: View, service: Service, network: string, node?
     ...(service.frontends.length > 0 ? { frontends: service.frontends } : {}),
     ...(service.affinitySeconds === undefined ? {} : { affinitySeconds: service.affinitySeconds }),
     internalTrafficPolicy: service.internalTrafficPolicy,
-    exposed,
+    exposed: served && outer,
     ports: service.ports.map(
-      ({ name, protocol, port }): ServicePort => ({
+      ({ name, protocol, port, nodePort }): ServicePort => ({
         name,
         protocol,
         port,
         ...(view.registered.get(keyOf(service))?.has(port) ? { registered: true as const } : {}),
-        backends: backendsOf(view, service, { network, portName: name, protocol, zone: zoneOf(view, node) }),
+        ...(nodePort === undefined ? {} : { nodePort }),
+        backends: backendsOf(view, service, { network, portName: name, protocol }),
       }),
     ),
   };
 }
 
-type Wanted = {
-  readonly network: string;
-  readonly portName: string;
-  readonly protocol: string;
-  readonly zone: string;
-};
-type Found = Backend & { readonly zones: readonly string[] | undefined };
+type Wanted = { readonly network: string; readonly portName: string; readonly protocol: string };
 
 /**
- * The addresses behind one port, sorted. Ready ones; with none ready, those that still serve while terminating (KEP-1669).
- * An endpoint whose pod is on another network is left out: the Service belongs to one network, its own. A pod that is on it by
- * another interface answers there.
+ * The addresses behind one port, sorted. An endpoint whose pod is on another network is left out: the Service belongs to one
+ * network, its own. A pod that is on it by another interface answers there. Of an address that two slices name, the ready one
+ * counts.
  */
-function backendsOf(view: View, service: Service, { network, portName, protocol, zone }: Wanted): Backend[] {
-  const ready: Found[] = [];
-  const serving: Found[] = [];
+function backendsOf(view: View, service: Service, { network, portName, protocol }: Wanted): Backend[] {
+  const found = new Map<string, Backend>();
   for (const slice of view.slicesByService.get(keyOf(service)) ?? []) {
     const port = slice.ports.find((p) => p.name === portName && p.protocol === protocol);
-    if (!port) continue;
+    if (!port || port.port === 0) continue;
     for (const endpoint of slice.endpoints) {
-      const ip = addressOn(view, endpoint, network);
+      const use = usefulness(endpoint);
+      const ip = use && addressOn(view, endpoint, network);
       if (ip === undefined) continue;
-      const backend = { ip, port: port.port, node: endpoint.node, zones: endpoint.zones };
-      if (endpoint.ready) ready.push(backend);
-      else if (endpoint.serving && endpoint.terminating) serving.push(backend);
+      const key = `${ip} ${port.port}`;
+      if (use === 'Ready' || !found.has(key))
+        found.set(key, {
+          ip,
+          port: port.port,
+          node: endpoint.node,
+          ...(use === 'Ending' ? { ending: true } : {}),
+          ...(endpoint.zones ? { zones: endpoint.zones } : {}),
+          ...(endpoint.nodes ? { nodes: endpoint.nodes } : {}),
+        });
     }
   }
-  return near(ready.length > 0 ? ready : serving, zone)
-    .map(({ ip, port, node }) => ({ ip, port, node }))
-    .sort((a, b) => (a.ip < b.ip ? -1 : a.ip > b.ip ? 1 : a.port - b.port));
+  return [...found.values()].sort((a, b) => (a.ip < b.ip ? -1 : a.ip > b.ip ? 1 : a.port - b.port));
 }
-
-/** Hints count only when every endpoint has one and the zone has some (KEP-2433): else a zone could be left with none. */
-function near(found: readonly Found[], zone: string): readonly Found[] {
-  if (zone === '' || found.some((b) => b.zones === undefined)) return found;
-  const mine = found.filter((b) => b.zones?.includes(zone));
-  return mine.length > 0 ? mine : found;
-}
-
-const zoneOf = (view: View, node: string | undefined): string =>
-  node === undefined ? '' : (view.state.nodes.get(node)?.zone ?? '');
 
 /** Where an endpoint answers on a network; undefined when it does not. */
 function addressOn(view: View, endpoint: SliceEndpoint, network: string): string | undefined {

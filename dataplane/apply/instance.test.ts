@@ -42,7 +42,7 @@ const service = (n: number, backends: number, affinitySeconds?: number): Fragmen
         { name: '', protocol: 'TCP', port: 80, backends: Array.from({ length: backends }, (_, i) => backend(i)) },
       ],
     },
-    { node: 'n1', reach: 'own' },
+    { place: { node: 'n1', zone: '' }, reach: 'own' },
   );
 
 /** A world in which an instance lives; a new Instance on it is a restarted agent. */

@@ -17,7 +17,7 @@ import { contains, covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { Fragment } from '../plan/fragment.ts';
 import { apiServerSources, planApiServers, planOwnProcesses, planRegistered } from '../plan/api-server.ts';
 import { egressWay, planWay, planWayRoot } from '../plan/egress-way.ts';
-import { planGateSets, planInstance, planLocalBlock, planUplink } from '../plan/instance.ts';
+import { planGateSets, planInstance, planLocalBlock, planNodeAddresses, planUplink } from '../plan/instance.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
 import { addressesOf } from '../plan/names.ts';
@@ -39,6 +39,9 @@ type ByNetwork = {
   readonly blocks: ReadonlyMap<string, readonly BlockItem[]>;
 };
 
+/** Everything inside the cluster, and the addresses of nodes in it; `version`: of the nodes that it was made of. */
+type Inside = { readonly version: number; readonly ranges: readonly string[]; readonly nodes: readonly string[] };
+
 /**
  * What the configuration wants in the root and in each instance, beside pods, as wishes with their dependencies. Reads the
  * configuration and changes nothing; what it finds by network it remembers until an event touches it.
@@ -49,7 +52,7 @@ export class Wanted {
   #byNetwork: ByNetwork | undefined;
   /** Counts changes of nodes and cluster ranges: what depends on all of them depends on this. */
   #nodesVersion = 0;
-  #inside: { readonly version: number; readonly ranges: readonly string[] } | undefined;
+  #inside: Inside | undefined;
 
   constructor(config: NodeConfig, nodeName: string) {
     this.#config = config;
@@ -130,8 +133,10 @@ export class Wanted {
     }
     wanted.set('gate', {
       deps: [self, this.#nodesVersion],
-      plan: () => planGateSets(self, this.#config.node.values(), this.#insideCluster(), this.#podRanges()),
+      plan: () => planGateSets(self, this.#config.node.values(), this.#insideCluster().ranges, this.#podRanges()),
     });
+    const { nodes: dialled } = this.#insideCluster();
+    wanted.set('nodes', { deps: [dialled], plan: () => planNodeAddresses(dialled) });
     wanted.set('api servers', {
       deps: [self.name, this.#nodesVersion],
       plan: () => planApiServers(self, this.#config.node.values(), this.#apiServers()),
@@ -150,9 +155,10 @@ export class Wanted {
       wanted.set(`peer ${peer.other}`, { deps: [peer], plan: () => planPeer(peer) });
     for (const opening of openings.get(key) ?? [])
       wanted.set(`opening ${opening.pod}`, { deps: [opening], plan: () => planOpening(opening) });
+    const place = { node: self.name, zone: self.zone ?? '' };
     for (const { service, reach, deps } of this.#servicesOf(network)) {
-      const plan = (): Fragment => planService(service, { node: self.name, reach });
-      wanted.set(`service ${service.namespace}/${service.name}`, { deps, plan });
+      const plan = (): Fragment => planService(service, { place, reach });
+      wanted.set(`service ${service.namespace}/${service.name}`, { deps: [...deps, place.zone], plan });
       if (reach === 'own' && service.ports.some((p) => p.registered))
         wanted.set(`registered ${service.namespace}/${service.name}`, {
           deps: [service],
@@ -171,13 +177,14 @@ export class Wanted {
       network,
       own: own.map((b) => b.cidr),
       pods: this.#podRanges(),
-      cluster: this.#insideCluster(),
+      cluster: this.#insideCluster().ranges,
       nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
       apiServers: apiServerSources({ name: this.#nodeName }, nodes, this.#apiServers()),
       peers: peers.get(network.key) ?? [],
       openings: openings.get(network.key) ?? [],
       services: this.#servicesOf(network),
-      node: this.#nodeName,
+      place: { node: this.#nodeName, zone: this.#config.node.get(this.#nodeName)?.zone ?? '' },
+      nodeAddresses: this.#insideCluster().nodes,
     };
   }
 
@@ -254,17 +261,18 @@ export class Wanted {
   }
 
   /** Everything inside the cluster, disjoint: a node's further address may lie in a range of others. */
-  #insideCluster(): readonly string[] {
-    if (this.#inside?.version === this.#nodesVersion) return this.#inside.ranges;
+  #insideCluster(): Inside {
+    if (this.#inside?.version === this.#nodesVersion) return this.#inside;
     const ranges = this.#clusterRanges();
     const prefixes = ranges.map(mustPrefix);
     const addresses = new Set([...this.#config.node.values()].flatMap(addressesOf));
+    // One that lies in a range of pods is not dialled as a node: a pod may have it.
     const apart = [...addresses].filter((a) => {
       const ip = mustIp(a);
       return !prefixes.some((p) => contains(p, ip));
     });
-    this.#inside = { version: this.#nodesVersion, ranges: [...ranges, ...apart.map(hostCidr)] };
-    return this.#inside.ranges;
+    this.#inside = { version: this.#nodesVersion, ranges: [...ranges, ...apart.map(hostCidr)], nodes: apart };
+    return this.#inside;
   }
 
   #apiServers(): ApiServers {

@@ -149,6 +149,11 @@ export function planGateSets(
   return { nft };
 }
 
+/** Where node ports are dialled: they are met in the instance, whichever node it is. */
+export const planNodeAddresses = (addresses: readonly string[]): Fragment => ({
+  nft: addresses.map((a) => element(`nodes${familyOf(a)}`, a)),
+});
+
 /**
  * Switches of an instance's namespace. `rp_filter` is the larger of "all" and the device's own, so "all" stays 0.
  * ICMP errors are not rate limited: they only go to this network's own pods, and they are how isolation answers.
@@ -200,6 +205,7 @@ function familySets(family: 4 | 6): NftObject[] {
     set('probe', addr),
     set('self', addr),
     set('node', addr),
+    set('nodes', addr),
     set('pods', addr, ['interval']),
     set('cluster', addr, ['interval']),
     ...peerSets(family),
@@ -210,6 +216,7 @@ function familySets(family: 4 | 6): NftObject[] {
     set('exposed', `${addr} . inet_proto . inet_service`),
     set('hairpin', `${addr} . ${addr}`),
     { kind: 'set', name: `svc${family}`, type: `${addr} . inet_proto . inet_service`, to: 'verdict' },
+    { kind: 'set', name: `node_port${family}`, type: 'inet_proto . inet_service', to: 'verdict' },
   ];
 }
 
@@ -274,7 +281,11 @@ function chains(
       kind: 'chain',
       name: 'nat_pre',
       hook: { type: 'nat', hook: 'prerouting', priority: 'dstnat', policy: 'accept' },
-      rules: both((ip, f) => `iifname "bhp*" ${frontend(ip)} vmap @svc${f}`),
+      rules: [
+        ...both((ip, f) => `iifname "bhp*" ${frontend(ip)} vmap @svc${f}`),
+        // Node ports of this network's own Services, on whichever node: they are met here and never on that node.
+        ...both((ip, f) => `iifname "bhp*" ${ip} daddr @nodes${f} meta l4proto . th dport vmap @node_port${f}`),
+      ],
     },
     {
       kind: 'chain',

@@ -37,7 +37,8 @@ const RULES: FlowRules = {
   peers: [],
   openings: [],
   services: [],
-  node: 'n1',
+  place: { node: 'n1', zone: '' },
+  nodeAddresses: ['192.0.2.11'],
 };
 type Details = {
   readonly real?: string;

@@ -3,8 +3,9 @@ import { admits } from '../../core/routers/ports.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
 import { type Flow, PROTOCOL_NUMBER } from '../../lib/netlink/flow.ts';
-import { ALLOWED_MARK } from './names.ts';
-import type { ServiceReach } from './services.ts';
+import type { Place } from '../../lib/servicenat/endpoints.ts';
+import { ALLOWED_MARK, FAMILIES } from './names.ts';
+import { backendsHere, type Dialled, type ServiceReach } from './services.ts';
 
 /** All that decides in an instance whether a connection may be made. */
 export type FlowRules = {
@@ -22,7 +23,10 @@ export type FlowRules = {
   readonly peers: readonly PeerItem[];
   readonly openings: readonly OpeningItem[];
   readonly services: readonly { readonly service: ServiceItem; readonly reach: ServiceReach }[];
-  readonly node: string;
+  /** This node, as it chooses backends. */
+  readonly place: Place;
+  /** Addresses at which node ports are dialled. */
+  readonly nodeAddresses: readonly string[];
 };
 
 /** Protocols whose senders would go on for ever towards a backend that is gone: pitfalls kubernetes#48370, #101607. */
@@ -46,7 +50,7 @@ export function staleFlows(flows: readonly Flow[], rules: FlowRules): Flow[] {
     const port = flow.reply.sport;
     const translated = flow.orig.dst !== dst || flow.orig.dport !== port;
     if (translated && protocol !== 'ICMP') {
-      const frontend = frontends.get(`${flow.orig.dst} ${protocol} ${flow.orig.dport}`);
+      const frontend = frontends.get(flow.orig.dst, protocol, flow.orig.dport);
       const waiting = protocol === 'UDP' || flow.tcpState === TCP_SYN_SENT;
       if (flow.mark === marked) {
         if (!frontend) return true;
@@ -91,24 +95,38 @@ function apiServerMay(
 }
 
 type Frontends = {
-  readonly get: (key: string) => { readonly reach: ServiceReach; readonly backends: ReadonlySet<string> } | undefined;
+  readonly get: (
+    ip: string,
+    protocol: Protocol | 'ICMP',
+    port: number,
+  ) => { readonly reach: ServiceReach; readonly backends: ReadonlySet<string> } | undefined;
   readonly isBackend: (ip: string, protocol: Protocol | 'ICMP', port: number) => boolean;
 };
 
-function frontendsOf({ services, node }: FlowRules): Frontends {
+function frontendsOf({ services, place, nodeAddresses }: FlowRules): Frontends {
   const map = new Map<string, { reach: ServiceReach; backends: Set<string> }>();
+  const nodePorts = new Map<string, { reach: ServiceReach; backends: Set<string> }>();
+  const nodes = new Set(nodeAddresses);
   const own = new Set<string>();
   for (const { service, reach } of services) {
-    for (const { protocol, port, backends } of service.ports) {
-      const usable = backends.filter((b) => service.internalTrafficPolicy === 'Cluster' || b.node === node);
-      const known = new Set(usable.map((b) => `${b.ip} ${b.port}`));
-      for (const ip of [...service.clusterIPs, ...(service.frontends ?? []).map((f) => f.ip)])
-        map.set(`${ip} ${protocol} ${port}`, { reach, backends: known });
-      if (reach === 'own') for (const b of backends) own.add(`${b.ip} ${protocol} ${b.port}`);
+    for (const servicePort of service.ports) {
+      const { protocol, port, nodePort, backends } = servicePort;
+      const known = (dialled: Dialled): { reach: ServiceReach; backends: Set<string> } => {
+        const here = FAMILIES.flatMap((f) => backendsHere(service, servicePort, f, dialled, { place, reach }));
+        return { reach, backends: new Set(here.map((b) => `${b.ip} ${b.port}`)) };
+      };
+      const inner = known('ClusterIP');
+      for (const ip of service.clusterIPs) map.set(`${ip} ${protocol} ${port}`, inner);
+      if (reach !== 'own') continue;
+      const outer = known('NodePort');
+      for (const { ip } of service.frontends ?? []) map.set(`${ip} ${protocol} ${port}`, outer);
+      if (nodePort !== undefined) nodePorts.set(`${protocol} ${nodePort}`, outer);
+      for (const b of backends) own.add(`${b.ip} ${protocol} ${b.port}`);
     }
   }
   return {
-    get: (key) => map.get(key),
+    get: (ip, protocol, port) =>
+      map.get(`${ip} ${protocol} ${port}`) ?? (nodes.has(ip) ? nodePorts.get(`${protocol} ${port}`) : undefined),
     isBackend: (ip, protocol, port) => own.has(`${ip} ${protocol} ${port}`),
   };
 }

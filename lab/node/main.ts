@@ -20,9 +20,17 @@ export async function runNode(o: NodeOptions, signal: AbortSignal): Promise<void
   const services = new Map<string, KubeObject>();
   const slices = new Map<string, KubeObject>();
   const pods = new Map<string, KubeObject>();
+  const nodes = new Map<string, KubeObject>();
+  const zone = (): string => nodes.get(o.node)?.metadata.labels?.['topology.kubernetes.io/zone'] ?? '';
   using proxy = new Proxy();
   await using runner = new Runner(
-    () => proxy.apply({ node: o.node, podCIDRs: o.podCIDRs, services: services.values(), slices: slices.values() }),
+    () =>
+      proxy.apply({
+        place: { node: o.node, zone: zone() },
+        podCIDRs: o.podCIDRs,
+        services: services.values(),
+        slices: slices.values(),
+      }),
     {
       minIntervalMs: 30,
       retryMs: 300,
@@ -50,6 +58,11 @@ export async function runNode(o: NodeOptions, signal: AbortSignal): Promise<void
   await using a = reflect(core('services'), services, changed);
   await using b = reflect({ group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' }, slices, changed);
   await using c = reflect(core('pods'), pods, () => undefined);
-  void [a, b, c];
+  let last = zone();
+  await using d = reflect(core('nodes'), nodes, () => {
+    if (zone() !== last) changed();
+    last = zone();
+  });
+  void [a, b, c, d];
   await runKubelet({ ...o, dns: { services, slices, pods } }, signal);
 }

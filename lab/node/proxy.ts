@@ -9,13 +9,22 @@ import {
   sameObject,
 } from '../../lib/nft/program.ts';
 import { DeltaTracker } from '../../lib/reconcile/delta-tracker.ts';
+import {
+  type Endpoint,
+  endpointsAt,
+  type FrontendKind,
+  type Place,
+  policyFor,
+  type TrafficPolicy,
+  usefulness,
+} from '../../lib/servicenat/endpoints.ts';
 import { frontendKey, type NatPort, serviceChain, serviceChains } from '../../lib/servicenat/service-chains.ts';
 import type { KubeObject } from '../../lib/kube/client.ts';
 import { arr, at, type Json, num, str, strs } from '../apiserver/path.ts';
 
 /** What the proxy of one node needs to know. */
 export type ProxyInput = {
-  readonly node: string;
+  readonly place: Place;
   readonly podCIDRs: readonly string[];
   readonly services: Iterable<KubeObject>;
   readonly slices: Iterable<KubeObject>;
@@ -56,7 +65,7 @@ export class Proxy implements Disposable {
 }
 
 /** The whole table for an input. Pure. */
-export function proxyProgram({ node, podCIDRs, services, slices }: ProxyInput): NftObject[] {
+export function proxyProgram({ place, podCIDRs, services, slices }: ProxyInput): NftObject[] {
   const program: NftObject[] = [...base(podCIDRs)];
   const byService = new Map<string, KubeObject[]>();
   for (const slice of slices) {
@@ -64,73 +73,97 @@ export function proxyProgram({ node, podCIDRs, services, slices }: ProxyInput): 
     byService.set(key, [...(byService.get(key) ?? []), slice]);
   }
   for (const service of services) {
-    const key = `${service.metadata.namespace}/${service.metadata.name}`;
-    for (const ip of strs(at(service, 'spec', 'clusterIPs'))) {
-      if (ip === 'None') continue;
+    if (!isServed(service)) continue;
+    const mine = byService.get(`${service.metadata.namespace}/${service.metadata.name}`) ?? [];
+    for (const ip of strs(at(service, 'spec', 'clusterIPs')))
       for (const port of arr(at(service, 'spec', 'ports')))
-        program.push(...portObjects(node, service, byService.get(key) ?? [], ip, port));
-    }
+        program.push(...portObjects(place, service, mine, ip, port));
   }
   return [...new Map(program.map((o) => [keyOf(o), o])).values()];
 }
 
+/** Headless Services, names of others, and what another proxy is to serve, are passed over whole. */
+function isServed(service: KubeObject): boolean {
+  const [ip = 'None'] = strs(at(service, 'spec', 'clusterIPs'));
+  const labels = service.metadata.labels ?? {};
+  return (
+    ip !== 'None' &&
+    at(service, 'spec', 'type') !== 'ExternalName' &&
+    !('service.kubernetes.io/service-proxy-name' in labels || 'service.kubernetes.io/headless' in labels)
+  );
+}
+
 function portObjects(
-  node: string,
+  place: Place,
   service: KubeObject,
   slices: readonly KubeObject[],
   ip: string,
   port: Json,
 ): NftObject[] {
   const family = familyOf(ip);
+  const word = family === 4 ? 'ip' : 'ip6';
   const protocol = str(port['protocol']).toLowerCase() as NatPort['protocol'];
-  const backends = backendsOf(slices, port, family);
-  const local = backends.filter((b) => b.node === node);
+  const all = backendsOf(slices, port, family);
   const affinity =
     at(service, 'spec', 'sessionAffinity') === 'ClientIP'
       ? { affinitySeconds: num(at(service, 'spec', 'sessionAffinityConfig', 'clientIP', 'timeoutSeconds')) || 10_800 }
       : {};
-  const base = `${service.metadata.namespace}/${service.metadata.name}/${protocol}/${num(port['port'])}`;
-  const inside = at(service, 'spec', 'internalTrafficPolicy') === 'Local' ? local : backends;
-  const objects: NftObject[] = [];
-  const add = (nat: NatPort, map: string, key: string): void => {
-    const chains = serviceChains(nat);
-    objects.push(...chains);
-    if (chains.length > 0) objects.push({ kind: 'element', set: map, key, value: `goto ${serviceChain(nat)}` });
-    else objects.push({ kind: 'element', set: map.replace('svc', 'none').replace('np', 'npnone'), key });
+  const id = `${service.metadata.namespace}/${service.metadata.name}/${protocol}/${num(port['port'])}`;
+  const policies = {
+    internalTrafficPolicy: policy(at(service, 'spec', 'internalTrafficPolicy')),
+    externalTrafficPolicy: policy(at(service, 'spec', 'externalTrafficPolicy')),
   };
-  const notPods = `${family === 4 ? 'ip' : 'ip6'} saddr != @pods${family} meta mark set meta mark or ${MASQUERADE}`;
-  add(
-    { id: base, family, protocol, backends: inside, ...affinity, before: [notPods] },
-    `svc${family}`,
-    frontendKey(ip, protocol, num(port['port'])),
+  const nat = (variant: string, frontend: FrontendKind, from: 'inside' | 'outside', before: string[]): NatPort => {
+    const backends = endpointsAt(all, policyFor(policies, frontend, from), place);
+    return { id, variant, family, protocol, backends, ...affinity, before };
+  };
+  const objects: NftObject[] = [];
+  /** Leads a frontend to a chain, or to a refusal when nothing is behind it. */
+  const lead = (map: 'svc' | 'np', key: string, to: string | undefined): void => {
+    if (to !== undefined) objects.push({ kind: 'element', set: `${map}${family}`, key, value: `goto ${to}` });
+    else objects.push({ kind: 'element', set: `${map === 'svc' ? 'none' : 'npnone'}${family}`, key });
+  };
+  const masquerade = `meta mark set meta mark or ${MASQUERADE}`;
+  const inner = nat('inner', 'ClusterIP', 'inside', [`${word} saddr != @pods${family} ${masquerade}`]);
+  const known = (n: NatPort): string | undefined => (n.backends.length > 0 ? serviceChain(n) : undefined);
+  objects.push(...serviceChains(inner));
+  lead('svc', frontendKey(ip, protocol, num(port['port'])), known(inner));
+
+  const keeps = policies.externalTrafficPolicy === 'Local';
+  // Pods and the node itself are served as by the cluster IP, from everywhere; packets from outside as the policy says.
+  const near = nat(
+    'near',
+    'NodePort',
+    'inside',
+    keeps ? [`${word} saddr != @pods${family} ${masquerade}`] : [masquerade],
   );
+  const far = nat('far', 'NodePort', 'outside', keeps ? [] : [masquerade]);
+  const outer = (name: string, sources: readonly string[]): string | undefined => {
+    const inside = known(near);
+    if (inside === undefined) return undefined;
+    objects.push(...serviceChains(near), ...serviceChains(far), {
+      kind: 'chain',
+      name,
+      rules: [
+        ...(sources.length > 0 ? [`${word} saddr != { ${sources.join(', ')} } drop`] : []),
+        `${word} saddr @pods${family} goto ${inside}`,
+        `fib saddr type local goto ${inside}`,
+        known(far) === undefined ? 'drop' : `goto ${serviceChain(far)}`,
+      ],
+    });
+    return name;
+  };
   const nodePort = num(port['nodePort']);
-  if (nodePort !== 0) {
-    const keepsClient = at(service, 'spec', 'externalTrafficPolicy') === 'Local';
-    const before = keepsClient ? [] : [`meta mark set meta mark or ${MASQUERADE}`];
-    add(
-      { id: `${base}/nodeport`, family, protocol, backends: keepsClient ? local : backends, ...affinity, before },
-      `np${family}`,
-      `${protocol} . ${nodePort}`,
-    );
-  }
-  for (const { address, kind, sources } of outerAddresses(service, family)) {
-    const keepsClient = at(service, 'spec', 'externalTrafficPolicy') === 'Local';
-    const word = family === 4 ? 'ip' : 'ip6';
-    const before = [
-      ...(sources.length > 0 ? [`${word} saddr != { ${sources.join(', ')} } drop`] : []),
-      ...(keepsClient ? [] : [`meta mark set meta mark or ${MASQUERADE}`]),
-    ];
-    add(
-      { id: `${base}/${kind}`, family, protocol, backends: keepsClient ? local : backends, ...affinity, before },
-      `svc${family}`,
-      frontendKey(address, protocol, num(port['port'])),
-    );
-  }
+  if (nodePort !== 0) lead('np', `${protocol} . ${nodePort}`, outer(`ext${family}/${id}/nodeport`, []));
+  for (const { address, kind, sources } of outerAddresses(service, family))
+    lead('svc', frontendKey(address, protocol, num(port['port'])), outer(`ext${family}/${id}/${kind}`, sources));
   // A pod that reaches itself must see another source, or its answer never comes back through here.
-  for (const b of local) objects.push({ kind: 'element', set: `hairpin${family}`, key: `${b.ip} . ${b.ip}` });
+  for (const b of all)
+    if (b.node === place.node) objects.push({ kind: 'element', set: `hairpin${family}`, key: `${b.ip} . ${b.ip}` });
   return objects;
 }
+
+const policy = (value: unknown): TrafficPolicy => (value === 'Local' ? 'Local' : 'Cluster');
 
 /** External and load balancer addresses, with who may use them. */
 function outerAddresses(
@@ -145,12 +178,10 @@ function outerAddresses(
   ].filter(({ address }) => familyOf(address) === family);
 }
 
-function backendsOf(
-  slices: readonly KubeObject[],
-  port: Json,
-  family: 4 | 6,
-): { ip: string; port: number; node: string }[] {
-  const all = slices
+type Backend = Endpoint & { readonly ip: string; readonly port: number };
+
+function backendsOf(slices: readonly KubeObject[], port: Json, family: 4 | 6): Backend[] {
+  const found = slices
     .filter((s) => s['addressType'] === `IPv${family}`)
     .flatMap((s) => {
       const number = num(
@@ -158,21 +189,28 @@ function backendsOf(
           'port'
         ],
       );
-      return number === 0
-        ? []
-        : arr(s['endpoints']).map((e) => ({
-            ip: strs(e['addresses'])[0] ?? '',
-            port: number,
-            node: str(e['nodeName']),
-            conditions: e['conditions'],
-          }));
+      return number === 0 ? [] : arr(s['endpoints']).flatMap((e) => backend(e, number));
     });
-  const ready = all.filter((b) => at(b.conditions, 'ready') !== false);
-  const chosen =
-    ready.length > 0
-      ? ready
-      : all.filter((b) => at(b.conditions, 'serving') === true && at(b.conditions, 'terminating') === true);
-  return chosen.map(({ ip, port, node }) => ({ ip, port, node })).sort((a, b) => (a.ip < b.ip ? -1 : 1));
+  return found.sort((a, b) => (a.ip < b.ip ? -1 : 1));
+}
+
+function backend(endpoint: Json, port: number): Backend[] {
+  const condition = (name: string): unknown => at(endpoint['conditions'], name);
+  const ready = condition('ready') !== false;
+  const serving = condition('serving') ?? ready;
+  const use = usefulness({ ready, serving: serving === true, terminating: condition('terminating') === true });
+  if (use === undefined) return [];
+  const hints = (field: string): string[] => arr(at(endpoint['hints'], field)).map((h) => str(h['name']));
+  return [
+    {
+      ip: strs(endpoint['addresses'])[0] ?? '',
+      port,
+      node: str(endpoint['nodeName']),
+      ...(use === 'Ending' ? { ending: true } : {}),
+      zones: hints('forZones'),
+      nodes: hints('forNodes'),
+    },
+  ];
 }
 
 function base(podCIDRs: readonly string[]): NftObject[] {

@@ -2,8 +2,10 @@ import type { NftObject } from '../nft/program.ts';
 
 /** One port of one Service, of one family. */
 export type NatPort = {
-  /** Unique, in the characters of nft identifiers: "ns/name/tcp/80". */
+  /** Unique, in the characters of nft identifiers: "ns/name/tcp/80". What clients are remembered by. */
   readonly id: string;
+  /** Another choice of backends for the same port: a chain of its own, with the memory of the others. */
+  readonly variant?: string;
   readonly family: 4 | 6;
   readonly protocol: 'tcp' | 'udp' | 'sctp';
   readonly backends: readonly { readonly ip: string; readonly port: number }[];
@@ -13,7 +15,8 @@ export type NatPort = {
 };
 
 /** Name of the chain that a verdict map should go to for this port. */
-export const serviceChain = (p: Pick<NatPort, 'id' | 'family'>): string => `svc${p.family}/${p.id}`;
+export const serviceChain = (p: Pick<NatPort, 'id' | 'family' | 'variant'>): string =>
+  `svc${p.family}/${p.id}${p.variant === undefined ? '' : `/${p.variant}`}`;
 
 /** The chains and sets for one port. Empty when it has no backend: the caller rejects such packets. */
 export function serviceChains(p: NatPort): NftObject[] {
