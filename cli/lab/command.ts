@@ -9,6 +9,7 @@ import { showReach } from '../cluster/command.ts';
 import { labTarget } from '../cluster/lab-target.ts';
 import { format, paint, print, printJson, progress, tableText } from '../output.ts';
 import { execInPod } from './exec.ts';
+import { readExecArguments } from './exec-arguments.ts';
 import { labNames, labStatus } from './status.ts';
 import { up, type UpFlags } from './up.ts';
 
@@ -19,7 +20,7 @@ type Named = { name: string };
 type Shown = Named & { output: string };
 
 /** `bulkhead lab …`. Each action returns through `exit` with its code. */
-export function labCommand(exit: (code: number) => void): Command {
+export function labCommand(exit: (code: number) => void, runInPod: typeof execInPod = execInPod): Command {
   const lab = new Command('lab')
     .description('A cluster on this machine: real packets, no container runtime.')
     .enablePositionalOptions();
@@ -92,9 +93,12 @@ export function labCommand(exit: (code: number) => void): Command {
     .description("run a program of this machine in a pod's network")
     .addOption(nameOption())
     .argument('<pod>', 'namespace/name, or as much of the name as is unique')
-    .argument('<command...>', 'program and arguments, after --')
+    .argument('[command...]', 'program and arguments, after --')
     .passThroughOptions()
-    .action(async (pod: string, command: string[], { name }: Named) => exit(await execInPod(name, pod, command)));
+    .action(async (pod: string, words: string[], { name: before }: Named) => {
+      const { name = before, command } = readExecArguments(words);
+      exit(await runInPod(name, pod, command));
+    });
 
   lab
     .command('kubeconfig')

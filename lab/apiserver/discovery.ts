@@ -59,6 +59,25 @@ export function openApiDocument(resources: Resources, groupName: string, version
   return { openapi: '3.0.0', info: { title: 'bulkhead lab', version: 'v1' }, paths, components: { schemas: {} } };
 }
 
+/**
+ * OpenAPI v2 without a definition. kubectl reads it, as protobuf, before it sends the items of a list; a kind that is not in it is
+ * left to the server to check, and the server does.
+ */
+export function openApiV2(accept: string): { readonly contentType: string; readonly body: Buffer | object } {
+  const info = { title: 'bulkhead lab', version: 'v1' };
+  if (!accept.includes('protobuf'))
+    return { contentType: 'application/json', body: { swagger: '2.0', info, paths: {} } };
+  // openapi.v2.Document: swagger = 1, info = 2 (title = 1, version = 2)
+  const text = (field: number, value: Buffer | string): Buffer => {
+    const bytes = Buffer.from(value);
+    return Buffer.concat([Buffer.from([(field << 3) | 2, bytes.length]), bytes]);
+  };
+  return {
+    contentType: 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf',
+    body: Buffer.concat([text(1, '2.0'), text(2, Buffer.concat([text(1, info.title), text(2, info.version)]))]),
+  };
+}
+
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 
 function entries(t: ResourceType): object[] {

@@ -1,15 +1,21 @@
-import type { ServerResponse } from 'node:http';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { parse } from 'yaml';
-import { columnsOf } from './columns.ts';
-import { apiGroup, apiGroupList, apiResourceList, apiVersions, openApiDocument, openApiIndex } from './discovery.ts';
+import {
+  apiGroup,
+  apiGroupList,
+  apiResourceList,
+  apiVersions,
+  openApiDocument,
+  openApiIndex,
+  openApiV2,
+} from './discovery.ts';
 import { ApiError, badRequest, notServed, statusOf } from './error.ts';
 import { type DeleteOptions, type Operations, scaleOf } from './operations.ts';
 import { isObject, type Json } from './path.ts';
 import { parseTarget, type Target } from './request.ts';
-import type { ResourceType } from './resources.ts';
-import { fieldSelector, labelSelector } from './select.ts';
-import { apiVersion, type StoredObject, type StoreEvent } from './store.ts';
+import { apiVersion, type StoredObject } from './store.ts';
+import { table } from './table.ts';
+import { watch } from './watch.ts';
 
 /** Who a bearer token is. */
 export type User = {
@@ -68,8 +74,9 @@ export function apiServer(ops: Operations, users: ReadonlyMap<string, User>): Fa
     const parts = r.params['*'].split('/');
     return openApiDocument(ops.resources, parts[0] === 'api' ? '' : (parts[1] ?? ''), parts.at(-1) ?? '');
   });
-  server.get('/openapi/v2', () => {
-    throw new ApiError(404, 'NotFound', 'OpenAPI v2 is not served; v3 is');
+  server.get('/openapi/v2', (request, reply) => {
+    const { contentType, body } = openApiV2(request.headers.accept ?? '');
+    return reply.header('content-type', contentType).send(body);
   });
   server.post('/apis/authentication.k8s.io/v1/tokenreviews', (r) => reviewToken(users, r.body as Json));
   server.post('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', (r, reply) =>
@@ -98,7 +105,12 @@ async function serveResource(ops: Operations, request: FastifyRequest, reply: Fa
         const found = ops.store.must(type, namespace, name);
         return subresource === 'scale' ? scaleOf(found) : show(found);
       }
-      if (query['watch'] === 'true' || query['watch'] === '1') return await watch(ops, target, query, asTable, reply);
+      if (query['watch'] === 'true' || query['watch'] === '1') {
+        const start = watch(ops, target, query, asTable);
+        reply.hijack();
+        start(reply.raw);
+        return reply;
+      }
       return list(ops, target, query, asTable);
     }
     case 'POST':
@@ -157,103 +169,6 @@ function list(ops: Operations, { type, namespace }: Target, query: Query, asTabl
     apiVersion: apiVersion(type),
     metadata: { resourceVersion, ...more },
     items: page,
-  };
-}
-
-/** Streams changes as lines of JSON until the client goes or its time is over. */
-async function watch(
-  ops: Operations,
-  { type, namespace }: Target,
-  query: Query,
-  asTable: boolean,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const labels = labelSelector(query['labelSelector']);
-  const fields = fieldSelector(query['fieldSelector']);
-  const selected = (o: StoredObject): boolean =>
-    (namespace === undefined || o.metadata.namespace === namespace) && labels(o.metadata.labels ?? {}) && fields(o);
-  reply.hijack();
-  const { raw } = reply;
-  let columnsSent = false;
-  const send = (kind: string, object: StoredObject): void => {
-    const shown =
-      asTable && kind !== 'BOOKMARK' ? table(type, [object], object.metadata.resourceVersion, {}, columnsSent) : object;
-    if (asTable && kind !== 'BOOKMARK') columnsSent = true;
-    raw.write(`${JSON.stringify({ type: kind, object: shown })}\n`);
-  };
-  // An object that stops matching the selector is told as deleted, one that begins to match as added.
-  const shown = new Set<string>();
-  const onEvent = ({ type: kind, object }: StoreEvent): void => {
-    const { uid } = object.metadata;
-    if (kind !== 'DELETED' && selected(object)) {
-      send(shown.has(uid) ? 'MODIFIED' : 'ADDED', object);
-      shown.add(uid);
-    } else if (shown.delete(uid) || (kind === 'DELETED' && selected(object))) send('DELETED', object);
-  };
-  const since = query['resourceVersion'];
-  const fromNow = since === undefined || since === '' || since === '0';
-  raw.writeHead(200, { 'content-type': 'application/json', 'transfer-encoding': 'chunked' });
-  raw.flushHeaders();
-  if (fromNow) {
-    for (const o of ops.list(type, namespace, query)) {
-      send('ADDED', o);
-      shown.add(o.metadata.uid);
-    }
-  }
-  // A watch from a version follows a list by the same client: what was there then is known to it.
-  else
-    for (const o of ops.store.all(type))
-      if (Number(o.metadata.resourceVersion) <= Number(since) && selected(o)) shown.add(o.metadata.uid);
-  let stop: () => void;
-  try {
-    stop = ops.store.watch(type, fromNow ? ops.store.version : Number(since), onEvent);
-  } catch (error) {
-    raw.end(`${JSON.stringify({ type: 'ERROR', object: statusOf(error as ApiError) })}\n`);
-    return reply;
-  }
-  const bookmark = (): void =>
-    send('BOOKMARK', {
-      kind: type.kind,
-      apiVersion: apiVersion(type),
-      metadata: { resourceVersion: String(ops.store.version), creationTimestamp: null },
-    } as unknown as StoredObject);
-  const bookmarks = query['allowWatchBookmarks'] === 'true' ? setInterval(bookmark, 15_000) : undefined;
-  const seconds = Number(query['timeoutSeconds'] ?? 1800);
-  const end = setTimeout(() => raw.end(), seconds * 1000);
-  await closed(raw);
-  stop();
-  clearInterval(bookmarks);
-  clearTimeout(end);
-  return reply;
-}
-
-const closed = (raw: ServerResponse): Promise<void> => new Promise((resolve) => raw.on('close', () => resolve()));
-
-function table(
-  type: ResourceType,
-  objects: readonly StoredObject[],
-  resourceVersion: string,
-  more: object = {},
-  withoutColumns = false,
-): object {
-  const columns = columnsOf(type);
-  return {
-    kind: 'Table',
-    apiVersion: 'meta.k8s.io/v1',
-    metadata: { resourceVersion, ...more },
-    columnDefinitions: withoutColumns
-      ? null
-      : columns.map((c) => ({
-          name: c.name,
-          type: c.type ?? 'string',
-          format: c.name === 'Name' ? 'name' : '',
-          description: '',
-          priority: c.wide ? 1 : 0,
-        })),
-    rows: objects.map((o) => ({
-      cells: columns.map((c) => c.value(o) ?? ''),
-      object: { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata: o.metadata },
-    })),
   };
 }
 

@@ -40,16 +40,39 @@ export function readManifests(path: string): Manifest[] {
       }
       const value = document.toJS() as unknown;
       if (value === null) continue;
-      const list = isManifest(value) && value['kind'] === 'List' ? (value['items'] as unknown[]) : [value];
-      for (const item of list) {
-        if (isManifest(item) && typeof item['kind'] === 'string' && typeof item['apiVersion'] === 'string')
-          objects.push(item);
-        else problems.push(`${file}: an object without apiVersion and kind`);
-      }
+      const { items, problem } = itemsOf(value);
+      objects.push(...items);
+      if (problem !== undefined) problems.push(`${file}: ${problem}`);
     }
   }
   if (problems.length > 0) throw new ManifestError(problems);
   return objects;
+}
+
+/**
+ * The objects of a document: itself, or what a List holds, at any depth. The items of a list of one kind ("PodList") may leave out
+ * their kind, as the API server's own answers do.
+ */
+export function itemsOf(document: unknown): { readonly items: Manifest[]; readonly problem?: string } {
+  const items: Manifest[] = [];
+  const waiting: unknown[] = [document];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (!isManifest(next) || typeof next['kind'] !== 'string' || typeof next['apiVersion'] !== 'string')
+      return { items, problem: 'an object without apiVersion and kind' };
+    const { kind, apiVersion, items: held } = next as { kind: string; apiVersion: string; items?: unknown };
+    if (kind !== 'List' && !(kind.endsWith('List') && Array.isArray(held))) {
+      items.push(next);
+      continue;
+    }
+    if (held !== undefined && held !== null && !Array.isArray(held))
+      return { items, problem: `items of a ${kind} must be a list of objects` };
+    const own = kind === 'List' ? {} : { apiVersion, kind: kind.slice(0, -'List'.length) };
+    const inside = (Array.isArray(held) ? (held as unknown[]) : []).map((item) =>
+      isManifest(item) ? { ...own, ...item } : null,
+    );
+    waiting.push(...inside.reverse());
+  }
+  return { items };
 }
 
 /** Applies objects: namespaces and definitions first. Goes on behind a failed one; throws {@link ManifestError} with all failures. */
