@@ -6,6 +6,8 @@ import pino from 'pino';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE, WEBHOOK_SERVICE } from '../api/names.ts';
 import { reviewAdmission } from '../core/admission/review.ts';
+
+import type { ConnectionShare } from '../lib/http/connection-share.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
@@ -14,8 +16,9 @@ import { systemClock } from '../lib/reconcile/clock.ts';
 import { brief } from '../lib/error/brief.ts';
 import { aborted } from '../lib/reconcile/aborted.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
+import { isApiServer } from './admission/callers.ts';
 import { publishWebhookTrust } from './admission/trust.ts';
-import { AgentAuthenticator } from './http/authenticate.ts';
+import { agentTokens } from './http/authenticate.ts';
 import { controllerServer } from './http/server.ts';
 import { Leader } from './leader.ts';
 import { ControllerMetrics } from './metrics.ts';
@@ -64,6 +67,7 @@ async function main(options: Options): Promise<void> {
   const advertised = options.advertise ?? hostname();
   const identity = new ServingIdentity(client, servingNames(advertised));
   let leader: Leader | undefined;
+  let connections: ConnectionShare | undefined;
   const metrics = new ControllerMetrics(() => ({
     leading: leader !== undefined,
     epoch: leader?.epoch ?? 0,
@@ -72,15 +76,17 @@ async function main(options: Options): Promise<void> {
     networks: source.state().networks.size,
     reports: source.reports.values(),
     reflectors: source.stats,
+    strangers: connections?.strangers ?? 0,
+    cut: connections?.cut ?? 0,
   }));
-  const authenticator = new AgentAuthenticator(client);
+  const tokens = agentTokens(client);
   const access = metricsAccess(client);
   const first = await untilDone(() => identity.refresh(), 'certificate authority', stop.signal);
   if (!first) return;
-  const server = controllerServer(
+  const serving = controllerServer(
     {
       agents: () => leader?.agents,
-      nodeOf: (token) => authenticator.nodeOf(token),
+      nodeOf: (token, address) => tokens.of(token, address),
       admit: (request) => {
         const answer = reviewAdmission(source.view(), request);
         metrics.admissions.inc({ resource: request.resource.resource, allowed: String(answer.allowed) });
@@ -88,10 +94,14 @@ async function main(options: Options): Promise<void> {
       },
       missing: () => (synced ? undefined : `waits for the API server: ${source.waitingFor().join(', ')}`),
       metrics: () => metrics.text(),
-      mayReadMetrics: (token) => access.allows(token),
+      mayReadMetrics: async (token, address) => (await access.of(token, address)) === true,
+      isApiServer: (address) => isApiServer(source.view(), address),
+      onFault: (error) => log.error({ err: error }, 'a request could not be served'),
     },
     first.tls,
   );
+  const { server } = serving;
+  connections = serving.connections;
   await server.listen({ host, port });
   log.info({ listen: options.listen, version: PROGRAM_VERSION }, 'serving');
   await using keeper = new Runner(

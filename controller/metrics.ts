@@ -12,6 +12,10 @@ export type Observed = {
   readonly networks: number;
   readonly reports: Iterable<NodeReport>;
   readonly reflectors: ReadonlyMap<string, Readonly<ReflectorStats>>;
+  /** Connections of callers that have not shown who they are. */
+  readonly strangers: number;
+  /** Connections that were closed because their address, or all together, had their share. */
+  readonly cut: number;
 };
 
 /** The figures of one controller replica, in Prometheus' text form. Lag of the event loop comes with the defaults. */
@@ -50,6 +54,8 @@ export class ControllerMetrics {
     g.revision.set(now.revision);
     g.connected.set(now.connected.length);
     g.networks.set(now.networks);
+    g.strangers.set(now.strangers);
+    g.cut.set(now.cut);
     for (const gauge of [g.lag, g.addresses, g.pods]) gauge.reset();
     for (const report of now.reports) {
       g.lag.set({ node: report.node }, Math.max(0, now.revision - report.revision));
@@ -77,6 +83,11 @@ function gauges(registers: Registry[]) {
     revision: gauge('revision', 'Last revision sent to nodes.'),
     connected: gauge('connected_nodes', 'Agents with an open stream.'),
     networks: gauge('networks', 'VirtualNetworks.'),
+    strangers: gauge('unauthenticated_connections', 'Connections of callers that have not shown who they are.'),
+    cut: gauge(
+      'connections_cut_total',
+      'Connections that were closed because their address, or all addresses together, had too many.',
+    ),
     lag: gauge('node_revision_lag', 'Revisions that a node has still to realise in its kernel.', ['node']),
     pods: gauge('node_pods', 'Pods attached on a node.', ['node']),
     addresses: gauge('addresses', 'Addresses by network, used or free in blocks that nodes hold.', [

@@ -33,6 +33,8 @@ import { reportOf } from './report.ts';
 
 const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
 
+const logFault = (error: Error): void => log.error({ err: error }, 'a request could not be served');
+
 type Options = {
   node: string;
   kubeconfig?: string;
@@ -75,7 +77,9 @@ async function main(o: Options): Promise<void> {
   const node = new NodeState(lacks, o.cniConfDir);
   if (node.blocked !== undefined) log.error({ missing: node.blocked }, 'this kernel cannot carry pods');
   const health =
-    o.healthPort === '0' ? undefined : await serveHealth(Number(o.healthPort), { missing: () => node.missing() });
+    o.healthPort === '0'
+      ? undefined
+      : await serveHealth(Number(o.healthPort), { missing: () => node.missing(), onFault: logFault });
   if (o.plugin !== undefined && o.cniBinDir !== undefined) installPlugin(o.plugin, o.cniBinDir);
   const savedPath = `${o.stateDir}/nodeconfig.json`;
   const config = loadConfig(savedPath);
@@ -365,7 +369,12 @@ async function openMetrics(
     const tls = await issueServer(await makeAuthority('bulkhead-agent'), 'bulkhead-agent', [o.node]);
     return await serveMetrics(
       { host: host.replace(/^\[|\]$/g, ''), port: Number(port) },
-      { tls, metrics: () => metrics.text(), mayRead: (token) => access.allows(token) },
+      {
+        tls,
+        metrics: () => metrics.text(),
+        mayRead: async (token, address) => (await access.of(token, address)) === true,
+        onFault: logFault,
+      },
     );
   } catch (error) {
     log.error({ err: brief(error) }, 'no metrics');

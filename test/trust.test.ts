@@ -100,7 +100,7 @@ describe('two leaders', () => {
   /** A controller replica that says it leads in `epoch`. */
   async function replica(client: KubeClient, epoch: number): Promise<string> {
     const { tls } = await new ServingIdentity(client, ['127.0.0.1']).refresh();
-    const server = controllerServer(
+    const { server } = controllerServer(
       {
         agents: () => ({
           open: (node, sink) => {
@@ -124,6 +124,10 @@ describe('two leaders', () => {
         missing: () => undefined,
         metrics: () => Promise.resolve(''),
         mayReadMetrics: () => Promise.resolve(false),
+        isApiServer: () => false,
+        onFault: (error) => {
+          throw error;
+        },
       },
       tls,
     );

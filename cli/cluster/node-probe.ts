@@ -15,6 +15,15 @@ export function nodeProbeCommand(): Command {
   });
 }
 
+function readPods(answer: string): readonly AttachedPod[] | undefined {
+  try {
+    const response = JSON.parse(answer) as CniResponse;
+    return 'pods' in response ? response.pods : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function attachedPods(): Promise<readonly AttachedPod[]> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(AGENT_SOCKET);
@@ -23,8 +32,8 @@ function attachedPods(): Promise<readonly AttachedPod[]> {
     socket.on('error', reject);
     socket.on('data', (chunk: string) => (answer += chunk));
     socket.on('end', () => {
-      const response = JSON.parse(answer) as CniResponse;
-      if ('pods' in response) resolve(response.pods);
+      const pods = readPods(answer);
+      if (pods) resolve(pods);
       else reject(new Error('the agent does not list its pods: it is of another version'));
     });
     socket.write(`${JSON.stringify({ verb: 'PODS', containerID: '', netns: '', ifname: '', args: {}, config: {} })}\n`);

@@ -1,19 +1,28 @@
-import Fastify, { type FastifyInstance } from 'fastify';
-import type { AdmissionRequest, AdmissionResponse } from '../../core/admission/review.ts';
+import type { FastifyInstance } from 'fastify';
+import type { ConnectionShare } from '../../lib/http/connection-share.ts';
 import { metricsRoute } from '../../lib/http/metrics-route.ts';
-import { agentRoutes, type AgentApi } from './agents.ts';
+import { limitedServer } from '../../lib/http/server.ts';
+import { type Admit, admissionRoute } from './admission.ts';
+import { type AgentApi, agentRoutes } from './agents.ts';
 
 /** What the server asks of the rest of the controller. */
 export type ServerParts = {
   /** Serves agents while this replica leads; undefined while it follows. */
   readonly agents: () => AgentApi | undefined;
-  readonly nodeOf: (token: string) => Promise<string | undefined>;
-  readonly admit: (request: AdmissionRequest) => AdmissionResponse;
+  readonly nodeOf: (token: string, address: string) => Promise<string | undefined>;
+  readonly admit: Admit;
+  /** Whether the API server calls from this address. */
+  readonly isApiServer: (address: string) => boolean;
   /** What is missing before this replica can be of use; undefined when nothing is. */
   readonly missing: () => string | undefined;
   readonly metrics: () => Promise<string>;
-  readonly mayReadMetrics: (token: string) => Promise<boolean>;
+  readonly mayReadMetrics: (token: string, address: string) => Promise<boolean>;
+  /** Told of what went wrong inside. */
+  readonly onFault: (error: Error) => void;
 };
+
+/** Callers that have not shown who they are: the API server, probes, and whoever else. */
+const CONNECTIONS = { total: 4096, perAddress: 256, opening: { burst: 400, perSecond: 200 } };
 
 /**
  * The one port of a replica, TLS only. `/v1/config` and `/v1/report` for agents, `/admit` for the API server, `/metrics` for who
@@ -22,23 +31,15 @@ export type ServerParts = {
 export function controllerServer(
   parts: ServerParts,
   tls: { readonly cert: string; readonly key: string },
-): FastifyInstance {
-  const server = Fastify({
-    https: tls,
-    bodyLimit: 16 << 20,
-    forceCloseConnections: true,
-  }) as unknown as FastifyInstance;
-
+): { readonly server: FastifyInstance; readonly connections: ConnectionShare } {
+  const { server, connections } = limitedServer({ tls, connections: CONNECTIONS, onFault: parts.onFault });
   server.get('/healthz', () => 'ok');
   server.get('/readyz', async (_, reply) => {
     const missing = parts.missing();
     return await reply.code(missing === undefined ? 200 : 503).send(missing ?? 'ok');
   });
   metricsRoute(server, { metrics: parts.metrics, mayRead: parts.mayReadMetrics });
-  server.post('/admit', (request) => {
-    const { request: asked } = request.body as { request: AdmissionRequest };
-    return { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: parts.admit(asked) };
-  });
-  agentRoutes(server, parts);
-  return server;
+  admissionRoute(server, parts);
+  agentRoutes(server, connections, parts);
+  return { server, connections };
 }

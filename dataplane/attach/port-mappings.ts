@@ -10,8 +10,12 @@ export function readPortMappings(config: Readonly<Record<string, unknown>>): Rea
   if (!Array.isArray(raw)) return { mappings: [], problems: ['runtimeConfig.portMappings: must be a list'] };
   const mappings: PortMapping[] = [];
   const problems: string[] = [];
-  for (const [i, item] of (raw as Record<string, unknown>[]).entries()) {
+  for (const [i, item] of (raw as unknown[]).entries()) {
     const at = `runtimeConfig.portMappings[${i}]`;
+    if (typeof item !== 'object' || item === null) {
+      problems.push(`${at}: must be an object`);
+      continue;
+    }
     // containerd writes HostPort, the convention says hostPort: Go reads keys in any case.
     const field = Object.fromEntries(Object.entries(item).map(([k, v]) => [k.toLowerCase(), v]));
     const { hostport: hostPort, containerport: containerPort } = field;

@@ -1,9 +1,18 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { CNI_ERRORS, type CniRequest, type CniResponse } from '../../api/cni.ts';
+import { type CniErrorBody, CNI_ERRORS, type CniRequest, type CniResponse } from '../../api/cni.ts';
+import { cniRequest, validAttachments } from '../../api/cni-request.ts';
 import type { Attachments } from '../attach/attachments.ts';
 import { AttachError } from '../attach/error.ts';
+
+/** A request and its network configuration; containerd's is some kilobytes. */
+const MAX_LINE = 1 << 20;
+/** The plugin writes its line at once. */
+const LINE_MS = 10_000;
+/** The runtime starts far fewer pods at once. */
+const MAX_CONNECTIONS = 1_024;
+const NEWLINE = 10;
 
 /** Told of every verb: how long it took, and what went wrong. */
 export type CniLog = (request: CniRequest, ms: number, error: unknown) => void;
@@ -20,6 +29,7 @@ export class CniServer implements AsyncDisposable {
     this.#ready = ready;
     this.#log = log;
     this.#server = createServer((socket) => this.#serve(socket));
+    this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
   /** @param ready what is missing before pods can be attached; undefined when nothing is */
@@ -42,31 +52,34 @@ export class CniServer implements AsyncDisposable {
   }
 
   #serve(socket: Socket): void {
-    let text = '';
-    socket.setEncoding('utf8');
+    const chunks: Buffer[] = [];
+    let length = 0;
+    let asked = false;
+    const end = (response: CniResponse): void => void socket.end(`${JSON.stringify(response)}\n`);
+    const timer = setTimeout(() => socket.destroy(), LINE_MS);
+    socket.on('close', () => clearTimeout(timer));
     socket.on('error', () => socket.destroy()); // the plugin was killed: what was begun is undone by DEL
-    socket.on('data', (chunk: string) => {
-      text += chunk;
-      const end = text.indexOf('\n');
-      if (end < 0) return;
-      const line = text.slice(0, end);
-      text = '';
-      void this.#answer(line).then((response) => socket.end(`${JSON.stringify(response)}\n`));
+    socket.on('data', (chunk: Buffer) => {
+      if (asked) return;
+      const at = chunk.indexOf(NEWLINE);
+      chunks.push(at < 0 ? chunk : chunk.subarray(0, at));
+      length += chunk.length;
+      if (at < 0 && length <= MAX_LINE) return;
+      asked = true;
+      clearTimeout(timer);
+      if (length > MAX_LINE) {
+        end(refusal(`the request is longer than ${MAX_LINE} bytes`));
+        return;
+      }
+      this.#answer(Buffer.concat(chunks).toString()).then(end, (error: unknown) => {
+        end({ error: { code: CNI_ERRORS.Io, msg: `the agent could not answer: ${String(error)}` } });
+      });
     });
   }
 
   async #answer(line: string): Promise<CniResponse> {
-    let request: CniRequest;
-    try {
-      request = JSON.parse(line) as CniRequest;
-    } catch {
-      return {
-        error: {
-          code: CNI_ERRORS.Decoding,
-          msg: 'the request is not JSON: plugin and agent are of different versions',
-        },
-      };
-    }
+    const request = readRequest(line);
+    if ('error' in request) return request;
     const started = performance.now();
     try {
       const response = await this.#dispatch(request);
@@ -97,8 +110,9 @@ export class CniServer implements AsyncDisposable {
         await this.#attachments.check(request);
         return { ok: true };
       case 'GC': {
-        const valid = request.config['cni.dev/valid-attachments'];
-        if (Array.isArray(valid)) this.#attachments.collect(valid as { containerID: string; ifname: string }[]);
+        // A list that cannot be read frees nothing.
+        const valid = validAttachments.safeParse(request.config['cni.dev/valid-attachments']);
+        if (valid.success) this.#attachments.collect(valid.data);
         return { ok: true };
       }
       case 'PODS':
@@ -122,3 +136,21 @@ export class CniServer implements AsyncDisposable {
     }
   }
 }
+
+/** The request in a line, or the answer that says why it is none. */
+function readRequest(line: string): CniRequest | Extract<CniResponse, { readonly error: unknown }> {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return refusal('the request is not JSON: plugin and agent are of different versions');
+  }
+  const parsed = cniRequest.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues
+    .slice(0, 5)
+    .map((i) => `${i.path.map(String).join('.') || 'request'}: ${i.message}`);
+  return refusal(`the request cannot be read (${problems.join('; ')}): plugin and agent are of different versions`);
+}
+
+const refusal = (msg: string): { readonly error: CniErrorBody } => ({ error: { code: CNI_ERRORS.Decoding, msg } });

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { bearer } from './bearer.ts';
+import { addressOf } from './connection-share.ts';
 
 /** Adds `/metrics` in Prometheus' text form, for callers whose token may read it. */
 export function metricsRoute(
@@ -7,11 +8,14 @@ export function metricsRoute(
   {
     metrics,
     mayRead,
-  }: { readonly metrics: () => Promise<string>; readonly mayRead: (token: string) => Promise<boolean> },
+  }: {
+    readonly metrics: () => Promise<string>;
+    readonly mayRead: (token: string, address: string) => Promise<boolean>;
+  },
 ): void {
   server.get('/metrics', async (request, reply) => {
     const token = bearer(request.headers.authorization);
-    if (token === undefined || !(await mayRead(token)))
+    if (token === undefined || !(await mayRead(token, addressOf(request.raw.socket))))
       return await reply
         .code(403)
         .send('needs a token of somebody who may get /metrics (ClusterRole bulkhead-metrics-reader)');

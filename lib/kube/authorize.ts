@@ -1,4 +1,5 @@
 import type { KubeClient, KubeObject } from './client.ts';
+import { TokenAnswers } from './token-answers.ts';
 
 /** Who holds a token, as the API server says. */
 export type TokenUser = {
@@ -52,28 +53,11 @@ export async function mayAccess(client: KubeClient, user: TokenUser, verb: strin
   return review.status?.allowed === true;
 }
 
-/** Remembers answers for a while, so that a scrape every few seconds does not ask the API server each time. */
-export class AccessCache {
-  readonly #ask: (token: string) => Promise<boolean>;
-  readonly #known = new Map<string, { readonly allowed: boolean; readonly until: number }>();
-
-  constructor(ask: (token: string) => Promise<boolean>) {
-    this.#ask = ask;
-  }
-
-  async allows(token: string): Promise<boolean> {
-    const known = this.#known.get(token);
-    if (known && known.until > Date.now()) return known.allowed;
-    if (this.#known.size > 1_000) this.#known.clear();
-    const allowed = await this.#ask(token);
-    this.#known.set(token, { allowed, until: Date.now() + (allowed ? 60_000 : 5_000) });
-    return allowed;
-  }
-}
-
 /** Who may read /metrics, by token. */
-export const metricsAccess = (client: KubeClient): AccessCache =>
-  new AccessCache(async (token) => {
-    const user = await reviewToken(client, token);
-    return user !== undefined && (await mayAccess(client, user, 'get', '/metrics'));
+export const metricsAccess = (client: KubeClient): TokenAnswers<true> =>
+  new TokenAnswers({
+    ask: async (token) => {
+      const user = await reviewToken(client, token);
+      return user !== undefined && (await mayAccess(client, user, 'get', '/metrics')) ? true : undefined;
+    },
   });

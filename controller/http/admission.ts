@@ -1,0 +1,69 @@
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { AdmissionRequest, AdmissionResponse } from '../../core/admission/review.ts';
+import { addressOf } from '../../lib/http/connection-share.ts';
+import { TokenBuckets } from '../../lib/http/token-bucket.ts';
+
+/** Judges a request. `address`: where it came from. */
+export type Admit = (request: AdmissionRequest, address: string) => AdmissionResponse;
+
+/** An object of the API has at most 1.5 MB; an update brings it twice. */
+const MAX_BODY = 3 << 20;
+/** Bytes that are read for one address, and for all. */
+const PER_ADDRESS = { burst: 2 * MAX_BODY, perSecond: MAX_BODY };
+const TOGETHER = { burst: 8 * MAX_BODY, perSecond: 8 * MAX_BODY };
+/** What a request costs beside its bytes. */
+const PER_REQUEST = 10 << 10;
+
+const object = z.record(z.string(), z.unknown());
+const name = z.string().max(253);
+
+/** What the API server sends, as far as it is read (admission.k8s.io/v1 AdmissionReview). */
+const admissionReview = z.object({
+  request: z.object({
+    uid: z.string().min(1).max(128),
+    operation: z.enum(['CREATE', 'UPDATE', 'DELETE', 'CONNECT']),
+    resource: z.object({ group: name, resource: name }),
+    namespace: name.optional(),
+    name: name.optional(),
+    object: object.nullish(),
+    oldObject: object.nullish(),
+  }),
+});
+
+/** `POST /admit`: judges objects for the API server. */
+export function admissionRoute(
+  server: FastifyInstance,
+  { admit, isApiServer }: { readonly admit: Admit; readonly isApiServer: (address: string) => boolean },
+): void {
+  const perAddress = new TokenBuckets(PER_ADDRESS);
+  const together = new TokenBuckets(TOGETHER);
+
+  server.post(
+    '/admit',
+    {
+      bodyLimit: MAX_BODY,
+      onRequest: async (request, reply) => {
+        const address = addressOf(request.raw.socket);
+        if (isApiServer(address)) return undefined;
+        const announced = Number(request.headers['content-length'] ?? MAX_BODY);
+        const cost = PER_REQUEST + Math.min(Number.isFinite(announced) ? announced : MAX_BODY, MAX_BODY);
+        if (perAddress.take(address, cost) && together.take('', cost)) return undefined;
+        return await reply
+          .code(429)
+          .header('retry-after', '1')
+          .header('connection', 'close')
+          .send({ message: 'too many reviews are asked for' });
+      },
+    },
+    async (request, reply) => {
+      const parsed = admissionReview.safeParse(request.body);
+      if (!parsed.success)
+        return await reply
+          .code(400)
+          .send({ message: `not an AdmissionReview: ${parsed.error.message.slice(0, 1_000)}` });
+      const response = admit(parsed.data.request as AdmissionRequest, addressOf(request.raw.socket));
+      return { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response };
+    },
+  );
+}

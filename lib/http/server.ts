@@ -1,0 +1,61 @@
+import Fastify, { type FastifyInstance } from 'fastify';
+import { type ConnectionLimits, ConnectionShare } from './connection-share.ts';
+
+/** What a server serves with, and how much of it callers may have. */
+export type ServerOptions = {
+  /** Absent: plain text. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly connections: ConnectionLimits;
+  /** Bytes of a body, where a route says nothing else. */
+  readonly bodyLimit?: number;
+  /** Told of what went wrong inside: the caller learns only that something did. */
+  readonly onFault: (error: Error) => void;
+};
+
+/** A server, and its connections. */
+export type LimitedServer = { readonly server: FastifyInstance; readonly connections: ConnectionShare };
+
+/** A handshake, the headers, the whole request: whoever takes longer is cut off. */
+const HANDSHAKE_MS = 5_000;
+const HEADERS_MS = 5_000;
+const REQUEST_MS = 10_000;
+/** Without a byte in either direction. */
+const SILENCE_MS = 120_000;
+/** Longer than the 90 s after which the API server closes an idle connection to a webhook: it must be the one that closes. */
+const IDLE_MS = 100_000;
+const CHECK_MS = 1_000;
+const MAX_HEADER_BYTES = 16 << 10;
+const MAX_HEADERS = 64;
+
+/** The one way to make an HTTP server: no caller can hold it up, by connections, by time or by size. */
+export function limitedServer({ tls, connections, bodyLimit = 64 << 10, onFault }: ServerOptions): LimitedServer {
+  const http = {
+    headersTimeout: HEADERS_MS,
+    connectionsCheckingInterval: CHECK_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  const options = {
+    bodyLimit,
+    requestTimeout: REQUEST_MS,
+    connectionTimeout: SILENCE_MS,
+    keepAliveTimeout: IDLE_MS,
+    forceCloseConnections: true as const,
+    ...(tls
+      ? { https: { ...tls, ...http, handshakeTimeout: HANDSHAKE_MS, minVersion: 'TLSv1.2' as const } }
+      : { http }),
+  };
+  const server = Fastify(options as object) as unknown as FastifyInstance;
+  server.server.maxHeadersCount = MAX_HEADERS;
+  // Above the strangers' share there is room for all that have shown who they are.
+  server.server.maxConnections = connections.total + MOST_RECOGNIZED;
+  server.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
+    const code = error.statusCode ?? 500;
+    if (code < 500) return await reply.code(code).send({ message: error.message });
+    onFault(error);
+    return await reply.code(500).send({ message: 'the request could not be served; the log of this program says why' });
+  });
+  return { server, connections: new ConnectionShare(server.server, connections) };
+}
+
+/** One stream and one report per node, of more nodes than Kubernetes has in a cluster. */
+const MOST_RECOGNIZED = 20_000;
