@@ -88,6 +88,7 @@ async function main(o: Options): Promise<void> {
     config,
     nodeName: o.node,
     logDenials: !lacks.some((l) => l.feature === PACKET_LOG),
+    onTrouble: (what, error) => log.warn({ err: brief(error) }, what),
     onRevoked: (flows) => {
       for (const f of flows) log.info(revokedRecord(f, revision), 'connection revoked');
     },

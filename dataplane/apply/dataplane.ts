@@ -1,21 +1,24 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
-import { probeSource } from '../../core/nodes/addresses.ts';
+import { ownAddresses, probeSource } from '../../core/nodes/addresses.ts';
 import type { ItemKind, NetworkItem, NodeConfig, NodeItem, StreamEvent } from '../../api/nodeconfig.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { type Conntrack, openConntrack } from '../../lib/netlink/conntrack.ts';
 import { writeSysctls } from '../../lib/netns/sysctl.ts';
+import { hostCidr } from '../../lib/ip/prefix.ts';
 import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
 import { isGone } from '../../lib/netlink/error.ts';
 import { type Nft, openNft } from '../../lib/nft/nft.ts';
 import type { Denial } from '../plan/denials.ts';
 import { planInstance } from '../plan/instance.ts';
 import { ARP_TABLE, isOurLink, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
-import { planHostPorts } from '../plan/host-ports.ts';
+import { hostPortTargets, planHostPorts } from '../plan/host-ports.ts';
 import { planFlatPod, planPod, type PodChains, type PodLink } from '../plan/pod.ts';
+import type { HostPort, PresentOwners } from '../plan/former-flows.ts';
 import { staleFlows } from '../plan/stale-flows.ts';
 import { type Counters, readCounters } from './counters.ts';
 import { type HostAddresses, hostAddresses } from '../probe/host-addresses.ts';
+import { FormerFlows } from './former-flows.ts';
 import { Instance } from './instance.ts';
 import { Namespaces } from './namespaces.ts';
 import { NO_POLICY } from './policy-table.ts';
@@ -53,6 +56,8 @@ export class Dataplane implements Disposable {
   readonly #root: Instance;
   readonly #held = new Map<string, Held>();
   readonly #pods = new Map<string, WiredPod>();
+  /** The pod that has an address, of those that are wired. */
+  readonly #podAt = new Map<string, WiredPod>();
   #blocks: readonly BlockUse[] = [];
   #mtu: { readonly underlay: string; readonly value: number } | undefined;
   readonly #dirty = new Set<string>();
@@ -65,6 +70,7 @@ export class Dataplane implements Disposable {
   readonly #rootWishes: Wishes;
   readonly #rootConntrack = openConntrack();
   readonly #policing: Policing;
+  readonly #former: FormerFlows;
   /** Profiles, their groups, or which pods have which may have changed. */
   #policyDirty = false;
   readonly #wanted: Wanted;
@@ -74,12 +80,14 @@ export class Dataplane implements Disposable {
     nodeName,
     netnsDir = '/run/netns',
     onRevoked = () => undefined,
+    onTrouble = () => undefined,
     logDenials = false,
   }: {
     config: NodeConfig;
     nodeName: string;
     netnsDir?: string;
     onRevoked?: (flows: readonly RevokedFlow[]) => void;
+    onTrouble?: (what: string, error: Error) => void;
     logDenials?: boolean;
   }) {
     this.#config = config;
@@ -95,6 +103,11 @@ export class Dataplane implements Disposable {
     this.#policing = new Policing(config, { onRevoked, log: logDenials });
     this.#policing.open(FLAT_NETWORK, this.#root, this.#rootConntrack);
     this.#wanted = new Wanted(config, nodeName);
+    this.#former = new FormerFlows({
+      placeOf: (key) => (key === FLAT_NETWORK ? {} : this.#placeOf(key)),
+      owners: (key) => this.#ownersIn(key),
+      onError: (error) => onTrouble('connections of former owners', error),
+    });
   }
 
   /** This node as the controller describes it; undefined until it does. */
@@ -178,6 +191,10 @@ export class Dataplane implements Disposable {
 
   /** The blocks that this node gives addresses from. */
   setBlocks(blocks: readonly BlockUse[]): void {
+    // What was given to another node before, and used from here: its instance may have connections to whom had it there.
+    const known = new Set(this.#blocks.map((b) => b.cidr));
+    for (const { cidr, network, given } of blocks)
+      if (given && !known.has(cidr)) this.#former.prefixes(network, [cidr]);
     const text = (b: readonly BlockUse[]): string => JSON.stringify(b.map((x) => [x.cidr, x.network]));
     if (text(blocks) !== text(this.#blocks)) {
       for (const b of [...blocks, ...this.#blocks]) this.#dirty.add(b.network);
@@ -212,7 +229,12 @@ export class Dataplane implements Disposable {
     this.#policing.open(key, instance, conntrack, netns);
     if (!fresh) {
       instance.resync();
-      this.#changedRules.add(key); // what an earlier life of this agent let be made
+      // What an earlier life of this agent let be made, and had no time to cut.
+      this.#changedRules.add(key);
+      this.#former.prefixes(
+        key,
+        this.#blocks.flatMap((b) => (b.network === key ? [b.cidr] : [])),
+      );
     }
     this.#dirty.add(key);
     this.#dirty.add(FLAT_NETWORK);
@@ -226,15 +248,39 @@ export class Dataplane implements Disposable {
   /** From now on this pod is wired here. Changes memory only; its instance must be open. */
   addPod(pod: WiredPod): void {
     this.#pods.set(pod.id, pod);
+    for (const ip of pod.link.ips) this.#podAt.set(ip, pod);
     const { self } = this;
     if (self) this.#planPods(pod.network, self);
     this.#wishHostPorts(pod);
+    this.#former.hostPorts(hostPortsOf(pod));
+  }
+
+  /** Writes the host ports of a pod that has been added, wherever the pod is. When this is done they lead to it, for all clients. */
+  async openHostPorts(pod: WiredPod): Promise<void> {
+    if (!pod.link.ports) return;
+    this.#root.apply('additions');
+    await this.#former.settle([], hostPortsOf(pod));
+  }
+
+  /** Resolves when these addresses may be given: no connection of their former owners is left on this node. */
+  settle(ips: readonly string[]): Promise<void> {
+    return this.#former.settle(ips);
+  }
+
+  /** Connections of these addresses may be left from owners that nobody remembers: but for those of present owners they are cut. */
+  doubt(cidrs: readonly string[]): void {
+    for (const key of [FLAT_NETWORK, ...this.#held.keys()]) this.#former.prefixes(key, cidrs);
   }
 
   /** The pod is no longer wired. The kernel forgets it with the next full `apply`. */
   removePod(id: string): void {
     const pod = this.#pods.get(id);
     this.#pods.delete(id);
+    for (const ip of pod?.link.ips ?? []) if (this.#podAt.get(ip) === pod) this.#podAt.delete(ip);
+    if (pod) {
+      const gone = pod.link.ips.map(hostCidr);
+      for (const key of new Set([FLAT_NETWORK, pod.network])) this.#former.prefixes(key, gone);
+    }
     this.#policing.forget(id);
     const wishes = pod?.network === FLAT_NETWORK ? this.#rootWishes : this.#held.get(pod?.network ?? '')?.wishes;
     wishes?.drop(`pod ${id}`);
@@ -281,7 +327,29 @@ export class Dataplane implements Disposable {
       for (const key of this.#policing.changed) attempt(key, () => this.#policing.cut(key, this.#ownAddresses(key)));
       this.#removeUnused();
     }
+    void this.#former.cut(faults);
     return faults;
+  }
+
+  #placeOf(key: string): { readonly netns: string } | undefined {
+    const netns = this.netnsOf(key);
+    return netns === undefined ? undefined : { netns };
+  }
+
+  /** Who has which address and host port, as one of the namespaces sees it. */
+  #ownersIn(key: string): PresentOwners {
+    const node = new Set((this.self?.podCIDRs ?? []).flatMap(ownAddresses));
+    const local = new Set(key === FLAT_NETWORK ? this.#ownAddresses(key) : []);
+    const mapped = hostPortTargets([...this.#pods.values()].map((p) => p.link));
+    return {
+      // Of the pods of that moment: some come while the walk goes on. In the root there are packets of all networks.
+      owns: (ip) => {
+        const pod = this.#podAt.get(ip);
+        return node.has(ip) || (pod !== undefined && (key === FLAT_NETWORK || pod.network === key));
+      },
+      isLocal: (ip) => local.has(ip) || ip.startsWith('127.'),
+      mappedTo: (ip, protocol, port) => mapped(ip, protocol, port),
+    };
   }
 
   #cutStaleFlows(key: string): void {
@@ -459,6 +527,9 @@ export class Dataplane implements Disposable {
     return value;
   }
 }
+
+const hostPortsOf = ({ link }: WiredPod): HostPort[] =>
+  (link.ports ?? []).map(({ protocol, hostPort }) => ({ protocol, port: hostPort }));
 
 function close({ netlink, nft }: Pick<Held, 'netlink' | 'nft'>): void {
   for (const driver of [netlink, nft]) driver[Symbol.dispose]();

@@ -72,6 +72,8 @@ export class Attachments {
     this.#s.journal.append(orphans);
     for (const a of this.#byId.values()) this.#s.dataplane.addPod(wiredPod(a));
     this.#s.dataplane.setBlocks(this.blocks);
+    // Who went just before the end of an earlier life may have left connections.
+    this.#s.dataplane.doubt(this.blocks.map((b) => b.cidr));
   }
 
   /** After the first look at the kernel: frees what was attached to links that no longer are. */
@@ -222,7 +224,9 @@ export class Attachments {
           deadline,
         );
         made.push(a);
+        await this.#settle(a);
         this.#wire(a);
+        await this.#s.dataplane.openHostPorts(wiredPod(a));
       }
     } catch (error) {
       for (const a of made) this.#detach(a);
@@ -325,6 +329,12 @@ export class Attachments {
 
   #returnedEvents(): IpamEvent[] {
     return [...this.#returned].map((cidr) => ({ op: 'unblock', cidr, network: '', given: true }));
+  }
+
+  /** The addresses may have been another pod's a moment ago: what is left of that one goes first. */
+  async #settle(a: Attachment): Promise<void> {
+    if (this.#doomed.some((d) => d.ips.some((ip) => a.ips.includes(ip)))) this.cleanUp({ authoritative: false });
+    await this.#s.dataplane.settle(a.ips);
   }
 
   #wire(a: Attachment): void {

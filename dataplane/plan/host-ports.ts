@@ -58,6 +58,20 @@ export function planHostPorts(ips: readonly string[], ports: readonly PortMappin
   return { nft };
 }
 
+/** Where the host ports of some pods lead, the last of those that want the same: "address port" by address of the node, protocol and port. */
+export function hostPortTargets(
+  pods: Iterable<{ readonly ips: readonly string[]; readonly ports?: readonly PortMapping[] }>,
+): (ip: string, protocol: PortMapping['protocol'], port: number) => string | undefined {
+  const targets = new Map<string, string>();
+  for (const { ips, ports = [] } of pods)
+    for (const ip of ips)
+      for (const { hostIP, hostPort, protocol, containerPort } of ports)
+        if (hostIP === '' || familyOf(hostIP) === familyOf(ip))
+          targets.set(`${hostIP === '' ? familyOf(ip) : hostIP} ${protocol} ${hostPort}`, `${ip} ${containerPort}`);
+  return (ip, protocol, port) =>
+    targets.get(`${ip} ${protocol} ${port}`) ?? targets.get(`${familyOf(ip)} ${protocol} ${port}`);
+}
+
 /** Opens a pod's mapped ports in the gate of its instance. */
 export function planMappedPorts(ips: readonly string[], ports: readonly PortMapping[]): NftObject[] {
   return ips.flatMap((ip) =>

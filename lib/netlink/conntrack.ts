@@ -1,14 +1,24 @@
-import { formatIp, ipFromBytes } from '../ip/address.ts';
-import { isGone } from './error.ts';
+import { familyOf, formatIp, ipFromBytes, ipToBytes, mustIp } from '../ip/address.ts';
+import { isGone, NetlinkError } from './error.ts';
 import type { Flow, FlowSide } from './flow.ts';
-import { MessageWriter, readAttributes } from './message.ts';
+import { type Message, MessageWriter, readAttributes } from './message.ts';
 import { NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST } from './socket.ts';
 
 /** NFNL_SUBSYS_CTNETLINK with IPCTNL_MSG_CT_GET and IPCTNL_MSG_CT_DELETE. */
 const GET = (1 << 8) | 1;
 const DELETE = (1 << 8) | 2;
 const NESTED = 0x8000;
-const CTA = { orig: 1, reply: 2, protoinfo: 4, mark: 8, id: 12 } as const;
+const CTA = { orig: 1, reply: 2, protoinfo: 4, mark: 8, id: 12, filter: 25 } as const;
+/** CTA_FILTER_*_FLAGS, and of those CTA_FILTER_F_CTA_*: Linux 5.8. */
+const FILTER = { orig: 1, reply: 2, src: 1 << 0, protocol: 1 << 3, dport: 1 << 5 } as const;
+
+/**
+ * Which flows a dump is for: from an address in one of its directions, or a protocol and destination port. The kernel picks them, so that
+ * the dump of a large table costs little. A kernel that does not know the filter gives more: ask again of each flow.
+ */
+export type FlowFilter =
+  | { readonly direction: 'orig' | 'reply'; readonly src: string }
+  | { readonly family: 4 | 6; readonly protocol: number; readonly dport: number };
 
 /** Connection tracking of one network namespace. */
 export type Conntrack = {
@@ -23,28 +33,103 @@ export function openConntrack(netns?: string): Conntrack {
   return {
     flows() {
       using socket = open();
-      const messages = socket.dump('dump flows', () =>
-        new MessageWriter(GET, NLM_F_REQUEST | NLM_F_DUMP).fixed(nfgenmsg(0)),
-      );
+      const messages = socket.dump('dump flows', () => dumpMessage(undefined));
       return messages.flatMap((m) => readFlow(m.payload) ?? []);
     },
     remove(flows) {
       if (flows.length === 0) return;
       using socket = open();
-      const results = socket.send(
-        flows.map(({ family, handle }) => {
-          const writer = new MessageWriter(DELETE, NLM_F_REQUEST | NLM_F_ACK)
-            .fixed(nfgenmsg(family === 4 ? 2 : 10))
-            .bytes(CTA.orig | NESTED, handle.tuple);
-          return { what: 'delete flow', writer: handle.id ? writer.bytes(CTA.id, handle.id) : writer };
-        }),
-      );
-      const failed = results.find((e) => e !== undefined && !isGone(e));
-      if (failed) throw failed;
+      removeFlows(socket, flows);
     },
   };
 }
 
+/**
+ * Forgets flows of the namespace at `netns`, or of this process's own, without holding up the thread: the kernel looks through the
+ * connections of all namespaces for any dump, some milliseconds at least.
+ *
+ * @param filters what the kernel picks; none: all flows
+ * @param doomed asked of each that it gives
+ * @returns how many were forgotten
+ */
+export async function sweepFlows(
+  netns: string | undefined,
+  filters: readonly FlowFilter[],
+  doomed: (flow: Flow) => boolean,
+): Promise<number> {
+  using socket = NetlinkSocket.open(netns, NETLINK_NETFILTER);
+  const found: Flow[] = [];
+  for (const filter of filters.length > 0 ? filters : [undefined])
+    await dumpAgain(socket, filter, (messages) => {
+      for (const m of messages) {
+        const flow = readFlow(m.payload);
+        // What is kept must not lie in the buffer that the next portion is received in.
+        if (flow && doomed(flow)) found.push({ ...flow, handle: copied(flow.handle) });
+      }
+    });
+  for (let i = 0; i < found.length; i += 256) {
+    removeFlows(socket, found.slice(i, i + 256));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return found.length;
+}
+
+async function dumpAgain(
+  socket: NetlinkSocket,
+  filter: FlowFilter | undefined,
+  take: (messages: Message[]) => void,
+): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await socket.dumpAside('dump flows', dumpMessage(filter), take);
+    } catch (error) {
+      if (!(error instanceof NetlinkError && error.code === 'EAGAIN') || attempt >= 5) throw error;
+    }
+  }
+}
+
+function removeFlows(socket: NetlinkSocket, flows: readonly Flow[]): void {
+  const results = socket.send(
+    flows.map(({ family, handle }) => {
+      const writer = new MessageWriter(DELETE, NLM_F_REQUEST | NLM_F_ACK)
+        .fixed(nfgenmsg(AF[family]))
+        .bytes(CTA.orig | NESTED, handle.tuple);
+      return { what: 'delete flow', writer: handle.id ? writer.bytes(CTA.id, handle.id) : writer };
+    }),
+  );
+  const failed = results.find((e) => e !== undefined && !isGone(e));
+  if (failed) throw failed;
+}
+
+const copied = ({ tuple, id }: Flow['handle']): Flow['handle'] => ({
+  tuple: Buffer.from(tuple),
+  id: id && Buffer.from(id),
+});
+
+function dumpMessage(filter: FlowFilter | undefined): MessageWriter {
+  const writer = new MessageWriter(GET, NLM_F_REQUEST | NLM_F_DUMP);
+  if (!filter) return writer.fixed(nfgenmsg(0));
+  if ('src' in filter) {
+    const { direction, src } = filter;
+    return writer
+      .fixed(nfgenmsg(AF[familyOf(src)]))
+      .nest(CTA[direction] | NESTED, (tuple) =>
+        tuple.nest(1 | NESTED, (ip) => ip.bytes(familyOf(src) === 4 ? 1 : 3, ipToBytes(mustIp(src)))),
+      )
+      .nest(CTA.filter | NESTED, (f) =>
+        f
+          .u32(FILTER.orig, direction === 'orig' ? FILTER.src : 0)
+          .u32(FILTER.reply, direction === 'reply' ? FILTER.src : 0),
+      );
+  }
+  const { family, protocol, dport } = filter;
+  return writer
+    .fixed(nfgenmsg(AF[family]))
+    .nest(CTA.orig | NESTED, (tuple) => tuple.nest(2 | NESTED, (proto) => proto.u8(1, protocol).u16be(3, dport)))
+    .nest(CTA.filter | NESTED, (f) => f.u32(FILTER.orig, FILTER.protocol | FILTER.dport).u32(FILTER.reply, 0));
+}
+
+const AF = { 4: 2, 6: 10 } as const;
 const nfgenmsg = (family: number): Buffer => Buffer.from([family, 0, 0, 0]);
 
 function readFlow(payload: Buffer): Flow | undefined {

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { checked, errnoName, lastErrno, libc } from '../netns/libc.ts';
+import { checked, errnoName, lastErrno, libc, receiveElsewhere, sendElsewhere } from '../netns/libc.ts';
 import { moveHigh } from '../netns/files.ts';
 import { inNetns } from '../netns/netns.ts';
 import { NetlinkError } from './error.ts';
@@ -101,6 +101,30 @@ export class NetlinkSocket implements Disposable {
       checked(`send ${what}`, libc.send(this.#fd, bytes, bytes.length, 0));
       const interrupted = this.#readUntilDone(what, sequence, messages);
       if (!interrupted || attempt >= 5) return messages;
+    }
+  }
+
+  /**
+   * A dump that does not hold up the thread: the kernel works elsewhere, and `take` gets the messages in portions. No other call on this
+   * socket meanwhile. Throws when the kernel refuses, or when the list changed under way: ask again.
+   */
+  async dumpAside(what: string, writer: MessageWriter, take: (messages: Message[]) => void): Promise<void> {
+    const sequence = this.#sequence++;
+    const bytes = writer.finish(sequence);
+    if ((await sendElsewhere(this.#fd, bytes)) < 0) throw new NetlinkError('EIO', `send ${what}`);
+    const received = Buffer.alloc(1 << 16);
+    let interrupted = false;
+    for (;;) {
+      const length = await receiveElsewhere(this.#fd, received);
+      if (length < 0) throw new NetlinkError('EIO', `receive ${what}`);
+      const messages = [...readMessages(received.subarray(0, length))].filter((m) => m.sequence === sequence);
+      const end = messages.find((m) => m.type === NLMSG_DONE || m.type === NLMSG_ERROR);
+      const error = end?.type === NLMSG_ERROR ? errorOf(what, end) : undefined;
+      if (error) throw error;
+      interrupted ||= messages.some((m) => (m.flags & NLM_F_DUMP_INTR) !== 0);
+      take(messages.filter((m) => m !== end));
+      if (end && interrupted) throw new NetlinkError('EAGAIN', what, 'the list changed while it was read');
+      if (end) return;
     }
   }
 

@@ -33,6 +33,32 @@ export function checked(call: string, result: number): number {
   return result;
 }
 
+/**
+ * `recv` on another thread, for calls in which the kernel works for long. The buffer must not be used meanwhile. A negative result
+ * has no errno: that belongs to the other thread.
+ */
+export function receiveElsewhere(fd: number, buffer: Uint8Array): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  receive.async(fd, buffer, buffer.length, 0, (error: Error | null, length: number) => {
+    if (error) reject(error);
+    else resolve(length);
+  });
+  return promise;
+}
+
+/** As {@link receiveElsewhere}: the kernel begins a dump while it takes the request. */
+export function sendElsewhere(fd: number, bytes: Uint8Array): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  transmit.async(fd, bytes, bytes.length, 0, (error: Error | null, length: number) => {
+    if (error) reject(error);
+    else resolve(length);
+  });
+  return promise;
+}
+
+const transmit = lib.func('long send(int fd, const void* buf, size_t len, int flags)');
+const receive = lib.func('long recv(int fd, _Out_ void* buf, size_t len, int flags)');
+
 /** The system calls that Node does not offer. All synchronous, all on the calling thread. */
 export const libc = {
   setns: lib.func('int setns(int fd, int nstype)') as (fd: number, type: number) => number,
@@ -67,18 +93,8 @@ export const libc = {
     value: Uint8Array,
     length: [number],
   ) => number,
-  send: lib.func('long send(int fd, const void* buf, size_t len, int flags)') as (
-    fd: number,
-    buf: Uint8Array,
-    len: number,
-    flags: number,
-  ) => number,
-  recv: lib.func('long recv(int fd, _Out_ void* buf, size_t len, int flags)') as (
-    fd: number,
-    buf: Uint8Array,
-    len: number,
-    flags: number,
-  ) => number,
+  send: transmit as (fd: number, buf: Uint8Array, len: number, flags: number) => number,
+  recv: receive as (fd: number, buf: Uint8Array, len: number, flags: number) => number,
   fcntl: lib.func('int fcntl(int fd, int cmd, int arg)') as (fd: number, cmd: number, arg: number) => number,
   prlimit: lib.func('int prlimit64(int pid, int resource, const void* next, _Out_ void* before)') as (
     pid: number,

@@ -1,0 +1,96 @@
+import { expect, test } from 'vitest';
+import type { Flow } from '../../lib/netlink/flow.ts';
+import { filtersFor, isFormer, type PresentOwners } from './former-flows.ts';
+import { hostPortTargets } from './host-ports.ts';
+
+const flow = (text: string, protocol = 17, tcpState?: number): Flow => {
+  const [from = '', to = '', backFrom = to, backTo = from] = text.split(' ');
+  const side = (a: string, b: string) => {
+    const cut = (t: string) => [t.slice(0, t.lastIndexOf('#')), Number(t.slice(t.lastIndexOf('#') + 1))] as const;
+    const [[src, sport], [dst, dport]] = [cut(a), cut(b)];
+    return { src, sport, dst, dport };
+  };
+  return {
+    family: from.includes(':') ? 6 : 4,
+    protocol,
+    orig: side(from, to),
+    reply: side(backFrom, backTo),
+    mark: 0,
+    tcpState,
+    handle: { tuple: Buffer.alloc(0), id: undefined },
+  };
+};
+
+const owners = (o: Partial<PresentOwners> = {}): PresentOwners => ({
+  owns: () => false,
+  isLocal: (ip) => ip === '192.0.2.11' || ip === '2001:db8:2::11',
+  mappedTo: hostPortTargets([
+    {
+      ips: ['10.244.0.9', 'fd00::9'],
+      ports: [
+        { hostIP: '', hostPort: 53, containerPort: 5353, protocol: 'udp' },
+        { hostIP: '', hostPort: 80, containerPort: 8080, protocol: 'tcp' },
+        { hostIP: '192.0.2.11', hostPort: 54, containerPort: 5354, protocol: 'udp' },
+      ],
+    },
+  ]),
+  ...o,
+});
+
+test('an address that went: in whichever place of a connection it stands, and no other', () => {
+  const former = isFormer({ prefixes: new Set(['10.244.0.5/32', 'fd00::5/128']), hostPorts: [] }, owners());
+  expect(former(flow('10.244.0.5#1 203.0.113.1#2'))).toBe(true); // its own, masqueraded or not
+  expect(former(flow('10.244.0.5#1 203.0.113.1#2 203.0.113.1#2 192.0.2.11#9'))).toBe(true);
+  expect(former(flow('203.0.113.1#1 192.0.2.11#53 10.244.0.5#5353 203.0.113.1#1'))).toBe(true);
+  expect(former(flow('fd00::1#1 fd00::5#2'))).toBe(true);
+  expect(former(flow('10.244.0.50#1 203.0.113.1#2'))).toBe(false);
+  expect(former(flow('fd00::55#1 fd00::1#2'))).toBe(false);
+});
+
+test('of a block, only what has no present owner', () => {
+  const former = isFormer(
+    { prefixes: new Set(['10.244.0.0/28']), hostPorts: [] },
+    owners({ owns: (ip) => ip === '10.244.0.9' }),
+  );
+  expect(former(flow('10.244.0.9#1 203.0.113.1#2'))).toBe(false);
+  expect(former(flow('10.244.0.9#1 10.244.0.10#2'))).toBe(true);
+  expect(former(flow('10.244.0.16#1 203.0.113.1#2'))).toBe(false);
+});
+
+test('a host port: what leads elsewhere, or was made when it led nowhere', () => {
+  const former = isFormer(
+    {
+      prefixes: new Set(),
+      hostPorts: [
+        { protocol: 'udp', port: 53 },
+        { protocol: 'udp', port: 54 },
+        { protocol: 'tcp', port: 80 },
+      ],
+    },
+    owners(),
+  );
+  expect(former(flow('203.0.113.1#1 192.0.2.11#53'))).toBe(true);
+  expect(former(flow('2001:db8::1#1 2001:db8:2::11#53'))).toBe(true);
+  expect(former(flow('203.0.113.1#1 192.0.2.11#53 10.244.0.5#5353 203.0.113.1#1'))).toBe(true);
+  expect(former(flow('203.0.113.1#1 192.0.2.11#53 10.244.0.9#5353 203.0.113.1#1'))).toBe(false);
+  expect(former(flow('203.0.113.1#1 192.0.2.11#54'))).toBe(true);
+  expect(former(flow('203.0.113.1#1 127.0.0.1#54'))).toBe(false); // nobody's
+  expect(former(flow('10.244.0.7#1 203.0.113.1#53'))).toBe(false); // goes through this node
+  // A process of the node goes on with those it has; only one that waits for an answer is let go.
+  expect(former(flow('203.0.113.1#1 192.0.2.11#80', 6, 3))).toBe(false);
+  expect(former(flow('203.0.113.1#1 192.0.2.11#80', 6, 1))).toBe(true);
+});
+
+test('few changes are picked by the kernel, many and ranges are not', () => {
+  expect(filtersFor({ prefixes: new Set(['10.244.0.5/32']), hostPorts: [] })).toEqual([
+    { direction: 'orig', src: '10.244.0.5' },
+    { direction: 'reply', src: '10.244.0.5' },
+  ]);
+  expect(filtersFor({ prefixes: new Set(), hostPorts: [{ protocol: 'udp', port: 53 }] })).toEqual([
+    { family: 4, protocol: 17, dport: 53 },
+    { family: 6, protocol: 17, dport: 53 },
+  ]);
+  expect(filtersFor({ prefixes: new Set(['10.244.0.0/28']), hostPorts: [] })).toEqual([]);
+  const many = new Set(Array.from({ length: 9 }, (_, i) => `10.244.0.${i}/32`));
+  expect(filtersFor({ prefixes: many, hostPorts: [] })).toEqual([]);
+});

@@ -1,0 +1,144 @@
+import { afterAll, describe, expect, test } from 'vitest';
+import { startAgent } from '../../lab/world/lab.ts';
+import { netPath } from '../../lab/world/plan.ts';
+import { pod, useLab } from './lab.ts';
+import { UdpCaller } from './udp-caller.ts';
+
+// A host port or an address gets another owner while a client with one source port sends without a pause. Its connection must
+// follow the present owner, or end: never go on to whoever had the place before, and never to a new one past its policies.
+
+const lab = useLab('hands', { nodes: 2 });
+const NODE = { 4: '192.0.2.11', 6: '2001:db8:2::11' } as const;
+const HOST_PORT = 5353;
+
+const callers: UdpCaller[] = [];
+afterAll(() => {
+  for (const c of callers) c.end();
+});
+
+function call(netns: string, address: string, port: number, sourcePort: number): UdpCaller {
+  const caller = new UdpCaller(netns, address, port, sourcePort);
+  callers.push(caller);
+  return caller;
+}
+const outside = (): string => netPath(lab.name, 'outside');
+
+const namespace = (name: string, isolated: boolean): string =>
+  JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: { name, labels: isolated ? { 'bulkhead.dev/isolated': 'true' } : {} },
+  });
+
+const withHostPort = (ns: string, name: string): string =>
+  pod(ns, name, {
+    node: 'n1',
+    container: { ports: [{ containerPort: 5353, protocol: 'UDP', hostPort: HOST_PORT }] },
+  });
+
+const onHost = (ns: string, name: string): string => {
+  const made = JSON.parse(withHostPort(ns, name)) as { spec: object };
+  return JSON.stringify({ ...made, spec: { ...made.spec, hostNetwork: true } });
+};
+
+const denyAll = (ns: string, role: string): string =>
+  JSON.stringify({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: `deny-${role}`, namespace: ns },
+    spec: { podSelector: { matchLabels: { role } }, policyTypes: ['Ingress'] },
+  });
+
+/** Makes pods until one has the address; the others go again. Its name. */
+async function podAt(ip: string, ns: string, labels: Record<string, string>): Promise<string> {
+  const wanted = await lab.eventually(
+    async () => {
+      const names = Array.from({ length: 8 }, (_, i) => `next-${Date.now() % 1_000_000}-${i}`);
+      await lab.apply(names.map((n) => pod(ns, n, { node: 'n1', labels })).join('\n---\n'));
+      const view = await lab.view();
+      return names.find((n) => view.state.pods.get(`${ns}/${n}`)?.ips.includes(ip)) ?? '';
+    },
+    (name) => name !== '',
+    60_000,
+  );
+  return wanted;
+}
+
+describe('a UDP client that never stops sending', () => {
+  test('set-up', () => lab.apply([namespace('flat', false), namespace('iso', true)].join('\n---\n')));
+
+  test.each([
+    ['flat', 4],
+    ['flat', 6],
+    ['iso', 4],
+    ['iso', 6],
+  ] as const)(
+    'a host port: nobody, a pod, another pod, a process of the node, a pod again (%s, IPv%s)',
+    async (ns, f) => {
+      const caller = call(outside(), NODE[f], HOST_PORT, 41_000 + f + (ns === 'iso' ? 10 : 0));
+      expect(await caller.next(1_000)).toBe('nobody');
+      await lab.apply(withHostPort(ns, 'first'));
+      expect(await caller.next()).toBe(`${ns}/first`);
+      await lab.kubectl('delete', 'pod', '-n', ns, 'first');
+      await lab.apply(withHostPort(ns, 'second'));
+      expect(await caller.next()).toBe(`${ns}/second`);
+      await lab.kubectl('delete', 'pod', '-n', ns, 'second');
+      await lab.apply(onHost(ns, 'third'));
+      expect(await caller.next()).toBe(`${ns}/third`);
+      await lab.kubectl('delete', 'pod', '-n', ns, 'third');
+      await lab.apply(withHostPort(ns, 'fourth'));
+      expect(await caller.next()).toBe(`${ns}/fourth`);
+      expect(await caller.answerers(1_000)).toEqual([`${ns}/fourth`]);
+      await lab.kubectl('delete', 'pod', '-n', ns, 'fourth');
+      await lab.eventually(
+        () => caller.answerers(300),
+        (a) => a.length === 0,
+      );
+      expect(await caller.answerers(500)).toEqual([]);
+      caller.end();
+    },
+  );
+
+  test.each(['flat', 'iso'] as const)(
+    'an address that goes to a pod behind a policy: old connections do not go past it, from pods here and elsewhere and from outside (%s)',
+    async (ns) => {
+      await lab.apply([denyAll(ns, 'victim'), withHostPort(ns, 'first')].join('\n---\n'));
+      await lab.apply([pod(ns, 'here', { node: 'n1' }), pod(ns, 'there', { node: 'n2' })].join('\n---\n'));
+      const ips = { 4: await lab.ip(`${ns}/first`, 4), 6: await lab.ip(`${ns}/first`, 6) };
+      const [here, there] = [await lab.netns(`${ns}/here`), await lab.netns(`${ns}/there`)];
+      const all = ([4, 6] as const).flatMap((f) => [
+        call(here, ips[f], 5353, 42_000),
+        call(there, ips[f], 5353, 42_000),
+        call(outside(), NODE[f], HOST_PORT, 42_000 + (ns === 'iso' ? 1 : 0)),
+      ]);
+      for (const c of all) expect(await c.next()).toBe(`${ns}/first`);
+      await lab.kubectl('delete', 'pod', '-n', ns, 'first');
+      const victim = await podAt(ips[4], ns, { role: 'victim' });
+      for (const c of all) expect(await c.answerers(500)).toEqual([]);
+      // The allowed twin: without the policy they reach it, all but the one outside: there is no host port any more.
+      await lab.kubectl('delete', 'networkpolicy', '-n', ns, 'deny-victim');
+      expect(await all[0]?.next()).toBe(`${ns}/${victim}`);
+      expect(await all[1]?.next()).toBe(`${ns}/${victim}`);
+      expect(await all[2]?.answerers(500)).toEqual([]);
+      for (const c of all) c.end();
+      await lab.kubectl('delete', 'pod', '-n', ns, '--all');
+    },
+  );
+
+  test('a restart of the agent in the middle: what it had to cut is cut when it is back', async () => {
+    await lab.apply(withHostPort('flat', 'first'));
+    const caller = call(outside(), NODE[4], HOST_PORT, 43_000);
+    expect(await caller.next()).toBe('flat/first');
+    const ip = await lab.ip('flat/first');
+    await lab.kill('agent-n1');
+    // The pod is torn away under the dead agent, as a reboot of the runtime does.
+    const dev = /dev (bhp[0-9a-f]{12})/.exec(await lab.onNode('n1', 'ip', 'route', 'get', ip))?.[1] ?? '';
+    await lab.onNode('n1', 'ip', 'link', 'del', dev);
+    startAgent(lab.spec, 'n1');
+    await lab.kubectl('delete', 'pod', '-n', 'flat', 'first');
+    await lab.apply(withHostPort('flat', 'second'));
+    expect(await caller.next()).toBe('flat/second');
+    caller.end();
+    await lab.kubectl('delete', 'pod', '-n', 'flat', '--all');
+  });
+});
