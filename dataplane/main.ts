@@ -99,6 +99,7 @@ async function main(o: Options): Promise<void> {
   let realised = 0;
   let unsaved = false;
   let faults = new Map<string, Error>();
+  let closed = new Map<string, string>();
   const waiting = new Set<() => void>();
   const started = Promise.withResolvers<void>();
   let attachments: Attachments | undefined;
@@ -156,7 +157,10 @@ async function main(o: Options): Promise<void> {
         node.notSaved = attempt(() => saveConfig(savedPath, config));
         unsaved = node.notSaved !== undefined;
       }
-      if (before.size !== faults.size) reporter.request();
+      const wasClosed = closed;
+      closed = dataplane.closedHere();
+      for (const [network, why] of closed) if (!wasClosed.has(network)) log.warn({ network }, why);
+      if (before.size !== faults.size || wasClosed.size !== closed.size) reporter.request();
       if (faults.size > 0) throw new Error(`${faults.size} network(s) could not be realised`);
     },
     {
@@ -182,7 +186,7 @@ async function main(o: Options): Promise<void> {
         node: o.node,
         revision: realised,
         attachments,
-        faults,
+        faults: [...[...faults].map(([key, e]) => [key, e.message] as const), ...closed],
         state: node,
         multus: multusIsThere(o.cniConfDir),
         host,
@@ -198,9 +202,10 @@ async function main(o: Options): Promise<void> {
   // Nothing tells when an address comes or goes on a device of others, but asking.
   await using surveyor = new Runner(
     () => {
-      const now = dataplane.hostAddresses();
-      if (JSON.stringify(now) === JSON.stringify(host)) return;
+      const now = dataplane.survey();
+      if (now === host) return;
       host = now;
+      applier.request();
       reporter.request();
     },
     {
@@ -233,7 +238,7 @@ async function main(o: Options): Promise<void> {
   clearTimeout(patience);
   const { self } = dataplane;
   if (stop.signal.aborted || !self) return;
-  host = dataplane.hostAddresses(); // before the first report: without them pods would reach the node by these for a moment
+  host = dataplane.survey(); // before the first report: without them pods would reach the node by these for a moment
   if (node.blocked !== undefined) {
     // Nothing can be attached here; the node's condition says why, and the agent stays to say it.
     node.waitsFor = undefined;

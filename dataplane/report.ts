@@ -17,7 +17,8 @@ export function reportOf({
   readonly node: string;
   readonly revision: number;
   readonly attachments: Attachments | undefined;
-  readonly faults: ReadonlyMap<string, Error>;
+  /** Networks that are not as they should be, each with the reason. */
+  readonly faults: readonly (readonly [string, string])[];
   readonly state: NodeState;
   readonly multus: boolean;
   readonly host: HostAddresses;
@@ -44,7 +45,7 @@ export function reportOf({
       extra: a.extra !== undefined,
     })),
     multus,
-    faults: [...faults].map(([network, error]) => ({ network, message: error.message })),
+    faults: faults.map(([network, message]) => ({ network, message })),
     problems: state.problems(),
     serving: state.serving,
     version: PROGRAM_VERSION,

@@ -1,6 +1,8 @@
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, hostPrefix, lastOf, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
+import { apiServerHosts } from '../api-server/hosts.ts';
 import { type ClusterState, keyOf, type Network } from '../cluster/state.ts';
+import { type Reported, ReportedRanges } from './reported-ranges.ts';
 
 type Owned = {
   readonly prefix: Prefix;
@@ -11,12 +13,17 @@ type Owned = {
 };
 
 /** What decides on who owns a prefix. */
-export type Ownership = Pick<ClusterState, 'networks' | 'nodes' | 'podCIDRs' | 'serviceCIDRs'>;
+export type Ownership = Pick<ClusterState, 'networks' | 'nodes' | 'slices' | 'podCIDRs' | 'serviceCIDRs'>;
+
+/** What agents alone say of a network's prefixes. */
+export type ReportedConflict = { readonly problems: readonly string[]; readonly nodes: readonly string[] };
 
 /** Prefixes that are taken, and what others would take of them. */
 export class Owners {
   readonly #taken: Ranges;
   readonly #families: ReadonlySet<number>;
+  readonly #nodes: Ownership['nodes'];
+  #reported: ReportedRanges | undefined;
 
   /** The cluster's own ranges, and nodes. */
   constructor(state: Ownership, networks: readonly Network[] = []) {
@@ -24,6 +31,7 @@ export class Owners {
       ...clusterRanges(state),
       ...networks.flatMap((n) => [...subnetsOf(n), ...addressesOf(n)]),
     ]);
+    this.#nodes = state.nodes;
     this.#families = new Set([...state.nodes.values()].flatMap((n) => n.podCIDRs.map(familyOf)));
   }
 
@@ -37,6 +45,16 @@ export class Owners {
     return this.#problems(network, addressesOf(network));
   }
 
+  /** What of nodes its subnets would take, as agents report: addresses and routes. */
+  reportedSubnets(network: Network): ReportedConflict | undefined {
+    return this.#reportedOf(network, subnetsOf(network), (r) => r);
+  }
+
+  /** What of nodes its egress addresses would take. They lie in routes of nodes, being on the same link. */
+  reportedAddresses(network: Network): ReportedConflict | undefined {
+    return this.#reportedOf(network, addressesOf(network), (r) => (r.text.includes('/') ? undefined : r));
+  }
+
   /** From now on these are the network's. Only for what takes nothing from others. */
   takeSubnets(network: Network): void {
     for (const owned of subnetsOf(network)) this.#taken.add(owned);
@@ -44,6 +62,27 @@ export class Owners {
 
   takeAddresses(network: Network): void {
     for (const owned of addressesOf(network)) this.#taken.add(owned);
+  }
+
+  #reportedOf(
+    network: Network,
+    wanted: readonly Owned[],
+    counts: (r: Reported) => Reported | undefined,
+  ): ReportedConflict | undefined {
+    if (wanted.length === 0) return undefined;
+    this.#reported ??= new ReportedRanges(this.#nodes.values());
+    const problems: string[] = [];
+    const nodes = new Set<string>();
+    for (const { prefix, text, field } of wanted) {
+      const other = this.#reported.overlapping(prefix);
+      const found = other && counts(other);
+      if (!found) continue;
+      for (const node of found.nodes) nodes.add(node);
+      problems.push(
+        `${field}: ${text} of network ${keyOf(network)} overlaps ${found.text}, ${found.text.includes('/') ? 'a route' : 'an address'} of node ${found.nodes.join(' and node ')}`,
+      );
+    }
+    return problems.length > 0 ? { problems, nodes: [...nodes].sort() } : undefined;
   }
 
   #problems(network: Network, wanted: readonly Owned[]): string[] {
@@ -78,12 +117,18 @@ const addressesOf = (network: Network): Owned[] =>
     field: `spec.egress.addresses[${i}]`,
   }));
 
-function clusterRanges({ nodes, podCIDRs, serviceCIDRs }: Ownership): Owned[] {
+function clusterRanges(state: Ownership): Owned[] {
+  const { nodes, podCIDRs, serviceCIDRs } = state;
   const named = (texts: readonly string[], owner: string): Owned[] =>
     texts.map((text) => ({ prefix: mustPrefix(text), text, owner }));
   return [
     ...named([...new Set(podCIDRs)], 'the pod range of the cluster'),
     ...named(serviceCIDRs, 'the Service range of the cluster'),
+    ...apiServerHosts(state).addresses.map((a) => ({
+      prefix: hostPrefix(mustIp(a)),
+      text: a,
+      owner: 'the Kubernetes API server',
+    })),
     ...[...nodes.values()].flatMap((n) => [
       ...named(n.podCIDRs, `the pod range of node ${n.name}`),
       ...n.addresses.map((a) => ({ prefix: hostPrefix(mustIp(a)), text: a, owner: `node ${n.name}` })),

@@ -9,6 +9,7 @@ import { viewOf } from '../cluster/view.ts';
 import { compile } from '../compile.ts';
 import { DEFAULT_CEILINGS } from './ceiling.ts';
 import { grantsOf, refusalsOfNew } from './grants.ts';
+import { ReportedRanges } from './reported-ranges.ts';
 
 const settingsOf = (spec: object): Settings => readSettings({ spec })!;
 const anything = exampleState({
@@ -215,6 +216,61 @@ describe('what the administrator allows', () => {
     ]);
     const third = compile(inView({ ...base, blocks: new Map([...blocks].slice(-1)) }, spec), 'n1');
     expect(third.block.has('203.0.113.16/28')).toBe(false);
+  });
+
+  test('addresses and routes of nodes: a network does not begin on them; one that is in use is closed when two nodes say so', () => {
+    const withNodes = (further: string[][], routes: string[][], given = false) => {
+      const base = exampleState();
+      const nodes = new Map(
+        [...base.nodes].map(([name, n], i) => [name, { ...n, further: further[i] ?? [], routes: routes[i] ?? [] }]),
+      );
+      const block = { cidr: '10.99.0.0/28', node: 'n2', network: 'a/new', given: true as const };
+      return { ...base, nodes, blocks: given ? new Map(base.blocks).set(block.cidr, block) : base.blocks };
+    };
+    const asks = { subnets: ['10.99.0.0/24'] };
+    const reasons = (state: ReturnType<typeof exampleState>) => {
+      const { conflicts, limited } = inView(state, asks).state;
+      return [conflicts?.get('a/new')?.reason, limited?.get('a/new')?.reason];
+    };
+    for (const [further, routes] of [
+      [[['10.99.0.77']], []],
+      [[], [['10.99.0.0/24']]],
+      [[], [['10.98.0.0/15']]],
+      [[], [['10.99.0.64/30']]],
+    ]) {
+      expect(refusals(withNodes(further ?? [], routes ?? []), asks).join()).toMatch(/(a route|an address) of node n1/);
+      expect(reasons(withNodes(further ?? [], routes ?? []))).toEqual(['SubnetConflict', undefined]);
+      expect(reasons(withNodes(further ?? [], routes ?? [], true))).toEqual([undefined, 'SubnetConflict']);
+      expect(
+        reasons(withNodes([...(further ?? []), ...(further ?? [])], [...(routes ?? []), ...(routes ?? [])], true)),
+      ).toEqual(['SubnetConflict', undefined]);
+    }
+    expect(reasons(withNodes([['10.98.0.77']], [['10.99.1.0/24']]))).toEqual([undefined, undefined]);
+  });
+
+  test('what agents report is found exactly when it overlaps', () => {
+    const prefix = fc
+      .tuple(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 0, max: 3 }), fc.integer({ min: 8, max: 32 }))
+      .map(([c, b, length]) => formatPrefix(parsePrefix(`10.${b}.${c}.${c}/${length}`, { loose: true })!));
+    fc.assert(
+      fc.property(fc.array(fc.array(prefix, { maxLength: 6 }), { maxLength: 4 }), prefix, (all, asked) => {
+        const nodes = all.map((routes, i) => ({ name: `n${i}`, further: [], routes }));
+        const says = nodes.filter((n) => n.routes.some((r) => overlaps(mustPrefix(r), mustPrefix(asked))));
+        const found = new ReportedRanges(nodes).overlapping(mustPrefix(asked));
+        expect(found?.nodes.length ?? 0).toBe(Math.min(2, says.length));
+        for (const node of found?.nodes ?? []) expect(says.map((n) => n.name)).toContain(node);
+      }),
+    );
+  });
+
+  test('the hosts of the API server', () => {
+    const slice = { ...exampleState().slices.get('default/kubernetes')! };
+    const slices = new Map([
+      ['default/kubernetes', { ...slice, endpoints: slice.endpoints.map((e) => ({ ...e, ip: '10.50.0.10' })) }],
+    ]);
+    expect(refusals(exampleState({ slices }), { subnets: ['10.50.0.0/24'] }).join()).toContain(
+      'the Kubernetes API server',
+    );
   });
 
   test('unknown fields of a newer version leave the ceilings as they are', () => {

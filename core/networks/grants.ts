@@ -19,6 +19,10 @@ export type Grants = {
  * Weighs what networks ask for against what the administrator allows and what others own already. Of two networks the one keeps
  * a prefix from which a node gives addresses already, else the older, whichever order they are read in.
  *
+ * Nodes go before networks. What the API says of them counts for all; what only their agents say (a token may be stolen) keeps a
+ * network from beginning, and closes one that is in use when two nodes say so. Of one node it is told in the condition: that node
+ * itself does not route the network.
+ *
  * What is refused is never replaced by something wider: a network with a refused subnet is closed, one with a refused way out has
  * none.
  */
@@ -28,16 +32,19 @@ export function grantsOf(state: Seen): Grants {
   const limited = new Map<NetworkKey, Refusal>();
   const owners = new Owners(state);
   const ceilings = new Map<string, Ceiling>();
-  for (const network of byRight(state)) {
+  const inUse = inUseIn(state);
+  for (const network of byRight(state, inUse)) {
     const { spec } = network;
     if (!spec) continue;
     const key = keyOf(network);
     const ceiling = ceilings.get(network.namespace) ?? ceilingOf(state, network.namespace);
     ceilings.set(network.namespace, ceiling);
     const beyond = subnetsBeyond(ceiling, spec);
+    const reported = owners.reportedSubnets(network);
     const conflict = refusal(beyond.length > 0 ? 'SubnetNotAllowed' : 'SubnetConflict', [
       ...beyond,
       ...owners.subnetProblems(network),
+      ...(reported && (!inUse.has(key) || reported.nodes.length > 1) ? reported.problems : []),
     ]);
     if (conflict) {
       conflicts.set(key, conflict);
@@ -47,11 +54,19 @@ export function grantsOf(state: Seen): Grants {
     owners.takeSubnets(network);
     const noAddresses =
       refusal('EgressAddressNotAllowed', egressAddressesBeyond(ceiling, spec.egress)) ??
-      refusal('EgressAddressConflict', owners.addressProblems(network));
+      refusal('EgressAddressConflict', [
+        ...owners.addressProblems(network),
+        ...(network.egressNode === undefined ? (owners.reportedAddresses(network)?.problems ?? []) : []),
+      ]);
     if (!noAddresses) owners.takeAddresses(network);
-    const less = noAddresses ?? refusal('LimitExceeded', beyondLimits(ceiling, spec));
-    if (!less) continue;
-    limited.set(key, less);
+    const less = [
+      noAddresses,
+      refusal('LimitExceeded', beyondLimits(ceiling, spec)),
+      refusal('SubnetConflict', (reported?.problems ?? []).map(onItsNode)),
+    ].filter((r) => r !== undefined);
+    const [first] = less;
+    if (!first) continue;
+    limited.set(key, { reason: first.reason, message: less.map((r) => r.message).join('; ') });
     const effective = lowered(ceiling, spec, state);
     networks.set(key, { ...network, spec: noAddresses ? withoutEgress(effective) : effective });
   }
@@ -63,26 +78,34 @@ export function refusalsOfNew(state: Seen, network: Network, before: Network | u
   if (!network.spec) return [];
   const key = keyOf(network);
   const ceiling = ceilingOf(state, network.namespace);
-  const beyond = (spec: NonNullable<Network['spec']>): string[] => [
-    ...subnetsBeyond(ceiling, spec),
-    ...egressAddressesBeyond(ceiling, spec.egress),
-    ...beyondLimits(ceiling, spec),
-  ];
-  const old = new Set(before?.spec ? beyond(before.spec) : []);
   // What the administrator does not allow keeps a prefix from nobody.
   const others = [...state.networks.values()].filter(
     (n) => keyOf(n) !== key && n.spec && state.conflicts?.get(keyOf(n))?.reason !== 'SubnetNotAllowed',
   );
   const owners = new Owners(state, others);
-  return [
-    ...beyond(network.spec).filter((p) => !old.has(p)),
-    ...owners.subnetProblems(network),
-    ...owners.addressProblems(network),
-  ];
+  const problemsOf = (asked: Network): string[] =>
+    asked.spec
+      ? [
+          ...subnetsBeyond(ceiling, asked.spec),
+          ...egressAddressesBeyond(ceiling, asked.spec.egress),
+          ...beyondLimits(ceiling, asked.spec),
+          ...owners.subnetProblems(asked),
+          ...owners.addressProblems(asked),
+          ...(owners.reportedSubnets(asked)?.problems ?? []),
+          ...(owners.reportedAddresses(asked)?.problems ?? []),
+        ]
+      : [];
+  const old = new Set(before ? problemsOf(before) : []);
+  return problemsOf(network).filter((p) => !old.has(p));
 }
 
-function byRight(state: Seen): Network[] {
-  const inUse = new Set([...state.blocks.values()].flatMap((b) => (b.given ? b.network : [])));
+/** Networks from whose subnets nodes give addresses. */
+const inUseIn = ({ blocks }: Seen): Set<NetworkKey> =>
+  new Set([...blocks.values()].flatMap((b) => (b.given ? b.network : [])));
+
+const onItsNode = (problem: string): string => `${problem}; that node keeps it, and closes the network on itself`;
+
+function byRight(state: Seen, inUse: ReadonlySet<NetworkKey>): Network[] {
   const rank = (n: Network): number => (inUse.has(keyOf(n)) ? 0 : 1);
   return [...state.networks.values()].sort(
     (a, b) => rank(a) - rank(b) || a.created - b.created || (keyOf(a) < keyOf(b) ? -1 : 1),

@@ -12,7 +12,7 @@ const NOWHERE = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', ':
 );
 
 /** Wider routes are a default route in pieces (VPNs write 0.0.0.0/1 and 128.0.0.0/1), and say nothing of where a node is. */
-const WIDEST_ROUTE = { 4: 8, 6: 16 } as const;
+export const WIDEST_ROUTE = { 4: 8, 6: 16 } as const;
 
 /**
  * A node with what its agent reports of it.

@@ -66,6 +66,9 @@ export class Dataplane implements Disposable {
   /** Hosts of the API server when connections were last looked at. */
   #apiServers: string | undefined;
   #allDirty = true;
+  #host: HostAddresses = { addresses: [], routes: [] };
+  /** Prefixes of networks came: before they are routed, the kernel is asked again what is the node's. */
+  #surveyDue = true;
   #turn = -1;
   readonly #rootWishes: Wishes;
   readonly #rootConntrack = openConntrack();
@@ -145,10 +148,12 @@ export class Dataplane implements Disposable {
         else this.#allDirty = true;
         break;
       case 'network':
+        this.#surveyDue = true;
         this.#dirty.add(event.key);
         this.#dirty.add(FLAT_NETWORK);
         break;
       case 'block':
+        this.#surveyDue = true;
         if (event.type === 'upsert' && event.kind === 'block') this.#dirty.add(event.value.network).add(FLAT_NETWORK);
         else this.#allDirty = true;
         break;
@@ -402,10 +407,22 @@ export class Dataplane implements Disposable {
     return this.#rootNetlink.addresses().find((a) => a.cidr.split('/')[0] === this.self?.underlay)?.dev;
   }
 
-  /** Addresses and routes of this node beside its pods. Asks the kernel. */
-  hostAddresses(): HostAddresses {
+  /** Addresses and routes of this node beside its pods, as the kernel has them now: no network takes any of them from the node. */
+  survey(): HostAddresses {
     const egress = [...this.#config.network.values()].flatMap((n) => n.egressVia?.addresses ?? []);
-    return hostAddresses(this.#rootNetlink, { podCIDRs: this.self?.podCIDRs ?? [], egress });
+    const now = hostAddresses(this.#rootNetlink, { podCIDRs: this.self?.podCIDRs ?? [], egress });
+    this.#surveyDue = false;
+    if (JSON.stringify(now) === JSON.stringify(this.#host)) return this.#host;
+    this.#host = now;
+    this.#wanted.setHost(now);
+    this.#allDirty = true;
+    for (const key of this.#held.keys()) this.#changedRules.add(key);
+    return now;
+  }
+
+  /** Networks that this node does not carry beyond its own instance, each with the reason. */
+  closedHere(): Map<string, string> {
+    return this.#wanted.closedHere();
   }
 
   /** Networks that pods of this node are on, or will be on next. */
@@ -439,6 +456,7 @@ export class Dataplane implements Disposable {
   #planDirty(): void {
     const { self } = this;
     if (!self) return;
+    if (this.#surveyDue) this.survey();
     const keys = this.#allDirty ? [...this.#held.keys(), FLAT_NETWORK] : [...this.#dirty];
     this.#allDirty = false;
     this.#dirty.clear();

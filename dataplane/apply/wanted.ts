@@ -13,11 +13,12 @@ import type {
 import { LOCAL } from '../../core/decide-networks.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { mustIp } from '../../lib/ip/address.ts';
-import { contains, covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
+import { contains, covers, hostCidr, mustPrefix, overlaps } from '../../lib/ip/prefix.ts';
 import type { Fragment } from '../plan/fragment.ts';
 import { apiServerSources, planApiServers, planOwnProcesses, planRegistered } from '../plan/api-server.ts';
 import { egressWay, planWay, planWayRoot } from '../plan/egress-way.ts';
 import { planGateSets, planInstance, planLocalBlock, planNodeAddresses, planUplink } from '../plan/instance.ts';
+import { closedNetwork, HostRanges } from '../plan/host-ranges.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
 import { addressesOf } from '../plan/names.ts';
@@ -25,6 +26,7 @@ import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote
 import { planRoot, planRootSets } from '../plan/root.ts';
 import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
 import type { FlowRules } from '../plan/stale-flows.ts';
+import type { HostAddresses } from '../probe/host-addresses.ts';
 import type { Wish } from './wishes.ts';
 
 type Reached = {
@@ -50,8 +52,12 @@ export class Wanted {
   readonly #config: NodeConfig;
   readonly #nodeName: string;
   #byNetwork: ByNetwork | undefined;
+  #host: HostAddresses = { addresses: [], routes: [] };
+  #hostRanges = new HostRanges(this.#host);
+  readonly #closed = new WeakMap<NetworkItem, NetworkItem>();
   /** Counts changes of nodes and cluster ranges: what depends on all of them depends on this. */
   #nodesVersion = 0;
+  #pods: { readonly version: number; readonly ranges: readonly string[] } | undefined;
   #inside: Inside | undefined;
 
   constructor(config: NodeConfig, nodeName: string) {
@@ -59,8 +65,46 @@ export class Wanted {
     this.#nodeName = nodeName;
   }
 
+  /** What the node itself has addresses in and routes to. */
+  setHost(host: HostAddresses): void {
+    this.#host = host;
+    this.#hostChanged();
+  }
+
+  /** Networks that are closed on this node, since they would take something from the node itself: each with the reason. */
+  closedHere(): Map<string, string> {
+    const closed = new Map<string, string>();
+    for (const [key, network] of this.#config.network) {
+      const why = this.#hostOverlap(network);
+      if (why !== undefined) closed.set(key, why);
+    }
+    return closed;
+  }
+
+  /** A network as this node may carry it. */
+  here(network: NetworkItem): NetworkItem {
+    if (!network.closed && this.#hostOverlap(network) === undefined) return network;
+    const known = this.#closed.get(network) ?? closedNetwork(network);
+    this.#closed.set(network, known);
+    return known;
+  }
+
+  #hostOverlap({ subnets = [] }: NetworkItem): string | undefined {
+    for (const subnet of subnets) {
+      const what = this.#hostRanges.overlapping(subnet);
+      if (what !== undefined)
+        return `its subnet ${subnet} overlaps ${what}: the node keeps it, and on this node the network's pods reach each other and nothing else; give the network another subnet`;
+    }
+    return undefined;
+  }
+
+  #hostChanged(): void {
+    this.#hostRanges = new HostRanges(this.#host, this.#apiServers().addresses);
+    this.#nodesVersion++;
+  }
+
   touched({ kind }: StreamEvent & { type: 'upsert' | 'delete' }): void {
-    if (kind === 'cluster' || kind === 'node') this.#nodesVersion++;
+    if (kind === 'cluster' || kind === 'node') this.#hostChanged();
     if (kind === 'peer' || kind === 'opening' || kind === 'block') this.#byNetwork = undefined;
   }
 
@@ -83,11 +127,12 @@ export class Wanted {
         wanted.set(`node ${other.name}`, { deps: [other], plan: () => planRemoteNode(other) });
     for (const given of block.values()) {
       const owner = node.get(given.node);
-      if (given.given && owner && given.node !== self.name)
+      if (given.given && owner && given.node !== self.name && this.#hostRanges.overlapping(given.cidr) === undefined)
         wanted.set(`given ${given.cidr}`, { deps: [given, owner], plan: () => planRemoteGiven(given, owner) });
     }
     const held = new Map<string, NetworkItem>();
-    for (const { network, mtu: own } of instances) {
+    for (const { network: asked, mtu: own } of instances) {
+      const network = this.here(asked);
       held.set(network.key, network);
       const plan = (): Fragment => planUplink(network.vni, self, own);
       wanted.set(`uplink ${network.key}`, { deps: [network.vni, self, own], plan });
@@ -117,8 +162,9 @@ export class Wanted {
   }
 
   /** One network's instance. */
-  instance(network: NetworkItem, self: NodeItem, mtu: number, blocks: readonly BlockUse[]): Map<string, Wish> {
-    const { key } = network;
+  instance(asked: NetworkItem, self: NodeItem, mtu: number, blocks: readonly BlockUse[]): Map<string, Wish> {
+    const network = this.here(asked);
+    const { key, closed } = network;
     const wanted = new Map<string, Wish>();
     const way = egressWay(network, self, this.#config.node);
     const plan = (): Fragment => planInstance(network, self, mtu, way);
@@ -151,9 +197,9 @@ export class Wanted {
       if (owner && block.node !== self.name)
         wanted.set(`remote ${block.cidr}`, { deps: [block, owner], plan: () => planRemoteBlock(block, owner) });
     }
-    for (const peer of peers.get(key) ?? [])
+    for (const peer of closed ? [] : (peers.get(key) ?? []))
       wanted.set(`peer ${peer.other}`, { deps: [peer], plan: () => planPeer(peer) });
-    for (const opening of openings.get(key) ?? [])
+    for (const opening of closed ? [] : (openings.get(key) ?? []))
       wanted.set(`opening ${opening.pod}`, { deps: [opening], plan: () => planOpening(opening) });
     const place = { node: self.name, zone: self.zone ?? '' };
     for (const { service, reach, deps } of this.#servicesOf(network)) {
@@ -169,7 +215,9 @@ export class Wanted {
   }
 
   /** All that decides in a network's instance whether a connection may be made. */
-  flowRules(network: NetworkItem, blocks: readonly BlockUse[]): FlowRules {
+  flowRules(asked: NetworkItem, blocks: readonly BlockUse[]): FlowRules {
+    const network = this.here(asked);
+    const { closed } = network;
     const { peers, openings, blocks: remote } = this.#index();
     const nodes = [...this.#config.node.values()];
     const own = [...blocks.filter((b) => b.network === network.key), ...(remote.get(network.key) ?? [])];
@@ -180,8 +228,8 @@ export class Wanted {
       cluster: this.#insideCluster().ranges,
       nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
       apiServers: apiServerSources({ name: this.#nodeName }, nodes, this.#apiServers()),
-      peers: peers.get(network.key) ?? [],
-      openings: openings.get(network.key) ?? [],
+      peers: closed ? [] : (peers.get(network.key) ?? []),
+      openings: closed ? [] : (openings.get(network.key) ?? []),
       services: this.#servicesOf(network),
       place: { node: this.#nodeName, zone: this.#config.node.get(this.#nodeName)?.zone ?? '' },
       nodeAddresses: this.#insideCluster().nodes,
@@ -207,8 +255,8 @@ export class Wanted {
   }
 
   /** Services in a network's own map, and by which right each is there. */
-  #servicesOf({ key, allow }: NetworkItem): Reached[] {
-    const peers = new Map((this.#index().peers.get(key) ?? []).map((p) => [p.other, p]));
+  #servicesOf({ key, allow, closed }: NetworkItem): Reached[] {
+    const peers = new Map((closed ? [] : (this.#index().peers.get(key) ?? [])).map((p) => [p.other, p]));
     const allowed = new Set(allow);
     return [...this.#config.service].flatMap(([serviceKey, service]): Reached[] => {
       if (service.network === key) return [{ service, reach: 'own', deps: [service] }];
@@ -249,9 +297,21 @@ export class Wanted {
     return this.#byNetwork;
   }
 
+  /** Ranges of pods, less what of networks' own subnets is the node's. */
   #podRanges(): readonly string[] {
-    const ranges = this.#config.cluster.get('cluster')?.podCIDRs ?? [];
-    return ranges.length > 0 ? ranges : [...this.#config.node.values()].flatMap((n) => n.podCIDRs);
+    if (this.#pods?.version === this.#nodesVersion) return this.#pods.ranges;
+    const told = this.#config.cluster.get('cluster')?.podCIDRs ?? [];
+    const ofNodes = [...this.#config.node.values()].flatMap((n) => n.podCIDRs);
+    const prefixes = ofNodes.map(mustPrefix);
+    const ranges =
+      told.length === 0
+        ? ofNodes
+        : told.flatMap((range) => {
+            const prefix = mustPrefix(range);
+            return prefixes.some((p) => overlaps(p, prefix)) ? [range] : this.#hostRanges.without(range);
+          });
+    this.#pods = { version: this.#nodesVersion, ranges };
+    return ranges;
   }
 
   /** Everything inside the cluster but nodes. */
