@@ -180,13 +180,26 @@ async function main(o: Options): Promise<void> {
     { minIntervalMs: 500, retryMs: 500, onError: (error) => log.warn({ err: brief(error) }, 'clean-up') },
   );
   let host: HostAddresses = { addresses: [], routes: [] };
+  let conflicts = new Map<string, string>();
+  const takenEgress = (): (readonly [string, string])[] =>
+    [...conflicts].flatMap(([ip, by]) =>
+      dataplane
+        .networksBy(ip)
+        .map(
+          (key) =>
+            [
+              key,
+              `egress address ${ip} is in use by ${by}: it is not taken, and nothing leaves; choose another`,
+            ] as const,
+        ),
+    );
   const sendReport = (): Promise<void> =>
     link.report(
       reportOf({
         node: o.node,
         revision: realised,
         attachments,
-        faults: [...[...faults].map(([key, e]) => [key, e.message] as const), ...closed],
+        faults: [...[...faults].map(([key, e]) => [key, e.message] as const), ...closed, ...takenEgress()],
         state: node,
         multus: multusIsThere(o.cniConfDir),
         host,
@@ -220,16 +233,28 @@ async function main(o: Options): Promise<void> {
   const keepEgress = async (): Promise<void> => {
     if (dataplane.egressAddresses().length > 0) await sendReport();
     // What was said meanwhile counts.
-    const wanted = authoritative ? dataplane.egressAddresses() : [];
-    keeper.renew(wanted, wanted.length > 0 ? dataplane.underlayDev() : undefined);
+    const wanted = (): string[] => (authoritative ? dataplane.egressAddresses() : []);
+    await keeper.renew(wanted, wanted().length > 0 ? dataplane.underlayDev() : undefined);
   };
-  await using egress = new Runner(keepEgress, {
+  const keepAndTell = async (): Promise<void> => {
+    const before = conflicts.size;
+    try {
+      await keepEgress();
+    } finally {
+      conflicts = keeper.conflicts;
+      if (dataplane.setHeldEgress(keeper.held)) applier.request();
+      if (before !== conflicts.size) reporter.request();
+    }
+  };
+  await using egress = new Runner(keepAndTell, {
     minIntervalMs: 200,
     maxIntervalMs: 2_000,
     retryMs: 500,
     maxRetryMs: 1_000,
     onError: (error) => log.debug({ err: brief(error) }, 'egress addresses'),
   });
+  keeper.takeOver(dataplane.egressAddresses());
+  dataplane.setHeldEgress(keeper.held);
   const following = link.run(stop.signal);
 
   // A running kernel enforces already. A moment's patience for the controller spares it a pass over an old picture.

@@ -69,6 +69,7 @@ export class Dataplane implements Disposable {
   #host: HostAddresses = { addresses: [], routes: [] };
   /** Prefixes of networks came: before they are routed, the kernel is asked again what is the node's. */
   #surveyDue = true;
+  #heldEgress = '';
   #turn = -1;
   readonly #rootWishes: Wishes;
   readonly #rootConntrack = openConntrack();
@@ -400,6 +401,27 @@ export class Dataplane implements Disposable {
   /** Egress addresses that this node has to have now; they belong on the device of its own address. */
   egressAddresses(): string[] {
     return this.#wanted.egressAddresses();
+  }
+
+  /** Which of them it has. Returns whether that is new: networks leave by an address only while the node has it. */
+  setHeldEgress(addresses: readonly string[]): boolean {
+    const text = [...addresses].sort().join();
+    if (text === this.#heldEgress) return false;
+    this.#heldEgress = text;
+    this.#wanted.setHeld(addresses);
+    for (const [key, { egressVia }] of this.#config.network) {
+      if (egressVia?.node !== this.#nodeName) continue;
+      this.#dirty.add(key).add(FLAT_NETWORK);
+      this.#changedRules.add(key);
+    }
+    return true;
+  }
+
+  /** Networks that leave the cluster by an address of this node, by address. */
+  networksBy(address: string): string[] {
+    return [...this.#config.network.values()].flatMap(({ key, egressVia }) =>
+      egressVia?.node === this.#nodeName && egressVia.addresses.includes(address) ? key : [],
+    );
   }
 
   /** The device that has this node's own address. Asks the kernel. */

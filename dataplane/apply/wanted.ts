@@ -18,7 +18,7 @@ import type { Fragment } from '../plan/fragment.ts';
 import { apiServerSources, planApiServers, planOwnProcesses, planRegistered } from '../plan/api-server.ts';
 import { egressWay, planWay, planWayRoot } from '../plan/egress-way.ts';
 import { planGateSets, planInstance, planLocalBlock, planNodeAddresses, planUplink } from '../plan/instance.ts';
-import { closedNetwork, HostRanges } from '../plan/host-ranges.ts';
+import { closedNetwork, HostRanges, withoutEgress } from '../plan/host-ranges.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
 import { addressesOf } from '../plan/names.ts';
@@ -54,7 +54,9 @@ export class Wanted {
   #byNetwork: ByNetwork | undefined;
   #host: HostAddresses = { addresses: [], routes: [] };
   #hostRanges = new HostRanges(this.#host);
+  #heldEgress: ReadonlySet<string> = new Set();
   readonly #closed = new WeakMap<NetworkItem, NetworkItem>();
+  readonly #waiting = new WeakMap<NetworkItem, NetworkItem>();
   /** Counts changes of nodes and cluster ranges: what depends on all of them depends on this. */
   #nodesVersion = 0;
   #pods: { readonly version: number; readonly ranges: readonly string[] } | undefined;
@@ -81,12 +83,18 @@ export class Wanted {
     return closed;
   }
 
+  /** Egress addresses that are on this node: another one that it is to have belongs to somebody else still. */
+  setHeld(addresses: readonly string[]): void {
+    this.#heldEgress = new Set(addresses);
+  }
+
   /** A network as this node may carry it. */
   here(network: NetworkItem): NetworkItem {
-    if (!network.closed && this.#hostOverlap(network) === undefined) return network;
-    const known = this.#closed.get(network) ?? closedNetwork(network);
-    this.#closed.set(network, known);
-    return known;
+    if (network.closed || this.#hostOverlap(network) !== undefined) return once(this.#closed, network, closedNetwork);
+    const via = network.egressVia;
+    // With an address that the node does not have, packets would leave in the name of the one that has it.
+    const waits = via?.node === this.#nodeName && via.addresses.some((a) => !this.#heldEgress.has(a));
+    return waits ? once(this.#waiting, network, withoutEgress) : network;
   }
 
   #hostOverlap({ subnets = [] }: NetworkItem): string | undefined {
@@ -343,4 +351,11 @@ export class Wanted {
     const keys = new Set([...this.#config.network.values()].flatMap((n) => n.allow));
     return [...keys].flatMap((k) => this.#config.service.get(k) ?? []);
   }
+}
+
+/** Items are compared by identity, so each is made once. */
+function once<K extends object, V>(known: WeakMap<K, V>, key: K, make: (key: K) => V): V {
+  const value = known.get(key) ?? make(key);
+  known.set(key, value);
+  return value;
 }

@@ -44,6 +44,11 @@ export class HostRanges {
 
 /** A network as it is on a node that must not carry it: its pods reach each other, and nothing else. */
 export function closedNetwork(network: NetworkItem): NetworkItem {
+  return { ...withoutEgress(network), closed: true, allow: [], apiServerAccess: 'None' };
+}
+
+/** A network without a way out. */
+export function withoutEgress(network: NetworkItem): NetworkItem {
   const { egressAllow: _, egressVia: __, ...rest } = network;
-  return { ...rest, closed: true, egress: 'None', allow: [], apiServerAccess: 'None' };
+  return { ...rest, egress: 'None' };
 }

@@ -3,10 +3,10 @@ import { ipToBytes, mustIp } from '../ip/address.ts';
 import { checked, libc } from '../netns/libc.ts';
 import { macBytes } from './link.ts';
 
-const AF_PACKET = 17;
-const SOCK_RAW_CLOEXEC = 3 | 0x80000;
-const ETH_ARP = 0x0806;
-const ETH_IPV6 = 0x86dd;
+export const AF_PACKET = 17;
+export const SOCK_RAW_CLOEXEC = 3 | 0x80000;
+export const ETH_ARP = 0x0806;
+export const ETH_IPV6 = 0x86dd;
 
 /** The device that speaks: in this process's own network namespace. */
 export type Speaker = { readonly index: number; readonly mac: string };
@@ -16,7 +16,11 @@ export type Speaker = { readonly index: number; readonly mac: string };
  * neighbour advertisement (RFC 4861, section 7.2.6). Without it routers send to the old place until their entries age.
  */
 export function announce(dev: Speaker, ip: string): void {
-  const frame = announcement(dev.mac, ip);
+  sendFrame(dev, announcement(dev.mac, ip));
+}
+
+/** Sends an Ethernet frame as it is. */
+export function sendFrame(dev: Pick<Speaker, 'index'>, frame: Buffer): void {
   const fd = checked('socket(AF_PACKET)', libc.socket(AF_PACKET, SOCK_RAW_CLOEXEC, 0));
   try {
     const address = Buffer.alloc(20); // sockaddr_ll
@@ -39,7 +43,8 @@ export function announcement(mac: string, ip: string): Buffer {
     : Buffer.concat([header('33:33:00:00:00:01', own, ETH_IPV6), advertisement(own, bytes)]);
 }
 
-function header(to: string, from: Uint8Array, type: number): Buffer {
+/** An Ethernet header. */
+export function header(to: string, from: Uint8Array, type: number): Buffer {
   return Buffer.concat([macBytes(to), from, Buffer.from([type >> 8, type & 255])]);
 }
 
@@ -60,7 +65,7 @@ function advertisement(mac: Uint8Array, ip: Uint8Array): Buffer {
 }
 
 /** The Internet checksum (RFC 1071). */
-function checksum(data: Buffer): number {
+export function checksum(data: Buffer): number {
   let sum = 0;
   for (let i = 0; i < data.length; i += 2) sum += (data[i] ?? 0) * 256 + (data[i + 1] ?? 0);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);

@@ -29,7 +29,7 @@ const asks = (ips: string) => ({ annotations: { 'bulkhead.dev/ips': ips } });
 async function outsideAnswers(): Promise<void> {
   for (const family of families)
     for (const from of [...NODES.map((net) => ({ net })), 'flat/p1', 'flat/p2', 'nat/p1', 'nat/p2'])
-      expect([from, await lab.connect(from, OUTSIDE[family], 80)]).toEqual([from, 'open:outside']);
+      expect([from, await lab.connect(from, OUTSIDE[family], 80)]).toEqual([from, 'open:/outside']);
 }
 
 describe('subnets that a tenant must not have', () => {
@@ -47,7 +47,7 @@ describe('subnets that a tenant must not have', () => {
     );
     await lab.eventually(
       () => lab.connect('nat/p1', OUTSIDE[6], 80),
-      (o) => o === 'open:outside',
+      (o) => o === 'open:/outside',
     );
     await outsideAnswers();
     await lab.apply(namespace('evil', 'wide'), { wait: false });
@@ -79,7 +79,7 @@ describe('subnets that a tenant must not have', () => {
     for (const node of NODES) expect(await routeTo(node, OUTSIDE[4])).toBe('eth0');
     // As it was before there were ceilings: such a network is in use.
     await lab.apply(bulkheadConfig({ subnets: { pools: [{ prefixes: ['203.0.113.0/24', '2001:db8::/64'] }] } }));
-    expect(await lab.connect({ net: 'n1' }, OUTSIDE[4], 80)).not.toBe('open:outside');
+    expect(await lab.connect({ net: 'n1' }, OUTSIDE[4], 80)).not.toBe('open:/outside');
     await lab.kubectl('delete', 'bulkheadconfig', 'default');
     expect(await becomes('thief', 'grab', /SubnetNotAllowed/)).toContain('SubnetNotAllowed');
     for (const node of NODES)
