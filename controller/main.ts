@@ -56,6 +56,7 @@ async function main(options: Options): Promise<void> {
     podCIDRs: list(options.podCidrs),
     serviceCIDRs: list(options.serviceCidrs),
     onChange: () => changed(),
+    onRefused: (refusal) => log.warn(refusal, 'an agent says what the API does not bear out: not taken for true'),
     onTrouble: ({ what, error, retryInMs }) =>
       log.warn({ err: brief(error), retryInMs }, `${what} failed, will be tried again`),
   });
@@ -73,8 +74,9 @@ async function main(options: Options): Promise<void> {
     epoch: leader?.epoch ?? 0,
     revision: leader?.sessions.revision ?? 0,
     connected: leader?.sessions.nodes ?? [],
-    networks: source.state().networks.size,
+    networks: source.view().state.networks.size,
     reports: source.reports.values(),
+    refused: source.refused,
     reflectors: source.stats,
     strangers: connections?.strangers ?? 0,
     cut: connections?.cut ?? 0,

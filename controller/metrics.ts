@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type { NodeReport } from '../api/report.ts';
+import type { Refusal } from '../core/reports/believe.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import type { ReflectorStats } from '../lib/kube/reflector.ts';
 
@@ -11,6 +12,8 @@ export type Observed = {
   readonly connected: readonly string[];
   readonly networks: number;
   readonly reports: Iterable<NodeReport>;
+  /** What agents said last that was not taken for true. */
+  readonly refused: readonly Refusal[];
   readonly reflectors: ReadonlyMap<string, Readonly<ReflectorStats>>;
   /** Connections of callers that have not shown who they are. */
   readonly strangers: number;
@@ -56,7 +59,8 @@ export class ControllerMetrics {
     g.networks.set(now.networks);
     g.strangers.set(now.strangers);
     g.cut.set(now.cut);
-    for (const gauge of [g.lag, g.addresses, g.pods]) gauge.reset();
+    for (const gauge of [g.lag, g.addresses, g.pods, g.refused]) gauge.reset();
+    for (const { node, reason } of now.refused) g.refused.inc({ node, reason });
     for (const report of now.reports) {
       g.lag.set({ node: report.node }, Math.max(0, now.revision - report.revision));
       g.pods.set({ node: report.node }, report.endpoints.length);
@@ -83,6 +87,10 @@ function gauges(registers: Registry[]) {
     revision: gauge('revision', 'Last revision sent to nodes.'),
     connected: gauge('connected_nodes', 'Agents with an open stream.'),
     networks: gauge('networks', 'VirtualNetworks.'),
+    refused: gauge('refused_claims', 'What a node reported last and the API does not bear out, by reason.', [
+      'node',
+      'reason',
+    ]),
     strangers: gauge('unauthenticated_connections', 'Connections of callers that have not shown who they are.'),
     cut: gauge(
       'connections_cut_total',

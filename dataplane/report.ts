@@ -1,4 +1,4 @@
-import type { NodeReport } from '../api/report.ts';
+import { LONGEST_MESSAGE, MOST_BLOCKS, MOST_ENDPOINTS, MOST_FAULTS, type NodeReport } from '../api/report.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import type { Attachments } from './attach/attachments.ts';
 import type { HostAddresses } from './probe/host-addresses.ts';
@@ -26,15 +26,15 @@ export function reportOf({
   return {
     node,
     revision,
-    blocks: (attachments?.blocks ?? []).map(({ cidr, network, used, free, given }) => ({
+    blocks: (attachments?.blocks ?? []).slice(0, MOST_BLOCKS).map(({ cidr, network, used, free, given }) => ({
       cidr,
       network,
       used,
       free,
       given,
     })),
-    returned: attachments?.returned ?? [],
-    endpoints: [...(attachments?.all ?? [])].map((a) => ({
+    returned: (attachments?.returned ?? []).slice(0, MOST_BLOCKS),
+    endpoints: [...(attachments?.all ?? [])].slice(0, MOST_ENDPOINTS).map((a) => ({
       namespace: a.namespace,
       pod: a.pod,
       uid: a.uid,
@@ -45,11 +45,13 @@ export function reportOf({
       extra: a.extra !== undefined,
     })),
     multus,
-    faults: faults.map(([network, message]) => ({ network, message })),
-    problems: state.problems(),
+    faults: faults.slice(0, MOST_FAULTS).map(([network, message]) => ({ network, message: short(message) })),
+    problems: state.problems().map((p) => ({ ...p, message: short(p.message) })),
     serving: state.serving,
     version: PROGRAM_VERSION,
     addresses: [...host.addresses],
     routes: [...host.routes],
   };
 }
+
+const short = (message: string): string => message.slice(0, LONGEST_MESSAGE);

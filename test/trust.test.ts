@@ -82,6 +82,7 @@ test('a controller that cannot see a kind says which, why, and what to install',
     podCIDRs: [],
     serviceCIDRs: ['10.96.0.0/16'],
     onChange: () => undefined,
+    onRefused: () => undefined,
     onTrouble: () => undefined,
   });
   void source.start();

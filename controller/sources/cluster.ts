@@ -12,13 +12,15 @@ import {
   readSettings,
 } from '../../core/cluster/read.ts';
 import { readDefinition } from '../../core/attach/definition.ts';
-import { readNetworkStatus } from '../../core/attach/status.ts';
+import { attachedBy } from '../../core/reports/attached.ts';
 import { withReport } from '../../core/nodes/reported.ts';
 import { type CalledPort, readApiService, readConversion, readWebhooks } from '../../core/api-server/registered.ts';
 import { policyKey, type Policy } from '../../core/policy/model.ts';
 import { parseClusterNetworkPolicy } from '../../core/policy/parse-cluster-network-policy.ts';
 import { parseNetworkPolicy } from '../../core/policy/parse-network-policy.ts';
-import type { AttachmentDefinition, ClusterState, PodInterface, Settings } from '../../core/cluster/state.ts';
+import type { AttachmentDefinition, ClusterState, Settings } from '../../core/cluster/state.ts';
+import { type Believed, believeReports, noEvidence, type Refusal } from '../../core/reports/believe.ts';
+import { TokenBuckets } from '../../lib/http/token-bucket.ts';
 import { type View, viewOf } from '../../core/cluster/view.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
@@ -56,6 +58,8 @@ export type ClusterSourceOptions = {
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
   readonly onChange: () => void;
+  /** Told of what an agent said that was not taken for true; once in a while for each node and reason. */
+  readonly onRefused: (refusal: Refusal) => void;
   readonly onTrouble: (trouble: { readonly what: string; readonly error: unknown; readonly retryInMs: number }) => void;
 };
 
@@ -83,7 +87,11 @@ export class ClusterSource implements AsyncDisposable {
   #view: View | undefined;
   #later: NodeJS.Timeout | undefined;
   readonly storedBlocks = new Map<string, StoredBlock>();
-  readonly reports = new Map<string, NodeReport>();
+  /** One line of the log for each node and reason in ten minutes. */
+  readonly #telling = new TokenBuckets({ burst: 1, perSecond: 1 / 600 });
+  /** As they came. */
+  readonly #reports = new Map<string, NodeReport>();
+  #believed: Believed = { reports: new Map(), refused: [], evidence: noEvidence };
   /** When each node has last spoken, by performance.now(). */
   readonly heard = new Map<string, number>();
 
@@ -139,6 +147,17 @@ export class ClusterSource implements AsyncDisposable {
     return new Map([...this.#reflectors].map(([plural, r]) => [plural, r.stats]));
   }
 
+  /** What agents said last, as far as the API bears it out. */
+  get reports(): ReadonlyMap<string, NodeReport> {
+    this.view();
+    return this.#believed.reports;
+  }
+
+  /** What of it was not taken for true. */
+  get refused(): readonly Refusal[] {
+    return this.#believed.refused;
+  }
+
   /** Given blocks that their nodes have done with, as "node cidr". */
   get returned(): Set<string> {
     return new Set([...this.reports.values()].flatMap((r) => r.returned.map((cidr) => `${r.node} ${cidr}`)));
@@ -153,76 +172,70 @@ export class ClusterSource implements AsyncDisposable {
   /** Takes a node's report. Returns whether it says anything new. */
   report(report: NodeReport): boolean {
     this.heard.set(report.node, performance.now());
-    const before = this.reports.get(report.node);
-    this.reports.set(report.node, report);
+    const before = this.#reports.get(report.node);
+    this.#reports.set(report.node, report);
     const told = (r: NodeReport | undefined): string =>
-      JSON.stringify([r?.blocks, r?.endpoints, r?.returned, r?.multus, r?.addresses, r?.routes]);
-    if (told(before) === told(report)) return false;
-    this.#view = undefined;
-    return true;
+      JSON.stringify([r?.blocks, r?.endpoints, r?.returned, r?.faults, r?.multus, r?.addresses, r?.routes]);
+    if (told(before) !== told(report)) {
+      this.#view = undefined;
+      return true;
+    }
+    const judged = this.#believed.reports.get(report.node);
+    if (judged) {
+      const { blocks, endpoints, returned, faults } = judged;
+      const reports = new Map(this.#believed.reports);
+      reports.set(report.node, { ...report, blocks, endpoints, returned, faults });
+      this.#believed = { ...this.#believed, reports };
+    }
+    return false;
   }
 
   /** The present state, indexed. Worked out once, until something changes. */
   view(): View {
-    this.#view ??= viewOf(this.state());
+    this.#view ??= viewOf(this.#state());
     return this.#view;
   }
 
   /** The present state. It refers to live maps: use it before the next await. */
-  state(): ClusterState {
+  #state(): ClusterState {
     const { nodes } = this.#maps;
-    for (const name of this.reports.keys()) if (!nodes.has(name)) this.reports.delete(name);
-    const blocks = new Map<string, BlockItem>();
-    // A node that has spoken since we started knows best; for the others the API remembers.
-    for (const { objectName: _, ...block } of this.storedBlocks.values())
-      if (block.given || !this.reports.has(block.node)) blocks.set(block.cidr, block);
-    const attached = new Map<string, string>();
-    const interfaces = new Map<string, PodInterface[]>();
-    const addresses = new Map<string, readonly string[]>();
-    for (const report of this.reports.values()) {
-      for (const { cidr, network, given } of report.blocks) {
-        const block = { cidr, node: report.node, network };
-        if (!given) blocks.set(cidr, block);
-        // Somebody has deleted the object of a block that is in use: what the controller gave stays given.
-        else if (!blocks.has(cidr)) blocks.set(cidr, { ...block, given });
-      }
-      for (const { uid, network, ifname, ips, mac, extra } of report.endpoints) {
-        if (uid === '') continue;
-        if (!extra) {
-          attached.set(uid, network);
-          addresses.set(uid, ips);
-        } else interfaces.set(uid, [...(interfaces.get(uid) ?? []), { ifname, network, ips, mac }]);
-      }
-    }
-    // A node that has not spoken since this controller began: what the pods themselves say they have.
-    for (const pod of this.#maps.pods.values()) {
-      if (this.reports.has(pod.node)) continue;
-      const known = readNetworkStatus(pod);
-      if (known.length > 0) interfaces.set(pod.uid, known);
-    }
+    for (const name of this.#reports.keys()) if (!nodes.has(name)) this.#reports.delete(name);
+    const settings = this.#settings.get('default');
+    const reports = this.#believe(settings);
     const podCIDRs = this.#o.podCIDRs.length > 0 ? this.#o.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
     const serviceCIDRs =
       this.#o.serviceCIDRs.length > 0 ? this.#o.serviceCIDRs : [...new Set([...this.#serviceCIDRs.values()].flat())];
-    const settings = this.#settings.get('default');
     return {
       ...(settings ? { settings } : {}),
       ...this.#maps,
       nodes: new Map(
-        [...nodes].map(([name, n]) => [name, withReport(n, this.reports.get(name), { podCIDRs, serviceCIDRs })]),
+        [...nodes].map(([name, n]) => [name, withReport(n, reports.get(name), { podCIDRs, serviceCIDRs })]),
       ),
-      blocks,
-      attached,
-      interfaces,
-      addresses,
+      ...attachedBy(reports, { stored: [...this.storedBlocks.values()].map(blockOf), pods: this.#maps.pods.values() }),
       policies: new Map(
         [...this.#networkPolicies.values(), ...this.#clusterPolicies.values()].map((p) => [policyKey(p), p]),
       ),
       definitions: this.#definitions,
       called: new Map(this.#called.flatMap((m, i) => [...m].map(([name, ports]) => [`${i} ${name}`, ports]))),
-      multus: new Set([...this.reports.values()].flatMap((r) => (r.multus ? r.node : []))),
+      multus: new Set([...reports.values()].flatMap((r) => (r.multus ? r.node : []))),
       podCIDRs,
       serviceCIDRs,
     };
+  }
+
+  #believe(settings: Settings | undefined): ReadonlyMap<string, NodeReport> {
+    this.#believed = believeReports(
+      { ...this.#maps, definitions: this.#definitions, ...(settings ? { settings } : {}) },
+      this.#reports,
+      {
+        stored: [...this.storedBlocks.values()].map(blockOf),
+        evidence: this.#believed.evidence,
+        now: performance.now(),
+      },
+    );
+    for (const refusal of this.#believed.refused)
+      if (this.#telling.take(`${refusal.node} ${refusal.reason}`)) this.#o.onRefused(refusal);
+    return this.#believed.reports;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -300,6 +313,11 @@ export class ClusterSource implements AsyncDisposable {
 function admissionRegistration(plural: string): Resource {
   return { group: 'admissionregistration.k8s.io', version: 'v1', plural };
 }
+
+const blockOf = (stored: StoredBlock): BlockItem => {
+  const { objectName: _, ...block } = stored;
+  return block;
+};
 
 function describeTrouble(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);

@@ -36,6 +36,19 @@ export function planPod(state: State, pod: Pod, claims: Claims): PodPlan {
   return { first: { ...own, assignment: problem ? { problem } : first }, others };
 }
 
+/** Networks that a pod is to be on by what its objects say now, whatever it is attached to. */
+export function networksAskedBy(
+  state: Pick<State, 'namespaces' | 'networks' | 'settings' | 'definitions' | 'multus'>,
+  pod: Pod,
+): NetworkKey[] {
+  const now = { ...state, attached: new Map(), blocks: new Map() };
+  const others =
+    pod.annotations[NETWORKS] === undefined ? [] : parseInterfaces(pod.annotations, pod.namespace).interfaces;
+  return [assignPod(now, pod), ...others.flatMap((r) => resolve(now, pod, r) ?? [])].flatMap((a) =>
+    'network' in a ? [a.network] : [],
+  );
+}
+
 /** Undefined: somebody else makes it, on a node that has Multus. */
 function planOther(
   state: State,
