@@ -5,7 +5,6 @@ import { Command } from 'commander';
 import pino from 'pino';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE, WEBHOOK_SERVICE } from '../api/names.ts';
-import { reviewAdmission } from '../core/admission/review.ts';
 
 import type { ConnectionShare } from '../lib/http/connection-share.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
@@ -17,6 +16,7 @@ import { brief } from '../lib/error/brief.ts';
 import { aborted } from '../lib/reconcile/aborted.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
 import { isApiServer } from './admission/callers.ts';
+import { Reviewer } from './admission/review.ts';
 import { publishWebhookTrust } from './admission/trust.ts';
 import { agentTokens } from './http/authenticate.ts';
 import { controllerServer } from './http/server.ts';
@@ -82,6 +82,7 @@ async function main(options: Options): Promise<void> {
     cut: connections?.cut ?? 0,
   }));
   const tokens = agentTokens(client);
+  const reviewer = new Reviewer(client, () => source.view());
   const access = metricsAccess(client);
   const first = await untilDone(() => identity.refresh(), 'certificate authority', stop.signal);
   if (!first) return;
@@ -89,9 +90,9 @@ async function main(options: Options): Promise<void> {
     {
       agents: () => leader?.agents,
       nodeOf: (token, address) => tokens.of(token, address),
-      admit: (request) => {
-        const answer = reviewAdmission(source.view(), request);
-        metrics.admissions.inc({ resource: request.resource.resource, allowed: String(answer.allowed) });
+      admit: async (request, address) => {
+        const answer = await reviewer.review(request, address);
+        metrics.admissions.inc({ resource: knownResource(request.resource.resource), allowed: String(answer.allowed) });
         return answer;
       },
       missing: () => (synced ? undefined : `waits for the API server: ${source.waitingFor().join(', ')}`),
@@ -172,6 +173,10 @@ async function untilDone<T>(work: () => Promise<T>, what: string, signal: AbortS
 const servingNames = (advertised: string): string[] => [
   ...new Set([advertised, hostname(), `${WEBHOOK_SERVICE}.${SYSTEM_NAMESPACE}.svc`]),
 ];
+
+const REVIEWED = ['pods', 'namespaces', 'virtualnetworks', 'virtualnetworkrouters'];
+/** Whoever asks about other things makes no metric of its own. */
+const knownResource = (name: string): string => (REVIEWED.includes(name) ? name : 'other');
 
 const list = (text: string | undefined): string[] => (text === undefined || text === '' ? [] : text.split(','));
 function splitHostPort(text: string): [string, number] {

@@ -140,14 +140,18 @@ describe('admission', () => {
     }),
   );
   const review = (resource: string, object: object, change: Partial<AdmissionRequest> = {}) =>
-    reviewAdmission(view, {
-      uid: '1',
-      operation: 'CREATE',
-      resource: { group: '', resource },
-      namespace: 'flat',
-      object: object as Record<string, unknown>,
-      ...change,
-    });
+    reviewAdmission(
+      view,
+      {
+        uid: '1',
+        operation: 'CREATE',
+        resource: { group: '', resource },
+        namespace: 'flat',
+        object: object as Record<string, unknown>,
+        ...change,
+      },
+      'All',
+    ).response;
   const podNaming = (network: string): object => ({
     metadata: { name: 'p', annotations: { 'bulkhead.dev/network': network } },
     spec: {},

@@ -21,6 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Folders of `lib` that touch nothing: pure code may use these only. */
 const PURE_LIB = [
   'lib/ip',
+  'lib/text',
   'lib/servicenat',
   'lib/nft/program.ts',
   'lib/netlink/inet.ts',

@@ -121,7 +121,7 @@ describe('two leaders', () => {
           report: () => undefined,
         }),
         nodeOf: () => Promise.resolve('n1'),
-        admit: ({ uid }) => ({ uid, allowed: true }),
+        admit: ({ uid }) => Promise.resolve({ uid, allowed: true }),
         missing: () => undefined,
         metrics: () => Promise.resolve(''),
         mayReadMetrics: () => Promise.resolve(false),

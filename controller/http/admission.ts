@@ -5,7 +5,7 @@ import { addressOf } from '../../lib/http/connection-share.ts';
 import { TokenBuckets } from '../../lib/http/token-bucket.ts';
 
 /** Judges a request. `address`: where it came from. */
-export type Admit = (request: AdmissionRequest, address: string) => AdmissionResponse;
+export type Admit = (request: AdmissionRequest, address: string) => Promise<AdmissionResponse>;
 
 /** An object of the API has at most 1.5 MB; an update brings it twice. */
 const MAX_BODY = 3 << 20;
@@ -28,6 +28,14 @@ const admissionReview = z.object({
     name: name.optional(),
     object: object.nullish(),
     oldObject: object.nullish(),
+    userInfo: z
+      .object({
+        username: z.string(),
+        uid: z.string().optional(),
+        groups: z.array(z.string()).optional(),
+        extra: z.record(z.string(), z.array(z.string())).optional(),
+      })
+      .optional(),
   }),
 });
 
@@ -62,7 +70,7 @@ export function admissionRoute(
         return await reply
           .code(400)
           .send({ message: `not an AdmissionReview: ${parsed.error.message.slice(0, 1_000)}` });
-      const response = admit(parsed.data.request as AdmissionRequest, addressOf(request.raw.socket));
+      const response = await admit(parsed.data.request as AdmissionRequest, addressOf(request.raw.socket));
       return { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response };
     },
   );

@@ -28,7 +28,7 @@ beforeEach(async () => {
         asked++;
         return Promise.resolve(token === 'n1' ? 'n1' : undefined);
       },
-      admit: (review) => reviewAdmission(view, review),
+      admit: (review) => Promise.resolve(reviewAdmission(view, review, 'All').response),
       isApiServer: () => true,
       missing: () => undefined,
       metrics: () => Promise.resolve(''),

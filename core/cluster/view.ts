@@ -3,7 +3,7 @@ import type { Assignment, BlockItem, NetworkKey } from '../../api/nodeconfig.ts'
 import { registeredPorts } from '../api-server/registered.ts';
 import { type Connections, connectNetworks, type RouterState } from '../routers/connect.ts';
 import { type PodPlan, planPod } from '../attach/interfaces.ts';
-import { claimsOf } from '../ipam/claims.ts';
+import { type Claims, claimsOf } from '../ipam/claims.ts';
 import { grantsOf } from '../networks/grants.ts';
 import { assignNamed, assignNamespace } from './assign.ts';
 import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from './state.ts';
@@ -15,6 +15,8 @@ export type View = {
   readonly podAssignment: ReadonlyMap<string, Assignment>;
   /** All interfaces that each pod is to have, by "namespace/name". */
   readonly plans: ReadonlyMap<string, PodPlan>;
+  /** Addresses that pods have or ask for. */
+  readonly claims: Claims;
   readonly namespaceAssignment: ReadonlyMap<string, Assignment>;
   /** Pods that need a network, by node. */
   readonly podsByNode: ReadonlyMap<string, readonly Pod[]>;
@@ -64,6 +66,7 @@ export function viewOf(read: ClusterState): View {
     state,
     podAssignment,
     plans,
+    claims,
     extraByIp,
     namespaceAssignment,
     podsByNode,

@@ -30,8 +30,13 @@ export async function reviewToken(
   return review.status?.authenticated === true ? review.status.user : undefined;
 }
 
-/** Whether a user may `verb` a path that is no resource, such as /metrics (SubjectAccessReview). */
-export async function mayAccess(client: KubeClient, user: TokenUser, verb: string, path: string): Promise<boolean> {
+/** What somebody may do: with a path that is no resource, such as /metrics, or with a resource in all namespaces. */
+export type AccessAttributes =
+  | { readonly nonResourceAttributes: { readonly path: string; readonly verb: string } }
+  | { readonly resourceAttributes: { readonly group: string; readonly resource: string; readonly verb: string } };
+
+/** Whether a user may do something (SubjectAccessReview). */
+export async function mayAccess(client: KubeClient, user: TokenUser, attributes: AccessAttributes): Promise<boolean> {
   const review = await client.json<KubeObject & { status?: { allowed?: boolean } }>(
     'POST',
     '/apis/authorization.k8s.io/v1/subjectaccessreviews',
@@ -45,7 +50,7 @@ export async function mayAccess(client: KubeClient, user: TokenUser, verb: strin
           ...(user.uid === undefined ? {} : { uid: user.uid }),
           groups: user.groups ?? [],
           extra: user.extra ?? {},
-          nonResourceAttributes: { path, verb },
+          ...attributes,
         },
       },
     },
@@ -58,6 +63,9 @@ export const metricsAccess = (client: KubeClient): TokenAnswers<true> =>
   new TokenAnswers({
     ask: async (token) => {
       const user = await reviewToken(client, token);
-      return user !== undefined && (await mayAccess(client, user, 'get', '/metrics')) ? true : undefined;
+      return user !== undefined &&
+        (await mayAccess(client, user, { nonResourceAttributes: { path: '/metrics', verb: 'get' } }))
+        ? true
+        : undefined;
     },
   });

@@ -1,3 +1,4 @@
+import { printable } from '../text/printable.ts';
 import { core, type KubeClient, timestamp } from './client.ts';
 import { isKube } from './error.ts';
 
@@ -27,7 +28,8 @@ export class EventRecorder {
   }
 
   async record(about: Regarding, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void> {
-    const key = `${about.uid} ${reason} ${message}`;
+    const text = printable(message.slice(0, 1024)).slice(0, 1024);
+    const key = `${about.uid} ${reason} ${text}`;
     const now = Date.now();
     const known = this.#known.get(key);
     if (known && now - known.at < 5_000) return;
@@ -50,7 +52,7 @@ export class EventRecorder {
         involvedObject: about,
         type,
         reason,
-        message: message.slice(0, 1024),
+        message: text,
         source: { component: this.#component },
         reportingComponent: this.#component,
         firstTimestamp: time,
