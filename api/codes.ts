@@ -21,6 +21,8 @@ export const ERROR_CODES = {
     'NodeFault',
     'InUse',
   ],
+  /** Reasons of events on Services; those of pods too. */
+  service: ['AddressNotServed'],
   /** Reasons of the Ready condition of a VirtualNetworkRouter; InvalidSpec too. */
   router: ['Connected', 'NothingToConnect', 'Waiting', 'Refused'],
   /** Errors of the IPAM. */

@@ -13,7 +13,7 @@ import { isAllowed } from './services/allowed.ts';
 import { networkOf, type View } from './cluster/view.ts';
 import { serviceItem } from './services/backends.ts';
 import { closedFrontends, closedNodePorts } from './services/node-ports.ts';
-import { dialledPort, dialsFromInside, serviceAtNodePort, usableBackends } from './services/usable.ts';
+import { dialledPort, dialsFromInside, serviceAtNodePort, translatorOf, usableBackends } from './services/usable.ts';
 
 /** What happens to a new connection: it is made; it is refused at once; nothing ever answers. */
 export type Verdict = 'open' | 'rejected' | 'closed';
@@ -135,7 +135,11 @@ function decideOwnNodePort(
   const service = serviceAtNodePort(view, network, target);
   if (!service) return say('rejected', 'egress gate', `${nameOf(network)} does not reach nodes`);
   const name = `node port ${target.port}/${target.protocol} of Service ${keyOf(service)}`;
-  const usable = usableBackends(view, { service, network }, target, { node: from.node, from: 'inside' });
+  const usable = usableBackends(view, { service, network }, target, {
+    node: from.node,
+    from: 'inside',
+    by: 'instance',
+  });
   if (usable.length > 0) return say('open', undefined, `${name} is on ${nameOf(network)} and never leaves it`);
   return say('rejected', 'egress gate', `${name} has no ready endpoint, and ${nameOf(network)} does not reach nodes`);
 }
@@ -161,7 +165,7 @@ function decideNodePort(
     if (!service) continue;
     const name = `node port ${port}/${protocol} of Service ${keyOf(service)}`;
     const at = (side: 'inside' | 'outside') =>
-      usableBackends(view, { service, network }, target, { node, from: side }).length > 0;
+      usableBackends(view, { service, network }, target, { node, from: side, by: 'kube-proxy' }).length > 0;
     if (at(node === from.node ? 'inside' : 'outside')) return say('open', undefined, `${name} is open on every node`);
     return at('inside')
       ? say('closed', 'kube-proxy', `${name} has no endpoint on node ${node}, and externalTrafficPolicy is Local`)
@@ -204,7 +208,8 @@ function decideFrontend(
   const left = leftOut(service, target.address, from);
   if (left !== undefined) return say('closed', 'kube-proxy', left);
   const at = (side: 'inside' | 'outside') =>
-    usableBackends(view, { service, network: owner }, target, { node: from.node, from: side }).length > 0;
+    usableBackends(view, { service, network: owner }, target, { node: from.node, from: side, by: 'kube-proxy' })
+      .length > 0;
   if (!at('inside')) return say('rejected', 'kube-proxy', `Service ${keyOf(service)} has no ready endpoint`);
   if (!at(dialsFromInside(view, from, familyOf(target.address)) ? 'inside' : 'outside'))
     return say(
@@ -231,9 +236,10 @@ function decideService(
   say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
 ): Decision {
   const key = keyOf(service);
-  const item = serviceItem(view, service, owner);
+  const by = translatorOf(network);
+  const item = serviceItem(view, service, owner, by);
   const port = dialledPort(service, item, target);
-  const dialling = { node: from.node, from: 'inside' } as const;
+  const dialling = { node: from.node, from: 'inside', by } as const;
   const usable = usableBackends(view, { service, network: owner }, target, dialling);
   const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
   const allowed = owner !== network && isAllowed(view, own?.spec, service);

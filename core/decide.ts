@@ -14,7 +14,7 @@ import { nodeAddress } from './nodes/addresses.ts';
 import { type End, evaluate, type PolicyFlow, type PolicyVerdict } from './policy/evaluate.ts';
 import { policiesOf } from './policy/of-view.ts';
 import type { SideVerdict } from './policy/walk.ts';
-import { serviceAtNodePort, usableBackends } from './services/usable.ts';
+import { serviceAtNodePort, translatorOf, usableBackends } from './services/usable.ts';
 
 /**
  * What must happen when `from` opens a connection to `target`: what the networks let pass, less what policies of either end deny.
@@ -75,8 +75,9 @@ function flowsOf(view: View, from: Pod, target: Target, { destination }: Decisio
   const source: End = { ip: ipsOf(view, from).find((ip) => familyOf(ip) === family) ?? '', pod: from };
   const flow = (to: End, port: number): PolicyFlow => ({ from: source, to, protocol: target.protocol, port });
   const direct = flow(endAt(view, target.address), target.port);
+  const by = translatorOf(sourceNetwork(view, from, target.address) ?? FLAT_NETWORK);
   const behind = (service: Service, network: string, atNode: boolean): PolicyFlow[] => {
-    const backends = usableBackends(view, { service, network }, target, { node: from.node, from: 'inside' });
+    const backends = usableBackends(view, { service, network }, target, { node: from.node, from: 'inside', by });
     return backends.map((b) => {
       // A node masquerades what it sends on to a pod of another node.
       const cidr = view.state.nodes.get(from.node)?.podCIDRs.find((c) => familyOf(c) === family);

@@ -4,7 +4,7 @@ import { keyOf, type Pod } from './cluster/state.ts';
 import { networkOf, podAt, type View } from './cluster/view.ts';
 import { decide } from './decide.ts';
 import { type Decision, ipsOf, type Target } from './decide-networks.ts';
-import { usableBackends } from './services/usable.ts';
+import { translatorOf, usableBackends } from './services/usable.ts';
 
 /** What a probe is aimed at. */
 export type ReachTarget = {
@@ -63,7 +63,11 @@ function answersOf(view: View, from: Pod, to: ReachTarget, { verdict, destinatio
   if (verdict !== 'open') return [];
   if (destination.kind === 'Pod') return [keyOf(destination.pod)];
   if (destination.kind !== 'Service' || to.kind === 'API') return [];
-  const backends = usableBackends(view, destination, to, { node: from.node, from: 'inside' });
+  const backends = usableBackends(view, destination, to, {
+    node: from.node,
+    from: 'inside',
+    by: translatorOf(networkOf(view, from)),
+  });
   const pods = backends.map((b) => podAt(view, b.ip));
   return pods.every((p) => p !== undefined) ? pods.map(keyOf) : []; // a host's own name is not known
 }

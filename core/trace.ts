@@ -7,7 +7,7 @@ import { decide } from './decide.ts';
 import { type Decision, ipsOf, nameOf, sourceNetwork, type Target } from './decide-networks.ts';
 import { holderOf } from './egress/holder.ts';
 import { isAllowed } from './services/allowed.ts';
-import { serviceAtNodePort, usableBackends } from './services/usable.ts';
+import { serviceAtNodePort, translatorOf, usableBackends } from './services/usable.ts';
 
 /** One stop of a packet: where it is, what happens there, and which object or chain says so. */
 export type TraceStep = { readonly where: string; readonly what: string; readonly by: string };
@@ -314,7 +314,7 @@ type Dialled = { readonly service: Service; readonly network: string };
 type Place = { readonly ip: string; readonly port: number; readonly node: string };
 
 const backendsOf = (view: View, from: Pod, dialled: Dialled, target: Target): Place[] =>
-  usableBackends(view, dialled, target, { node: from.node, from: 'inside' });
+  usableBackends(view, dialled, target, { node: from.node, from: 'inside', by: translatorOf(networkOf(view, from)) });
 
 const label = (t: Target): string =>
   t.port === 0 ? t.address : t.address.includes(':') ? `[${t.address}]:${t.port}` : `${t.address}:${t.port}`;

@@ -201,9 +201,11 @@ function worldOf(all: readonly Sample[], policies: Policies, family: 4 | 6, affi
       const port = frontend === 'NodePort' ? 30_080 : 80;
       const dial = { address, port, protocol: 'TCP' } as const;
       return {
-        core: usableBackends(view, { service: read, network: 'a/default' }, dial, { node: 'n1', from }).map(
-          (b) => b.ip,
-        ),
+        core: usableBackends(view, { service: read, network: 'a/default' }, dial, {
+          node: 'n1',
+          from,
+          by: 'instance',
+        }).map((b) => b.ip),
         // An instance translates for pods of its own node only.
         ...(from === 'inside' ? { agent: reached(instance, 'node_port', dial, family, from) } : {}),
         proxy: reached(proxy, 'np', dial, family, from),

@@ -1,3 +1,4 @@
+import { ERROR_CODES } from '../../api/codes.ts';
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
 import { readOpenings } from '../../core/openings/openings.ts';
@@ -59,8 +60,12 @@ export type Duty =
     }
   | { readonly do: 'policy-status'; readonly policy: Policy; readonly condition: NetworkCondition }
   | { readonly do: 'policy-problem'; readonly policy: Policy; readonly message: string }
-  | { readonly do: 'service-problem'; readonly service: Service; readonly problem: Problem }
+  | { readonly do: 'service-problem'; readonly service: Service; readonly problem: ServiceProblem }
   | { readonly do: 'namespace-problem'; readonly namespace: string; readonly uid: string; readonly problem: Problem };
+
+export type ServiceProblem =
+  | Problem
+  | { readonly code: (typeof ERROR_CODES.service)[number]; readonly message: string };
 
 export type NetworkCondition = { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string };
 
@@ -316,6 +321,11 @@ function* podNews(view: View): Generator<Duty> {
 }
 
 function* serviceNews(view: View): Generator<Duty> {
+  for (const [key, problems] of view.unserved) {
+    const service = view.state.services.get(key);
+    if (service)
+      yield { do: 'service-problem', service, problem: { code: 'AddressNotServed', message: problems.join('; ') } };
+  }
   for (const service of view.state.services.values()) {
     if (Object.keys(service.annotations).length === 0) continue;
     const assignment = serviceAssignment(view.state, view.namespaceAssignment, service);

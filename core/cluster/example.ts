@@ -137,6 +137,8 @@ export const exampleService = (
   type: 'ClusterIP',
   clusterIPs: [clusterIP],
   frontends: [],
+  externalIPs: 0,
+  created: 0,
   annotations: {},
   affinitySeconds: undefined,
   internalTrafficPolicy: 'Cluster',

@@ -178,10 +178,11 @@ export function readService(raw: Raw): Service {
   const served = type !== 'ExternalName' && addresses.length > 0 && !OTHER_PROXY.some((label) => label in meta.labels);
   const timeout = object(object(spec['sessionAffinityConfig'])['clientIP'])['timeoutSeconds'];
   return {
-    ...pick(meta, 'namespace', 'name', 'uid'),
+    ...pick(meta, 'namespace', 'name', 'uid', 'created'),
     type,
     clusterIPs: served ? addresses : [],
     frontends: served ? readFrontends(spec, object(raw['status'])) : [],
+    externalIPs: served ? ips(strings(spec['externalIPs'])).length : 0,
     annotations: pickAnnotations(meta.annotations, NETWORK),
     affinitySeconds:
       spec['sessionAffinity'] === 'ClientIP' ? (typeof timeout === 'number' ? timeout : 10_800) : undefined,

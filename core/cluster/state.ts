@@ -169,8 +169,12 @@ export type Service = {
   readonly type: string;
   /** None of a Service that kube-proxy does not serve: headless, ExternalName, or left to another proxy by its label. */
   readonly clusterIPs: readonly string[];
-  /** Addresses beside the cluster's own: external ones, and those of a load balancer. */
+  /** Addresses beside the cluster's own: external ones, and those of a load balancer. In a view: those that it gets. */
   readonly frontends: readonly Frontend[];
+  /** How many of them are external ones, which come first. */
+  readonly externalIPs: number;
+  /** When it was made, milliseconds; 0 when nobody says. */
+  readonly created: number;
   /** What it is to have as its network, when it says so itself. */
   readonly annotations: Strings;
   readonly affinitySeconds: number | undefined;

@@ -5,6 +5,7 @@ import { type Connections, connectNetworks, type RouterState } from '../routers/
 import { type PodPlan, planPod } from '../attach/interfaces.ts';
 import { type Claims, claimsOf } from '../ipam/claims.ts';
 import { grantsOf } from '../networks/grants.ts';
+import { servedFrontends } from '../services/frontends.ts';
 import { assignNamed, assignNamespace } from './assign.ts';
 import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from './state.ts';
 
@@ -31,10 +32,19 @@ export type View = {
   readonly blocksByNetwork: ReadonlyMap<NetworkKey, readonly BlockItem[]>;
   /** Ports of Services that the API server calls by itself, by "namespace/name". */
   readonly registered: ReadonlyMap<string, ReadonlySet<number>>;
+  /** Outer addresses that Services ask for and do not get, in words, by "namespace/name". */
+  readonly unserved: ReadonlyMap<string, readonly string[]>;
 };
 
 export function viewOf(read: ClusterState): View {
-  const state = { ...read, ...grantsOf(read) };
+  const granted = { ...read, ...grantsOf(read) };
+  const namespaceAssignment = new Map(
+    [...granted.namespaces.keys()].map((name) => [name, assignNamespace(granted, name)]),
+  );
+  const { services, unserved } = servedFrontends(granted, (s) =>
+    serviceNetwork({ state: granted, namespaceAssignment }, s),
+  );
+  const state = { ...granted, services };
   const claims = claimsOf(state);
   const podAssignment = new Map<string, Assignment>();
   const plans = new Map<string, PodPlan>();
@@ -51,7 +61,6 @@ export function viewOf(read: ClusterState): View {
       for (const ip of extra.ips) extraByIp.set(ip, { pod, network: extra.network });
     if (pod.node !== '') push(podsByNode, pod.node, pod);
   }
-  const namespaceAssignment = new Map([...state.namespaces.keys()].map((name) => [name, assignNamespace(state, name)]));
   const servicesByNetwork = new Map<NetworkKey, Service[]>();
   for (const service of state.services.values()) {
     const network = serviceNetwork({ state, namespaceAssignment }, service);
@@ -75,6 +84,7 @@ export function viewOf(read: ClusterState): View {
     slicesByService,
     blocksByNetwork,
     registered: registeredPorts(state),
+    unserved,
     ...connectNetworks(state),
   };
 }

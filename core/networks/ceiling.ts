@@ -35,10 +35,10 @@ export function ceilingOf({ namespaces, settings }: Seen, namespace: string): Ce
   const { subnets, egress, services } = settings?.ceilings ?? DEFAULT_CEILINGS;
   return {
     subnets: mine(subnets.pools).map(({ prefixes, largest }) => ({
-      prefixes: parsed(prefixes),
+      prefixes: parsedPrefixes(prefixes),
       largest: { 4: largest.ipv4, 6: largest.ipv6 },
     })),
-    egressAddresses: mine(egress.addressPools).flatMap((p) => parsed(p.prefixes)),
+    egressAddresses: mine(egress.addressPools).flatMap((p) => parsedPrefixes(p.prefixes)),
     egressModes: mine(egress.limits).map((l) => l.modes),
     services: mine(services.limits).map((l) => l.allow),
   };
@@ -128,4 +128,4 @@ const allowsService = ({ services }: Ceiling, { namespace, name }: ServiceName):
   services.every((allow) => allow.some((a) => a.namespace === namespace && (a.name === undefined || a.name === name)));
 
 /** A prefix that means nothing gives nothing. */
-const parsed = (texts: readonly string[]): Prefix[] => texts.flatMap((t) => parsePrefix(t) ?? []);
+export const parsedPrefixes = (texts: readonly string[]): Prefix[] => texts.flatMap((t) => parsePrefix(t) ?? []);

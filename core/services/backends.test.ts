@@ -16,7 +16,11 @@ const withEndpoints = (change: (e: EndpointSlice['endpoints'][number], i: number
 });
 const target = { address: '10.96.1.1', port: 80, protocol: 'TCP' } as const;
 const backends = (s: ClusterState, node = 'n9'): string[] =>
-  usableBackends(viewOf(s), { service: web, network: 'a/default' }, target, { node, from: 'inside' }).map((b) => b.ip);
+  usableBackends(viewOf(s), { service: web, network: 'a/default' }, target, {
+    node,
+    from: 'inside',
+    by: 'instance',
+  }).map((b) => b.ip);
 const BOTH = ['10.244.1.5', '10.244.2.5'];
 
 describe('backends of a Service', () => {

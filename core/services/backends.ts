@@ -1,24 +1,23 @@
 import type { Backend, ServiceItem, ServicePort } from '../../api/nodeconfig.ts';
-import { FLAT_NETWORK } from '../../api/names.ts';
-import { familyOf } from '../../lib/ip/address.ts';
 import { usefulness } from '../../lib/servicenat/endpoints.ts';
-import { keyOf, type Service, type SliceEndpoint } from '../cluster/state.ts';
-import { networkOf, type View } from '../cluster/view.ts';
+import { keyOf, type Service } from '../cluster/state.ts';
+import type { View } from '../cluster/view.ts';
+import { endpointAddress, type Translator } from './endpoint-address.ts';
 
 /** A view never changes, and neither do the items that are made of it: every node and every question gets the same ones. */
 const made = new WeakMap<View, Map<string, ServiceItem>>();
 
 /** A Service as nodes are told of it: its ports with all backends that any of them may choose. */
-export function serviceItem(view: View, service: Service, network: string): ServiceItem {
+export function serviceItem(view: View, service: Service, network: string, by: Translator = 'instance'): ServiceItem {
   const items = made.get(view) ?? new Map<string, ServiceItem>();
   made.set(view, items);
-  const key = `${keyOf(service)} ${network}`;
-  const item = items.get(key) ?? makeItem(view, service, network);
+  const key = `${keyOf(service)} ${network} ${by}`;
+  const item = items.get(key) ?? makeItem(view, service, network, by);
   items.set(key, item);
   return item;
 }
 
-function makeItem(view: View, service: Service, network: string): ServiceItem {
+function makeItem(view: View, service: Service, network: string, by: Translator): ServiceItem {
   const served = service.clusterIPs.length > 0;
   const outer = service.type === 'NodePort' || service.type === 'LoadBalancer' || service.frontends.length > 0;
   return {
@@ -37,27 +36,32 @@ function makeItem(view: View, service: Service, network: string): ServiceItem {
         port,
         ...(view.registered.get(keyOf(service))?.has(port) ? { registered: true as const } : {}),
         ...(nodePort === undefined ? {} : { nodePort }),
-        backends: backendsOf(view, service, { network, portName: name, protocol }),
+        backends: backendsOf(view, service, { network, by, portName: name, protocol }),
       }),
     ),
   };
 }
 
-type Wanted = { readonly network: string; readonly portName: string; readonly protocol: string };
+type Wanted = {
+  readonly network: string;
+  readonly by: Translator;
+  readonly portName: string;
+  readonly protocol: string;
+};
 
 /**
  * The addresses behind one port, sorted. An endpoint whose pod is on another network is left out: the Service belongs to one
  * network, its own. A pod that is on it by another interface answers there. Of an address that two slices name, the ready one
  * counts.
  */
-function backendsOf(view: View, service: Service, { network, portName, protocol }: Wanted): Backend[] {
+function backendsOf(view: View, service: Service, { network, by, portName, protocol }: Wanted): Backend[] {
   const found = new Map<string, Backend>();
   for (const slice of view.slicesByService.get(keyOf(service)) ?? []) {
     const port = slice.ports.find((p) => p.name === portName && p.protocol === protocol);
     if (!port || port.port === 0) continue;
     for (const endpoint of slice.endpoints) {
       const use = usefulness(endpoint);
-      const ip = use && addressOn(view, endpoint, network);
+      const ip = use && endpointAddress(view, slice, endpoint, { network, by });
       if (ip === undefined) continue;
       const key = `${ip} ${port.port}`;
       if (use === 'Ready' || !found.has(key))
@@ -72,15 +76,4 @@ function backendsOf(view: View, service: Service, { network, portName, protocol 
     }
   }
   return [...found.values()].sort((a, b) => (a.ip < b.ip ? -1 : a.ip > b.ip ? 1 : a.port - b.port));
-}
-
-/** Where an endpoint answers on a network; undefined when it does not. */
-function addressOn(view: View, endpoint: SliceEndpoint, network: string): string | undefined {
-  const [namespace = '', name = ''] = endpoint.pod.split('/');
-  const pod = endpoint.pod === '' ? view.podByIp.get(endpoint.ip) : view.state.pods.get(`${namespace}/${name}`);
-  if (!pod) return endpoint.ip; // an address outside: the gate decides
-  if (pod.hostNetwork) return network === FLAT_NETWORK ? endpoint.ip : undefined;
-  if (networkOf(view, pod) === network) return endpoint.ip;
-  const extra = view.state.interfaces?.get(pod.uid)?.find((i) => i.network === network);
-  return extra?.ips.find((ip) => familyOf(ip) === familyOf(endpoint.ip));
 }

@@ -1,3 +1,4 @@
+import { FLAT_NETWORK } from '../../api/names.ts';
 import type { Backend, Protocol, ServiceItem, ServicePort } from '../../api/nodeconfig.ts';
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
@@ -5,12 +6,17 @@ import { endpointsAt, policyFor } from '../../lib/servicenat/endpoints.ts';
 import type { Pod, Service } from '../cluster/state.ts';
 import type { View } from '../cluster/view.ts';
 import { serviceItem } from './backends.ts';
+import type { Translator } from './endpoint-address.ts';
 
 /** What a client dials. */
 type Dialled = { readonly address: string; readonly port: number; readonly protocol: Protocol | 'ICMP' };
 
 /** Where a Service is dialled, and by whom: a pod or process of that node, or a packet from outside of it. */
-export type Dialling = { readonly node: string; readonly from: 'inside' | 'outside' };
+export type Dialling = { readonly node: string; readonly from: 'inside' | 'outside'; readonly by: Translator };
+
+/** Who translates for a pod of a network. */
+export const translatorOf = (network: string | undefined): Translator =>
+  network === FLAT_NETWORK ? 'kube-proxy' : 'instance';
 
 /** The port of a Service that an address and a number lead to: a cluster IP or outer address by its port, any other by its node port. */
 export function dialledPort(service: Service, item: ServiceItem, dialled: Dialled): ServicePort | undefined {
@@ -25,10 +31,10 @@ export function usableBackends(
   view: View,
   { service, network }: { readonly service: Service; readonly network: string },
   dialled: Dialled,
-  { node, from }: Dialling,
+  { node, from, by }: Dialling,
 ): Backend[] {
   const family = familyOf(dialled.address);
-  const port = dialledPort(service, serviceItem(view, service, network), dialled);
+  const port = dialledPort(service, serviceItem(view, service, network, by), dialled);
   if (!port || !service.clusterIPs.some((ip) => familyOf(ip) === family)) return [];
   const inside = service.clusterIPs.includes(dialled.address);
   const policy = policyFor(service, inside ? 'ClusterIP' : 'NodePort', from);
