@@ -142,6 +142,13 @@ async function main(o: Options): Promise<void> {
     ...(await dataplane.counters()),
   }));
   const metricsServer = await openMetrics(o, client, metrics);
+  const save = (): void => {
+    if (!unsaved) return;
+    node.notSaved = attempt(() => saveConfig(savedPath, config));
+    unsaved = node.notSaved !== undefined;
+  };
+  // At once where it is small; many thousands of objects are not written out anew for each that changes.
+  await using saver = new Runner(save, { minIntervalMs: 30, share: 0.05 });
   await using applier = new Runner(
     () => {
       if (authoritative) attachments?.adoptGiven();
@@ -153,10 +160,7 @@ async function main(o: Options): Promise<void> {
       realised = now;
       for (const [network, error] of faults)
         log.error({ network, err: error.message }, 'network could not be realised');
-      if (authoritative && unsaved) {
-        node.notSaved = attempt(() => saveConfig(savedPath, config));
-        unsaved = node.notSaved !== undefined;
-      }
+      if (authoritative && unsaved) saver.request();
       const wasClosed = closed;
       closed = dataplane.closedHere();
       for (const [network, why] of closed) if (!wasClosed.has(network)) log.warn({ network }, why);
@@ -165,6 +169,8 @@ async function main(o: Options): Promise<void> {
     },
     {
       minIntervalMs: 30,
+      // A pass costs what the table is large, however little changed: meanwhile more events come in, and go into one pass.
+      share: 0.5,
       retryMs: 500,
       maxIntervalMs: 10_000,
       onError: (error) => log.debug({ err: brief(error) }, 'apply'),
@@ -177,7 +183,7 @@ async function main(o: Options): Promise<void> {
       for (const [network, error] of dataplane.apply({ authoritative }))
         log.error({ network, err: error.message }, 'clean-up');
     },
-    { minIntervalMs: 500, retryMs: 500, onError: (error) => log.warn({ err: brief(error) }, 'clean-up') },
+    { minIntervalMs: 500, share: 0.5, retryMs: 500, onError: (error) => log.warn({ err: brief(error) }, 'clean-up') },
   );
   let host: HostAddresses = { addresses: [], routes: [] };
   let conflicts = new Map<string, string>();
@@ -301,6 +307,7 @@ async function main(o: Options): Promise<void> {
   }
   for (const a of attachments.dropVanished())
     log.info({ pod: `${a.namespace}/${a.pod}`, ips: a.ips }, 'released: its interface is gone');
+  saver.start();
   applier.start().request();
   surveyor.start().request();
   egress.start().request();
@@ -354,6 +361,7 @@ async function main(o: Options): Promise<void> {
   clearTimeout(audit);
   void server;
   await following;
+  save();
   await health?.close();
   await metricsServer?.close();
   // The kernel's state stays: pods go on while the agent is replaced.

@@ -138,9 +138,14 @@ export class Dataplane implements Disposable {
         this.#allDirty = true;
         this.#policyDirty = true;
         break;
-      case 'service': // one Service may be on many allow lists
-        this.#allDirty = true;
+      case 'service': {
+        const service = event.type === 'upsert' && event.kind === 'service' ? event.value : undefined;
+        for (const network of this.#wanted.concernedBy(event.key, service)) {
+          this.#dirty.add(network);
+          this.#changedRules.add(network);
+        }
         break;
+      }
       case 'peer':
         this.#dirty.add(event.key.split('|')[0] ?? '');
         break;
@@ -186,11 +191,6 @@ export class Dataplane implements Disposable {
         this.#apiServers = hosts;
         return;
       }
-      case 'service':
-        for (const [key, { network }] of this.#held)
-          if (this.#wanted.concerns(network, event.key, event.type === 'upsert' ? event.value : undefined))
-            this.#changedRules.add(key);
-        return;
       default:
     }
   }

@@ -3,6 +3,7 @@ import type {
   ApiServers,
   BlockItem,
   NetworkItem,
+  NetworkKey,
   NodeConfig,
   NodeItem,
   OpeningItem,
@@ -39,6 +40,7 @@ type ByNetwork = {
   readonly peers: ReadonlyMap<string, readonly PeerItem[]>;
   readonly openings: ReadonlyMap<string, readonly OpeningItem[]>;
   readonly blocks: ReadonlyMap<string, readonly BlockItem[]>;
+  readonly services: ReadonlyMap<string, readonly ServiceItem[]>;
 };
 
 /** Everything inside the cluster, and the addresses of nodes in it; `version`: of the nodes that it was made of. */
@@ -62,9 +64,13 @@ export class Wanted {
   #pods: { readonly version: number; readonly ranges: readonly string[] } | undefined;
   #inside: Inside | undefined;
 
+  /** Networks of Services, as the last event of each said. */
+  readonly #serviceNetworks: Map<string, NetworkKey>;
+
   constructor(config: NodeConfig, nodeName: string) {
     this.#config = config;
     this.#nodeName = nodeName;
+    this.#serviceNetworks = new Map([...config.service].map(([key, { network }]) => [key, network]));
   }
 
   /** What the node itself has addresses in and routes to. */
@@ -113,7 +119,7 @@ export class Wanted {
 
   touched({ kind }: StreamEvent & { type: 'upsert' | 'delete' }): void {
     if (kind === 'cluster' || kind === 'node') this.#hostChanged();
-    if (kind === 'peer' || kind === 'opening' || kind === 'block') this.#byNetwork = undefined;
+    if (kind === 'peer' || kind === 'opening' || kind === 'block' || kind === 'service') this.#byNetwork = undefined;
   }
 
   /** The root's own things, other nodes, and its end of each instance. */
@@ -251,29 +257,36 @@ export class Wanted {
     );
   }
 
-  /** Whether a Service is in the map of a network, or may have been before it went. */
-  concerns({ key, allow }: NetworkItem, serviceKey: string, service: ServiceItem | undefined): boolean {
-    const peers = this.#index().peers.get(key) ?? [];
-    return (
-      service === undefined ||
-      service.network === key ||
-      allow.includes(serviceKey) ||
-      peers.some((p) => p.services.includes(serviceKey))
-    );
+  /** Networks in whose map a Service is, or was before it changed; to be asked once for each change. */
+  concernedBy(serviceKey: string, service: ServiceItem | undefined): Set<NetworkKey> {
+    const concerned = new Set<NetworkKey>();
+    const before = this.#serviceNetworks.get(serviceKey);
+    if (before !== undefined) concerned.add(before);
+    if (service) this.#serviceNetworks.set(serviceKey, service.network);
+    else this.#serviceNetworks.delete(serviceKey);
+    if (service) concerned.add(service.network);
+    for (const { key, allow } of this.#config.network.values()) if (allow.includes(serviceKey)) concerned.add(key);
+    for (const { network, services } of this.#config.peer.values())
+      if (services.includes(serviceKey)) concerned.add(network);
+    return concerned;
   }
 
   /** Services in a network's own map, and by which right each is there. */
   #servicesOf({ key, allow, closed }: NetworkItem): Reached[] {
-    const peers = new Map((closed ? [] : (this.#index().peers.get(key) ?? [])).map((p) => [p.other, p]));
-    const allowed = new Set(allow);
-    return [...this.#config.service].flatMap(([serviceKey, service]): Reached[] => {
-      if (service.network === key) return [{ service, reach: 'own', deps: [service] }];
-      if (service.network === FLAT_NETWORK && allowed.has(serviceKey))
-        return [{ service, reach: 'allowed', deps: [service, 'allowed'] }];
-      const peer = peers.get(service.network);
-      if (!peer?.services.includes(serviceKey)) return [];
-      return [{ service, reach: peerAdmits(peer, service), deps: [service, peer] }];
-    });
+    const { peers, services } = this.#index();
+    const reached = (services.get(key) ?? []).map((service): Reached => ({ service, reach: 'own', deps: [service] }));
+    for (const name of new Set(allow)) {
+      const service = this.#config.service.get(name);
+      if (service?.network === FLAT_NETWORK && key !== FLAT_NETWORK)
+        reached.push({ service, reach: 'allowed', deps: [service, 'allowed'] });
+    }
+    for (const peer of closed ? [] : (peers.get(key) ?? []))
+      for (const name of peer.services) {
+        const service = this.#config.service.get(name);
+        if (service?.network !== peer.other || (service.network === FLAT_NETWORK && allow.includes(name))) continue;
+        reached.push({ service, reach: peerAdmits(peer, service), deps: [service, peer] });
+      }
+    return reached;
   }
 
   /** All prefixes of a network, disjoint. */
@@ -296,11 +309,12 @@ export class Wanted {
   }
 
   #index(): ByNetwork {
-    const { peer, opening, block } = this.#config;
+    const { peer, opening, block, service } = this.#config;
     this.#byNetwork ??= {
       peers: Map.groupBy(peer.values(), (p) => p.network),
       openings: Map.groupBy(opening.values(), (o) => o.network),
       blocks: Map.groupBy(block.values(), (b) => b.network),
+      services: Map.groupBy(service.values(), (x) => x.network),
     };
     return this.#byNetwork;
   }

@@ -29,19 +29,34 @@ export const frontendKey = (ip: string, protocol: NatPort['protocol'], port: num
   `${ip} . ${protocol} . ${port}`;
 
 function spreadChain(p: NatPort): NftObject {
-  const ip = p.family === 4 ? 'ip' : 'ip6';
-  const targets = p.backends.map((b, i) => `${i} : ${b.ip} . ${b.port}`);
-  const [only] = p.backends;
-  const dnat =
-    p.backends.length === 1 && only
-      ? `dnat ${ip} to ${hostPort(p.family, only)}`
-      : `dnat ${ip} to numgen random mod ${p.backends.length} map { ${targets.join(', ')} }`;
-  return { kind: 'chain', name: serviceChain(p), rules: [...(p.before ?? []), `meta l4proto ${p.protocol} ${dnat}`] };
+  const { family, protocol, backends } = p;
+  const dnat = `meta l4proto ${protocol} dnat ${ipWord(family)} to`;
+  const targets = backends.map((b, i) => `${i} : ${b.ip} . ${b.port}`);
+  const rules =
+    backends.length <= MOST_RULES
+      ? drawn(backends.map((b) => `${dnat} ${hostPort(family, b)}`))
+      : [`${dnat} numgen random mod ${backends.length} map { ${targets.join(', ')} }`];
+  return { kind: 'chain', name: serviceChain(p), rules: [...(p.before ?? []), ...rules] };
 }
+
+/**
+ * Up to so many backends are drawn one after the other. A map in a rule is a set without a name, and the kernel looks at all sets
+ * of the table when it names the next one: with thousands of Services that is what a change costs.
+ */
+const MOST_RULES = 8;
+
+/** One of these by chance, all alike. */
+const drawn = (statements: readonly string[]): string[] =>
+  statements.map((statement, i) => {
+    const left = statements.length - i;
+    return left === 1 ? statement : `numgen random mod ${left} 0 ${statement}`;
+  });
+
+const ipWord = (family: 4 | 6): string => (family === 4 ? 'ip' : 'ip6');
 
 /** A client that was here before goes where it went; the set remembers, and each use renews the memory. */
 function affinityObjects(p: NatPort, seconds: number): NftObject[] {
-  const ip = p.family === 4 ? 'ip' : 'ip6';
+  const ip = ipWord(p.family);
   const name = (kind: string, b: NatPort['backends'][number]): string =>
     `${kind}${p.family}/${p.id}/${b.ip.replaceAll(':', '_')}/${b.port}`;
   const sets = p.backends.map(
@@ -64,13 +79,8 @@ function affinityObjects(p: NatPort, seconds: number): NftObject[] {
     }),
   );
   const remembered = p.backends.map((b) => `${ip} saddr @${name('aff', b)} goto ${name('ep', b)}`);
-  const choice = p.backends.map((b, i) => `${i} : goto ${name('ep', b)}`);
-  const chain: NftObject = {
-    kind: 'chain',
-    name: serviceChain(p),
-    rules: [...(p.before ?? []), ...remembered, `numgen random mod ${p.backends.length} vmap { ${choice.join(', ')} }`],
-  };
-  return [...sets, ...endpoints, chain];
+  const rules = [...(p.before ?? []), ...remembered, ...drawn(p.backends.map((b) => `goto ${name('ep', b)}`))];
+  return [...sets, ...endpoints, { kind: 'chain', name: serviceChain(p), rules }];
 }
 
 const hostPort = (family: 4 | 6, b: { readonly ip: string; readonly port: number }): string =>
