@@ -39,6 +39,8 @@ export const FLAT_NETWORK = 'default-network';
 
 /** VNI of the flat network's overlay. Never given to a VirtualNetwork. */
 export const FLAT_VNI = 1;
+/** UDP port of VXLAN between nodes. */
+export const VXLAN_PORT = 4789;
 
 /** Label on objects that the controller made and owns. */
 export const MANAGED_BY = { key: 'app.kubernetes.io/managed-by', value: 'bulkhead' } as const;

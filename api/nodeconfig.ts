@@ -63,6 +63,8 @@ export type NodeItem = {
   readonly addresses: readonly string[];
   /** Its addresses beside those, from its status and its agent: just as much the node, for what may not reach nodes. */
   readonly further?: readonly string[];
+  /** Its agent has not reported to this controller yet: the further addresses that were known before count as well. */
+  readonly unheard?: true;
   readonly podCIDRs: readonly string[];
   /** Label topology.kubernetes.io/zone; absent: none. */
   readonly zone?: string;

@@ -7,6 +7,7 @@ import {
   ITEM_KINDS,
   type NetworkItem,
   type NetworkKey,
+  type NodeItem,
   type NodeConfig,
   type StreamEvent,
 } from '../api/nodeconfig.ts';
@@ -58,6 +59,7 @@ export function compile(view: View, node: string): NodeConfig {
       underlay,
       addresses: n.addresses,
       ...(further.length > 0 ? { further } : {}),
+      ...(n.unheard ? { unheard: n.unheard } : {}),
       podCIDRs: n.podCIDRs,
       ...(n.zone === '' ? {} : { zone: n.zone }),
     });
@@ -192,8 +194,15 @@ export function diffConfig(before: NodeConfig, after: NodeConfig): StreamEvent[]
 export function applyEvent(config: ReturnType<typeof emptyNodeConfig>, event: StreamEvent): void {
   if (event.type !== 'upsert' && event.type !== 'delete') return;
   const items = config[event.kind] as Map<string, unknown> | undefined;
-  if (event.type === 'upsert') items?.set(event.key, event.value);
+  if (event.type === 'upsert')
+    items?.set(event.key, event.kind === 'node' ? keptNode(config.node.get(event.key), event.value) : event.value);
   else items?.delete(event.key);
+}
+
+/** A controller that has just begun knows less of a node than the one before: what is closed stays closed until its agent has spoken. */
+function keptNode(before: NodeItem | undefined, now: NodeItem): NodeItem {
+  if (!now.unheard || !before?.further) return now;
+  return { ...now, further: [...new Set([...before.further, ...(now.further ?? [])])] };
 }
 
 /** Items never change once they are made, so each is written out once, and not again when the next config is compared with it. */

@@ -1,10 +1,9 @@
-import { FLAT_NETWORK } from '../api/names.ts';
+import { FLAT_NETWORK, VXLAN_PORT } from '../api/names.ts';
 import type { VirtualNetworkSpec } from '../api/kinds/virtual-network.ts';
-import type { Protocol } from '../api/nodeconfig.ts';
 import { familyOf, mustIp } from '../lib/ip/address.ts';
 import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod, type Service } from './cluster/state.ts';
-import type { PolicyFlow, PolicyVerdict } from './policy/evaluate.ts';
+import type { Decision, Destination, Target, Verdict } from './decision.ts';
 import { holderOf } from './egress/holder.ts';
 import { opens } from './openings/openings.ts';
 import { combine } from './routers/connect.ts';
@@ -14,43 +13,6 @@ import { networkOf, type View } from './cluster/view.ts';
 import { serviceItem } from './services/backends.ts';
 import { closedFrontends, closedNodePorts } from './services/node-ports.ts';
 import { dialledPort, dialsFromInside, serviceAtNodePort, translatorOf, usableBackends } from './services/usable.ts';
-
-/** What happens to a new connection: it is made; it is refused at once; nothing ever answers. */
-export type Verdict = 'open' | 'rejected' | 'closed';
-
-/** Where a connection goes to, as the sender writes it. `port` is 0 for ICMP. */
-export type Target = { readonly address: string; readonly port: number; readonly protocol: Protocol | 'ICMP' };
-
-/** What the address turned out to be. */
-export type Destination =
-  | { readonly kind: 'Pod'; readonly pod: Pod; readonly network: string }
-  | { readonly kind: 'Service'; readonly service: Service; readonly network: string }
-  | { readonly kind: 'Node'; readonly node: string }
-  | { readonly kind: 'Cluster'; readonly what: string }
-  | { readonly kind: 'External' };
-
-export type Decision = {
-  readonly verdict: Verdict;
-  /** One sentence that names the object that decided. */
-  readonly why: string;
-  readonly destination: Destination;
-  /** Which gate or map said so; undefined when everything let it pass. */
-  readonly decidedBy:
-    | 'service map'
-    | 'egress gate'
-    | 'ingress gate'
-    | 'kube-proxy'
-    | 'node port gate'
-    | 'egress policy'
-    | 'ingress policy'
-    | 'nobody'
-    | undefined;
-  /** What policies say, of each end that a packet may reach; empty when it is stopped before any is asked. */
-  readonly policies: readonly PolicyAnswer[];
-};
-
-/** One place that the connection may end up at, behind the translation of Services. */
-export type PolicyAnswer = { readonly flow: PolicyFlow } & PolicyVerdict;
 
 /**
  * What networks, routers and gates say when `from` opens a connection to `target`; policies come in decide.ts. Uses the cluster's
@@ -100,38 +62,45 @@ export function decideByNetworks(view: View, from: Pod, target: Target): Decisio
       return decideService(view, from, network, destination, target, say);
     case 'Node':
       if (own) return decideOwnNodePort(view, from, network, target, say);
+      if (isOverlay(target)) return say('closed', 'overlay', NO_OVERLAY);
       return decideNodePort(view, from, destination.node, target, say);
     case 'Cluster':
       if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach ${destination.what}`);
       return say('rejected', 'nobody', `${destination.what} is not in use`);
-    case 'External': {
-      const mode = own ? (own.spec?.egress.mode ?? 'None') : 'NAT';
-      if (mode === 'None') return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None`);
-      if (own?.spec?.egress.addresses?.length && holderOf(view, network) === undefined)
-        return say('rejected', 'egress gate', `no node has the egress addresses of ${nameOf(network)}`);
-      if (own?.spec?.egress.allow && !allowsOutside(own.spec.egress.allow, target))
-        return say(
-          'rejected',
-          'egress gate',
-          `${nameOf(network)} has no entry for ${describeTarget(target)} to ${target.address} in egress.allow`,
-        );
-      return say(
-        'open',
-        undefined,
-        own ? `${nameOf(network)} has egress.mode ${mode}` : 'the flat network reaches the outside',
-      );
-    }
+    case 'External':
+      return decideOutside(view, network, target, say);
   }
 }
 
+type Say = (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision;
+
+/** An address that is nothing of the cluster. */
+function decideOutside(view: View, network: string, target: Target, say: Say): Decision {
+  const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
+  const mode = own ? (own.spec?.egress.mode ?? 'None') : 'NAT';
+  if (mode === 'None') return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None`);
+  if (own?.spec?.egress.addresses?.length && holderOf(view, network) === undefined)
+    return say('rejected', 'egress gate', `no node has the egress addresses of ${nameOf(network)}`);
+  if (own?.spec?.egress.allow && !allowsOutside(own.spec.egress.allow, target))
+    return say(
+      'rejected',
+      'egress gate',
+      `${nameOf(network)} has no entry for ${describeTarget(target)} to ${target.address} in egress.allow`,
+    );
+  if (isOverlay(target)) return say('closed', 'overlay', NO_OVERLAY);
+  return say(
+    'open',
+    undefined,
+    own ? `${nameOf(network)} has egress.mode ${mode}` : 'the flat network reaches the outside',
+  );
+}
+
+/** The protocol that nodes speak between each other: a pod that spoke it would do so with the address of its node. */
+const isOverlay = ({ protocol, port }: Target): boolean => protocol === 'UDP' && port === VXLAN_PORT;
+const NO_OVERLAY = `no pod sends to UDP ${VXLAN_PORT}, the port of the overlay, at a node or outside the cluster`;
+
 /** A network reaches no node, but its own instance translates node ports of its own Services, whichever node is dialled. */
-function decideOwnNodePort(
-  view: View,
-  from: Pod,
-  network: string,
-  target: Target,
-  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
-): Decision {
+function decideOwnNodePort(view: View, from: Pod, network: string, target: Target, say: Say): Decision {
   const service = serviceAtNodePort(view, network, target);
   if (!service) return say('rejected', 'egress gate', `${nameOf(network)} does not reach nodes`);
   const name = `node port ${target.port}/${target.protocol} of Service ${keyOf(service)}`;
@@ -145,13 +114,7 @@ function decideOwnNodePort(
 }
 
 /** From a pod of the flat network: by kube-proxy of its own node, or, as that node, by the one of another node. */
-function decideNodePort(
-  view: View,
-  from: Pod,
-  node: string,
-  target: Target,
-  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
-): Decision {
+function decideNodePort(view: View, from: Pod, node: string, target: Target, say: Say): Decision {
   const { port, protocol } = target;
   const closed = closedNodePorts(view).find((c) => c.port === port && c.protocol === protocol);
   if (closed)
@@ -175,8 +138,9 @@ function decideNodePort(
 }
 
 /**
- * An external or load balancer address, from a pod of another network: as anybody outside would use it, through the node's
- * kube-proxy. A network's own pods use it as a cluster IP.
+ * An external or load balancer address, from a pod of another network. A pod of the flat network uses it as anybody outside would,
+ * through the node's kube-proxy. For a pod of another network it is an address outside, which kube-proxy may not take for itself:
+ * what it translates is refused. A network's own pods use it as a cluster IP.
  */
 function decideFrontend(
   view: View,
@@ -184,15 +148,22 @@ function decideFrontend(
   network: string,
   { service, network: owner }: { readonly service: Service; readonly network: string },
   target: Target,
-  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
+  say: Say,
 ): Decision {
-  const own = network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
-  const spec = own?.spec;
+  const own = network !== FLAT_NETWORK;
   const name = `address ${target.address} of Service ${keyOf(service)}`;
-  if (own && (spec?.egress.mode ?? 'None') === 'None')
-    return say('rejected', 'egress gate', `${nameOf(network)} has egress.mode None, and ${name} is outside of it`);
-  if (spec?.egress.allow && !allowsOutside(spec.egress.allow, target))
-    return say('rejected', 'egress gate', `${nameOf(network)} has no entry for ${name} in egress.allow`);
+  const plain = destinationOf(view, target.address, { frontends: false });
+  const outside =
+    plain.kind === 'Node' && !own
+      ? decideNodePort(view, from, plain.node, target, say)
+      : decideOutside(view, network, target, say);
+  if (own && plain.kind !== 'External')
+    return say(
+      'rejected',
+      'egress gate',
+      `${name} is inside the cluster, and ${nameOf(network)} lets nothing out to it`,
+    );
+  if (outside.verdict !== 'open') return outside;
   const closed = closedFrontends(view).some(
     (c) => c.ip === target.address && c.port === target.port && c.protocol === target.protocol,
   );
@@ -203,8 +174,7 @@ function decideFrontend(
       `${name} is on ${nameOf(owner)}, which has services.nodePortAccess External`,
     );
   const item = serviceItem(view, service, owner);
-  if (!dialledPort(service, item, target))
-    return say('closed', 'kube-proxy', `Service ${keyOf(service)} has no port ${target.port}/${target.protocol}`);
+  if (!dialledPort(service, item, target)) return outside;
   const left = leftOut(service, target.address, from);
   if (left !== undefined) return say('closed', 'kube-proxy', left);
   const at = (side: 'inside' | 'outside') =>
@@ -216,6 +186,12 @@ function decideFrontend(
       'closed',
       'kube-proxy',
       `Service ${keyOf(service)} has no endpoint on node ${from.node}, and externalTrafficPolicy is Local`,
+    );
+  if (own)
+    return say(
+      'rejected',
+      'node port gate',
+      `${name} is on ${nameOf(owner)}: pods of other networks reach it by no address`,
     );
   return say('open', undefined, `${name} is open to everybody who reaches the nodes`);
 }
@@ -233,7 +209,7 @@ function decideService(
   network: string,
   { service, network: owner }: { service: Service; network: string },
   target: Target,
-  say: (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string) => Decision,
+  say: Say,
 ): Decision {
   const key = keyOf(service);
   const by = translatorOf(network);
@@ -367,8 +343,8 @@ export function sourceNetwork(view: View, from: Pod, address: string): string | 
   return extra?.network ?? first;
 }
 
-/** What stands behind an address. */
-export function destinationOf(view: View, address: string): Destination {
+/** What stands behind an address. `frontends`: outer addresses of Services count. */
+export function destinationOf(view: View, address: string, { frontends = true } = {}): Destination {
   const extra = view.extraByIp.get(address);
   if (extra) return { kind: 'Pod', ...extra };
   const pod = view.podByIp.get(address);
@@ -377,7 +353,9 @@ export function destinationOf(view: View, address: string): Destination {
     if (network !== undefined) return { kind: 'Pod', pod, network };
   }
   for (const [network, services] of view.servicesByNetwork) {
-    const service = services.find((s) => s.clusterIPs.includes(address) || s.frontends.some((f) => f.ip === address));
+    const service = services.find(
+      (s) => s.clusterIPs.includes(address) || (frontends && s.frontends.some((f) => f.ip === address)),
+    );
     if (service) return { kind: 'Service', service, network };
   }
   for (const node of view.state.nodes.values())

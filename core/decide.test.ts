@@ -3,7 +3,7 @@ import { exampleNetwork, exampleState } from './cluster/example.ts';
 import type { ClusterState } from './cluster/state.ts';
 import { viewOf } from './cluster/view.ts';
 import { decide } from './decide.ts';
-import type { Target, Verdict } from './decide-networks.ts';
+import type { Target, Verdict } from './decision.ts';
 import { trace } from './trace.ts';
 
 const state = exampleState();

@@ -2,14 +2,8 @@ import { FLAT_NETWORK } from '../api/names.ts';
 import { familyOf } from '../lib/ip/address.ts';
 import { keyOf, type Pod, type Service } from './cluster/state.ts';
 import { networkOf, podAt, type View } from './cluster/view.ts';
-import {
-  type Decision,
-  decideByNetworks,
-  ipsOf,
-  type PolicyAnswer,
-  sourceNetwork,
-  type Target,
-} from './decide-networks.ts';
+import { decideByNetworks, ipsOf, sourceNetwork } from './decide-networks.ts';
+import type { Decision, PolicyAnswer, Target } from './decision.ts';
 import { nodeAddress } from './nodes/addresses.ts';
 import { type End, evaluate, type PolicyFlow, type PolicyVerdict } from './policy/evaluate.ts';
 import { policiesOf } from './policy/of-view.ts';

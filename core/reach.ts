@@ -3,7 +3,8 @@ import { familyOf } from '../lib/ip/address.ts';
 import { keyOf, type Pod } from './cluster/state.ts';
 import { networkOf, podAt, type View } from './cluster/view.ts';
 import { decide } from './decide.ts';
-import { type Decision, ipsOf, type Target } from './decide-networks.ts';
+import { ipsOf } from './decide-networks.ts';
+import type { Decision, Target } from './decision.ts';
 import { translatorOf, usableBackends } from './services/usable.ts';
 
 /** What a probe is aimed at. */

@@ -4,7 +4,8 @@ import { contains, mustPrefix } from '../lib/ip/prefix.ts';
 import { keyOf, type Pod, type Service } from './cluster/state.ts';
 import { networkOf, podAt, type View } from './cluster/view.ts';
 import { decide } from './decide.ts';
-import { type Decision, ipsOf, nameOf, sourceNetwork, type Target } from './decide-networks.ts';
+import { ipsOf, nameOf, sourceNetwork } from './decide-networks.ts';
+import type { Decision, Target } from './decision.ts';
 import { holderOf } from './egress/holder.ts';
 import { isAllowed } from './services/allowed.ts';
 import { serviceAtNodePort, translatorOf, usableBackends } from './services/usable.ts';
@@ -65,8 +66,13 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
     { where: `${here}, chain raw_pre`, what: 'source address belongs to this interface', by: 'set src' },
   ];
   const { destination } = decision;
+  // An outer address of another network's Service is none of this network's: it is on its way out.
+  const outer =
+    destination.kind === 'Service' &&
+    destination.network !== network &&
+    !destination.service.clusterIPs.includes(target.address);
   const dialled = serviceDialled(view, network, target, decision);
-  if (dialled) {
+  if (dialled && !outer) {
     const backends = backendsOf(view, from, dialled, target);
     steps.push({
       where: `${here}, chain nat_pre`,
@@ -118,6 +124,16 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
         [{ ip: target.address, port: target.port, node: destination.pod.node }],
         decision.why,
       ),
+    ];
+  if (outer && (decision.decidedBy === 'node port gate' || decision.decidedBy === 'kube-proxy'))
+    return [
+      ...steps,
+      { where: `${here}, chain gate_out`, what: 'accepted', by: `spec.egress of ${nameOf(network)}` },
+      {
+        where: `node ${from.node}, root, chain forward`,
+        what: `${decision.verdict}: ${decision.why}`,
+        by: decision.decidedBy,
+      },
     ];
   if (decision.verdict !== 'open')
     return [

@@ -218,9 +218,14 @@ async function main(o: Options): Promise<void> {
     maxRetryMs: 3_000,
     onError: (error) => log.debug({ err: brief(error) }, 'report'),
   });
-  // Nothing tells when an address comes or goes on a device of others, but asking.
+  // Addresses on devices of others come and go, and so does what others do to the tables: the agent looks.
   await using surveyor = new Runner(
     () => {
+      if (!dataplane.guarded()) {
+        log.warn("this node's nftables table was taken away by another program; it is put back");
+        dataplane.resyncRoot();
+        applier.request();
+      }
       const now = dataplane.survey();
       if (now === host) return;
       host = now;

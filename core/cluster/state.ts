@@ -78,6 +78,8 @@ export type Node = {
    * and never open: what may not reach a node may not reach it by these either.
    */
   readonly further: readonly string[];
+  /** Its agent has not reported to this controller yet. */
+  readonly unheard?: true;
   /** Destinations of its connected and static routes, as its agent reports them. */
   readonly routes: readonly string[];
   readonly podCIDRs: readonly string[];

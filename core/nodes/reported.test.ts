@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { emptyNodeConfig, type StreamEvent } from '../../api/nodeconfig.ts';
+import { applyEvent, compile } from '../compile.ts';
 import { exampleState } from '../cluster/example.ts';
 import { readNode } from '../cluster/read.ts';
+import { viewOf } from '../cluster/view.ts';
 import { withReport } from './reported.ts';
 
 const state = { ...exampleState(), podCIDRs: ['10.244.0.0/16', 'fd00:10:244::/48'], serviceCIDRs: ['10.96.0.0/16'] };
@@ -74,4 +77,29 @@ test('ExternalIPs and names that are addresses are further addresses', () => {
     further: ['192.0.2.9', '203.0.113.7'],
     routes: [],
   });
+});
+
+test('a new controller that has not heard an agent yet opens nothing that was closed before', () => {
+  const config = emptyNodeConfig();
+  const item = (further: string[], unheard?: true): StreamEvent => ({
+    type: 'upsert',
+    kind: 'node',
+    key: 'n1',
+    value: {
+      name: 'n1',
+      underlay: '192.0.2.11',
+      addresses: [],
+      podCIDRs: [],
+      further,
+      ...(unheard ? { unheard } : {}),
+    },
+  });
+  const further = () => config.node.get('n1')?.further;
+  applyEvent(config, item(['192.0.2.111', '192.0.2.121']));
+  const afresh = compile(viewOf({ ...state, nodes: new Map([['n1', withReport(node, undefined, state)]]) }), 'n1');
+  expect(afresh.node.get('n1')?.unheard).toBe(true);
+  applyEvent(config, item(['192.0.2.121'], true));
+  expect(further()).toEqual(['192.0.2.111', '192.0.2.121']);
+  applyEvent(config, item(['192.0.2.121']));
+  expect(further()).toEqual(['192.0.2.121']);
 });

@@ -26,7 +26,7 @@ export function withReport(
   report: Pick<NodeReport, 'addresses' | 'routes'> | undefined,
   { podCIDRs, serviceCIDRs }: Pick<ClusterState, 'podCIDRs' | 'serviceCIDRs'>,
 ): Node {
-  if (!report) return node;
+  if (!report) return { ...node, unheard: true };
   const owned = [...NOWHERE, ...[...podCIDRs, ...node.podCIDRs, ...serviceCIDRs].map(mustPrefix)];
   const known = new Set([...node.addresses, ...node.further]);
   const further = report.addresses

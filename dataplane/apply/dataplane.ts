@@ -8,7 +8,7 @@ import { writeSysctls } from '../../lib/netns/sysctl.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
 import { isGone } from '../../lib/netlink/error.ts';
-import { type Nft, openNft } from '../../lib/nft/nft.ts';
+import { type Nft, NftError, openNft } from '../../lib/nft/nft.ts';
 import type { Denial } from '../plan/denials.ts';
 import { planInstance } from '../plan/instance.ts';
 import { ARP_TABLE, isOurLink, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
@@ -380,6 +380,24 @@ export class Dataplane implements Disposable {
     this.#mtu = undefined;
     this.#root.resync();
     for (const { instance } of this.#held.values()) instance.resync();
+  }
+
+  /**
+   * Whether the root's table is there. Somebody else's `nft flush ruleset` takes it away, and with it what keeps strangers from
+   * speaking VXLAN to this node: too much to wait for the root's turn in the audit.
+   */
+  guarded(): boolean {
+    try {
+      return this.#rootNft.list(`list chain ${TABLE} input`).includes('goto vxlan');
+    } catch (error) {
+      if (error instanceof NftError && error.code === 'ENOENT') return false;
+      throw error;
+    }
+  }
+
+  /** Reads the root's state again. */
+  resyncRoot(): void {
+    this.#root.resync();
   }
 
   /** As {@link resync}, for one namespace, each in its turn: how many there are, and whether this one has to be written to. */

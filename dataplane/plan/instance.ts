@@ -1,3 +1,4 @@
+import { VXLAN_PORT } from '../../api/names.ts';
 import { covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import type { NetworkItem, NodeItem } from '../../api/nodeconfig.ts';
@@ -16,7 +17,6 @@ import {
   UPLINK_MAC,
   uplinkName,
   VXLAN_DEV,
-  VXLAN_PORT,
   vtepMac,
 } from './names.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
@@ -177,7 +177,11 @@ const INSTANCE_SYSCTLS = {
   'net/netfilter/nf_conntrack_tcp_loose': '0',
 } as const;
 
-function instanceTable(network: Gates, self: NodeItem, way: Pick<EgressWay, 'here'> | undefined): NftObject[] {
+function instanceTable(
+  network: Gates,
+  self: NodeItem,
+  way: Pick<EgressWay, 'here' | 'addresses'> | undefined,
+): NftObject[] {
   const cidr6 = podCidrOf(self, 6);
   // As who a pod meets itself through its Service. Not the link-local gateway in IPv6: programs would need its zone.
   const hairpin = { 4: GATEWAY[4], 6: cidr6 === undefined ? GATEWAY[6] : errorSource(cidr6) };
@@ -255,10 +259,56 @@ const UPLINK_ELEMENTS: NftObject[] = [
   element('ep_to', `"${UPLINK_DEV}"`, 'goto gate_out'),
 ];
 
+/**
+ * What comes by the uplink and by the overlay: only from addresses that belong beyond them, so that a packet from elsewhere neither
+ * gets in nor makes a connection whose replies go another way. In both families, whatever rp_filter says.
+ */
+function arrivals(way: Pick<EgressWay, 'here' | 'addresses'> | undefined): NftObject[] {
+  const spoofed = 'counter name spoofed_source drop';
+  // Errors come from whichever address a router has; the gate takes those that belong to a connection. Link-local sources are
+  // never forwarded.
+  const exempt = [
+    'icmp type { destination-unreachable, time-exceeded, parameter-problem } accept',
+    'icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept',
+    'ip6 saddr { ::, fe80::/10 } accept',
+  ];
+  const elsewhere = (f: 4 | 6): boolean => leavesElsewhere(way, f);
+  return [
+    {
+      kind: 'chain',
+      name: 'by_uplink',
+      rules: [
+        ...exempt,
+        // Where the outside is reached by the overlay, its replies come by the uplink all the same.
+        ...FAMILIES.map((f) =>
+          elsewhere(f)
+            ? `${ipWord(f)} saddr @own${f} ${spoofed}`
+            : `meta nfproto ipv${f} fib saddr . iif oif missing ${spoofed}`,
+        ),
+        'accept',
+      ],
+    },
+    {
+      kind: 'chain',
+      name: 'by_overlay',
+      rules: [
+        ...exempt,
+        `fib saddr . iif oif missing ${spoofed}`,
+        ...FAMILIES.filter(elsewhere).map((f) => `${ipWord(f)} saddr != @own${f} ${spoofed}`),
+        // Pods of other nodes leave by here; replies go another way, so half a connection is not tracked.
+        ...(way?.here
+          ? FAMILIES.map((f) => `${ipWord(f)} saddr @own${f} ${ipWord(f)} daddr != @cluster${f} notrack accept`)
+          : []),
+        'accept',
+      ],
+    },
+  ];
+}
+
 function chains(
   { apiServerAccess, ...egress }: Gates,
   hairpin: Readonly<Record<4 | 6, string>>,
-  way: Pick<EgressWay, 'here'> | undefined,
+  way: Pick<EgressWay, 'here' | 'addresses'> | undefined,
 ): NftObject[] {
   const both = (rule: (ip: string, family: 4 | 6) => string): string[] => FAMILIES.map((f) => rule(ipWord(f), f));
   const frontend = (ip: string): string => `${ip} daddr . meta l4proto . th dport`;
@@ -268,15 +318,12 @@ function chains(
       name: 'raw_pre',
       hook: { type: 'filter', hook: 'prerouting', priority: 'raw', policy: 'drop' },
       rules: [
-        // Pods of other nodes leave by here; replies go another way, so half a connection is not tracked.
-        ...(way?.here
-          ? both((ip, f) => `iifname "${VXLAN_DEV}" ${ip} saddr @own${f} ${ip} daddr != @cluster${f} notrack accept`)
-          : []),
-        `iifname { "lo", "${UPLINK_DEV}", "${VXLAN_DEV}" } accept`,
+        `iifname vmap { "lo" : accept, "${UPLINK_DEV}" : goto by_uplink, "${VXLAN_DEV}" : goto by_overlay }`,
         ...both((ip, f) => `iifname . ${ip} saddr @src${f} accept`),
         'counter name spoofed_source drop',
       ],
     },
+    ...arrivals(way),
     {
       kind: 'chain',
       name: 'nat_pre',

@@ -30,7 +30,6 @@ export const UPLINK_HOP = { 4: '169.254.1.2', 6: 'fe80::2' } as const;
 export const GATEWAY_MAC = '02:62:68:00:00:01';
 export const UPLINK_MAC = { instance: '02:62:68:00:00:02', root: '02:62:68:00:00:03' } as const;
 
-export const VXLAN_PORT = 4789;
 /** Outer Ethernet, IP, UDP, VXLAN headers. */
 export const VXLAN_OVERHEAD = { 4: 50, 6: 70 } as const;
 

@@ -5,9 +5,9 @@ import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
 import { HOST_PORT_OBJECTS } from './host-ports.ts';
 import { fromRules, policyObjects, revokedRules, toRules } from './policy.ts';
-import { addressesOf, addrType, FAMILIES, ipWord, OVERLAY_DEV, VXLAN_PORT, vtepMac } from './names.ts';
+import { addressesOf, addrType, FAMILIES, ipWord, OVERLAY_DEV, vtepMac } from './names.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
-import { FLAT_VNI } from '../../api/names.ts';
+import { FLAT_VNI, VXLAN_PORT } from '../../api/names.ts';
 
 /** The node's own namespace: the flat network lives here, with kube-proxy and the host's processes. */
 export function planRoot(self: NodeItem, mtu: number): Fragment {
@@ -45,7 +45,10 @@ export function planRootSets(
     nft.push(element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`));
   for (const { ip, protocol, port } of closedFrontends)
     nft.push(element(`closed_frontends${familyOf(ip)}`, `${ip} . ${protocol.toLowerCase()} . ${port}`));
-  for (const node of nodes) for (const a of addressesOf(node)) nft.push(element(`nodes${familyOf(a)}`, a));
+  for (const node of nodes) {
+    for (const a of addressesOf(node)) nft.push(element(`nodes${familyOf(a)}`, a));
+    if (node.name !== self.name) nft.push(element(`vteps${familyOf(node.underlay)}`, node.underlay));
+  }
   return { nft };
 }
 
@@ -63,6 +66,9 @@ function rootTable(self: NodeItem): NftObject[] {
 const OBJECTS: readonly NftObject[] = [
   { kind: 'counter', name: 'spoofed_source' },
   { kind: 'counter', name: 'node_port' },
+  { kind: 'counter', name: 'vxlan_refused' },
+  { kind: 'counter', name: 'node_address' },
+  { kind: 'counter', name: 'translated' },
   { kind: 'set', name: 'ep_node', type: 'ifname', to: 'verdict' },
   { kind: 'set', name: 'pol_node', type: 'ifname' },
   ...policyObjects('ct mark'),
@@ -76,6 +82,8 @@ function familySets(family: 4 | 6): NftObject[] {
     { kind: 'set', name: `pods${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `nodes${family}`, type: addr },
     { kind: 'set', name: `self${family}`, type: addr },
+    // VXLAN ends of the other nodes: who may speak the overlay's protocol to this one.
+    { kind: 'set', name: `vteps${family}`, type: addr },
     // Addresses of this node's pods: what it masquerades.
     { kind: 'set', name: `local${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `routed${family}`, type: addr, flags: ['interval'] },
@@ -88,79 +96,130 @@ function familySets(family: 4 | 6): NftObject[] {
 }
 
 /**
- * Nothing here is needed for isolation: that is done in the instances, where no foreign `flush ruleset` reaches. Policies are
- * accept, so that the node itself is never cut off.
+ * Policies are accept, so that the node itself is never cut off. Isolation between pods is done in the instances, where no foreign
+ * `flush ruleset` reaches; here is what keeps strangers out of the overlay, and instances away from the node.
  */
 function chains(self: NodeItem): NftObject[] {
-  const both = (rule: (ip: string, family: 4 | 6) => string): string[] => FAMILIES.map((f) => rule(ipWord(f), f));
-  const overlay = `udp dport ${VXLAN_PORT}`;
+  return [...fromPods(self), ...toNodes(), ...forwarding(), ...inputs(self), natPost(self)];
+}
+
+const both = (rule: (ip: string, family: 4 | 6) => string): string[] => FAMILIES.map((f) => rule(ipWord(f), f));
+const OVERLAY = `udp dport ${VXLAN_PORT}`;
+
+/** From another node's VXLAN end to this one's. */
+function fromVtep({ underlay }: NodeItem): string {
+  const family = familyOf(underlay);
+  const ip = ipWord(family);
+  return `${OVERLAY} ${ip} daddr ${underlay} ${ip} saddr @vteps${family}`;
+}
+
+/** Before connection tracking: who may say that it is whom. */
+function fromPods(self: NodeItem): NftObject[] {
   return [
     {
       kind: 'chain',
       name: 'raw_pre',
       hook: { type: 'filter', hook: 'prerouting', priority: 'raw', policy: 'accept' },
       rules: [
-        // A pod may neither forge its source nor speak the overlay's own protocol to a node.
+        `${fromVtep(self)} iifname != "bh*" notrack accept`,
         'iifname { "bhp*", "bhu*" } ip daddr 127.0.0.0/8 counter name spoofed_source drop',
         'iifname "bhp*" goto from_pod',
-        `iifname "bhu*" ${overlay} fib daddr type local drop`,
+        // An address of pods comes only from where the route to it leads: never by the underlay, and by the overlay only from
+        // other nodes. An instance has checked its own pods, and lets pods of other nodes out by this one.
+        ...both(
+          (ip, f) =>
+            `iifname != { "bhu*", "lo" } ${ip} saddr @pods${f} fib saddr . iif oif missing counter name spoofed_source drop`,
+        ),
+        ...both(
+          (ip, f) =>
+            `iifname "${OVERLAY_DEV}" ${ip} saddr != @pods${f} fib saddr type local counter name spoofed_source drop`,
+        ),
         ...both(
           (ip, f) =>
             `iifname "${OVERLAY_DEV}" ${ip} daddr @via${f} ${ip} saddr != @pods${f} ${ip} saddr != @nodes${f} notrack`,
         ),
-        `iifname != "bh*" ${overlay} notrack`,
       ],
     },
     {
       kind: 'chain',
       name: 'from_pod',
-      rules: [
-        ...both((ip, f) => `iifname . ${ip} saddr @src${f} goto from_pod_checked`),
-        'counter name spoofed_source drop',
-      ],
+      rules: [...both((ip, f) => `iifname . ${ip} saddr @src${f} accept`), 'counter name spoofed_source drop'],
     },
-    { kind: 'chain', name: 'from_pod_checked', rules: both((ip, f) => `${ip} daddr @nodes${f} ${overlay} drop`) },
     {
-      // Before kube-proxy gives the connection another source: behind that, nobody knows whose it was.
+      kind: 'chain',
+      name: 'raw_out',
+      hook: { type: 'filter', hook: 'output', priority: 'raw', policy: 'accept' },
+      rules: [`${OVERLAY} notrack`],
+    },
+  ];
+}
+
+/** Before kube-proxy translates, or gives the connection another source: behind that, nothing tells whose it was, and what for. */
+function toNodes(): NftObject[] {
+  return [
+    {
       kind: 'chain',
       name: 'node_ports',
       hook: { type: 'filter', hook: 'prerouting', priority: 'mangle', policy: 'accept' },
       rules: [
-        'iifname "bhp*" meta l4proto . th dport @closed_node_ports fib daddr type local goto node_port_closed',
+        'iifname "bhu*" goto instance_to_node',
+        'iifname "bh*" meta l4proto . th dport @closed_node_ports fib daddr type local goto node_port_closed',
         ...both(
           (ip, f) =>
             `iifname "bhp*" meta l4proto . th dport @closed_node_ports ${ip} daddr @nodes${f} goto node_port_closed`,
         ),
-        // Pods of other networks that have a way out would come by here too.
         ...both(
-          (ip, f) =>
-            `iifname { "bhp*", "bhu*" } ${ip} daddr . meta l4proto . th dport @closed_frontends${f} goto node_port_closed`,
+          (ip, f) => `iifname "bhp*" ${ip} daddr . meta l4proto . th dport @closed_frontends${f} goto node_port_closed`,
         ),
       ],
     },
     {
       kind: 'chain',
       name: 'node_port_closed',
+      rules: ['ct state established,related accept', 'counter name node_port', 'goto refuse'],
+    },
+    {
+      // An instance reaches nodes, by whichever of their addresses, for replies and where a Service of its allow list runs on one.
+      kind: 'chain',
+      name: 'instance_to_node',
       rules: [
         'ct state established,related accept',
-        'counter name node_port',
-        'meta l4proto tcp reject with tcp reset',
-        'reject with icmpx admin-prohibited',
+        ...both((ip, f) => `${ip} daddr . meta l4proto . th dport @hostbackend${f} accept`),
+        'fib daddr type { local, broadcast, anycast, multicast } counter name node_address goto refuse',
+        ...both((ip, f) => `${ip} daddr @nodes${f} counter name node_address goto refuse`),
+        ...both(
+          (ip, f) => `${ip} daddr . meta l4proto . th dport @closed_frontends${f} counter name translated goto refuse`,
+        ),
       ],
     },
     {
       kind: 'chain',
-      name: 'raw_out',
-      hook: { type: 'filter', hook: 'output', priority: 'raw', policy: 'accept' },
-      rules: [`${overlay} notrack`],
+      name: 'refuse',
+      rules: ['meta l4proto tcp reject with tcp reset', 'reject with icmpx admin-prohibited'],
     },
+  ];
+}
+
+function forwarding(): NftObject[] {
+  return [
     {
       kind: 'chain',
       name: 'forward',
       hook: { type: 'filter', hook: 'forward', priority: 'filter - 10', policy: 'accept' },
       rules: [
-        ...both((ip, f) => `iifname "bh*" ${ip} daddr @nodes${f} ${overlay} drop`),
+        // Behind this hook the source may become this node's address, which other nodes take the overlay's packets from. All
+        // destinations: another node may be unknown here yet.
+        `${OVERLAY} iifname "bh*" oifname != "bh*" counter name vxlan_refused drop`,
+        ...both(
+          (ip, f) => `${OVERLAY} ${ip} daddr @nodes${f} ${ip} saddr != @vteps${f} counter name vxlan_refused drop`,
+        ),
+        ...both(
+          (ip, f) => `${OVERLAY} ${ip} daddr @nodes${f} fib saddr . iif oif missing counter name vxlan_refused drop`,
+        ),
         'ct state established,related accept',
+        // An instance translates what its network may reach. What kube-proxy translates beside that is another network's Service
+        // at an address that the sender took for one outside.
+        'iifname "bhu*" ct status dnat counter name translated goto refuse',
         'iifname != "bhp*" oifname != "bhp*" accept',
         // Pods of the flat network: what the sender's policies say, then the receiver's. Behind kube-proxy's translation.
         'ct state invalid drop',
@@ -170,11 +229,17 @@ function chains(self: NodeItem): NftObject[] {
         'oifname "bhp*" counter name no_endpoint drop',
       ],
     },
+  ];
+}
+
+function inputs(self: NodeItem): NftObject[] {
+  return [
     {
       kind: 'chain',
       name: 'input',
       hook: { type: 'filter', hook: 'input', priority: 'filter - 10', policy: 'accept' },
       rules: [
+        `${OVERLAY} goto vxlan`,
         'iifname "bhu*" goto from_instance',
         'iifname "bhp*" ct state established,related accept',
         'iifname vmap @ep_node',
@@ -182,33 +247,47 @@ function chains(self: NodeItem): NftObject[] {
       ],
     },
     {
-      // An instance reaches the node itself for replies, and where a Service of its allow list runs on the host.
+      // Behind every translation and reassembly: whatever the packet looked like before, this is where it would get in.
+      kind: 'chain',
+      name: 'vxlan',
+      rules: [
+        'iifname "bh*" counter name vxlan_refused drop',
+        `${fromVtep(self)} accept`,
+        'counter name vxlan_refused drop',
+      ],
+    },
+    {
+      // Behind kube-proxy's translation; instance_to_node has judged by what was dialled.
       kind: 'chain',
       name: 'from_instance',
       rules: [
         'ct state established,related accept',
+        'ct status dnat drop',
         ...both((ip, f) => `${ip} daddr . meta l4proto . th dport @hostbackend${f} accept`),
         'drop',
       ],
     },
-    {
-      kind: 'chain',
-      name: 'nat_post',
-      hook: { type: 'nat', hook: 'postrouting', priority: 'srcnat + 10', policy: 'accept' },
-      rules: self.podCIDRs.flatMap((c) => {
-        const family = familyOf(c);
-        const ip = ipWord(family);
-        const node = nodeAddress(c);
-        return [
-          // A pod's connection to a node port: the gate of the Service's network knows the node, and refuses pods of other networks.
-          `ct original ${ip} daddr @nodes${family} ${ip} saddr @pods${family} ct status dnat oifname "bh*" snat ${ip} to ${node}`,
-          // A host port, used by the pod itself or from the node's loopback: the answer must come back here.
-          `${ip} saddr . ${ip} daddr @mapped${family} snat ${ip} to ${node}`,
-          ...(family === 4 ? [`ip saddr 127.0.0.0/8 ct status dnat oifname "bh*" snat ip to ${node}`] : []),
-          `${ip} daddr != @pods${family} oifname != "bh*" snat ${ip} to ${ip} saddr map @egress_snat${family}`,
-          `${ip} saddr @local${family} ${ip} daddr != @pods${family} oifname != "bh*" ${ip} saddr != @routed${family} masquerade`,
-        ];
-      }),
-    },
   ];
+}
+
+function natPost(self: NodeItem): NftObject {
+  return {
+    kind: 'chain',
+    name: 'nat_post',
+    hook: { type: 'nat', hook: 'postrouting', priority: 'srcnat + 10', policy: 'accept' },
+    rules: self.podCIDRs.flatMap((c) => {
+      const family = familyOf(c);
+      const ip = ipWord(family);
+      const node = nodeAddress(c);
+      return [
+        // A pod's connection to a node port: the gate of the Service's network knows the node, and refuses pods of other networks.
+        `ct original ${ip} daddr @nodes${family} ${ip} saddr @pods${family} ct status dnat oifname "bh*" snat ${ip} to ${node}`,
+        // A host port, used by the pod itself or from the node's loopback: the answer must come back here.
+        `${ip} saddr . ${ip} daddr @mapped${family} snat ${ip} to ${node}`,
+        ...(family === 4 ? [`ip saddr 127.0.0.0/8 ct status dnat oifname "bh*" snat ip to ${node}`] : []),
+        `${ip} daddr != @pods${family} oifname != "bh*" snat ${ip} to ${ip} saddr map @egress_snat${family}`,
+        `${ip} saddr @local${family} ${ip} daddr != @pods${family} oifname != "bh*" ${ip} saddr != @routed${family} masquerade`,
+      ];
+    }),
+  };
 }

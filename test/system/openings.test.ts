@@ -85,7 +85,12 @@ describe('what a network opens', () => {
     }
     expect(await lab.differences()).toEqual([]);
     await patchNetwork('a', { services: { nodePortAccess: 'All' } });
-    for (const f of families) expect(await becomes('b/p2', EXTERNAL[f], 80, 'open')).toBe('open');
+    for (const f of families) {
+      expect(await becomes('flat/p1', EXTERNAL[f], 80, 'open')).toBe('open');
+      for (const pod_ of ['b/p1', 'b/p2'])
+        expect([pod_, await verdict(pod_, EXTERNAL[f], 80)]).toEqual([pod_, 'rejected']);
+    }
+    expect(await lab.differences()).toEqual([]);
     await patchNetwork('b', { egress: { mode: 'None' } });
     await lab.kubectl('delete', 'svc', '-n', 'a', 'outer', 'lb');
   });
