@@ -13,6 +13,7 @@ import { planPod } from '../attach/interfaces.ts';
 import { parseInterfaces } from '../attach/parse.ts';
 import { readAddressRequest } from '../ipam/requests.ts';
 import { refusalsOfNew } from '../networks/grants.ts';
+import { refusedExternalIPs } from './external-ips.ts';
 
 /** What the API server asks (admission.k8s.io/v1 AdmissionRequest), as far as it is read. */
 export type AdmissionRequest = {
@@ -99,6 +100,8 @@ function find(view: View, request: AdmissionRequest): Finding {
       return request.operation === 'DELETE' ? reviewRemoval(view, request) : reviewNetwork(view, request);
     case 'virtualnetworkrouters':
       return request.operation === 'DELETE' ? {} : reviewRouter(view, request);
+    case 'services':
+      return request.operation === 'DELETE' ? {} : reviewService(view, request);
     default:
       return {};
   }
@@ -208,6 +211,15 @@ function reviewNetwork(view: View, request: AdmissionRequest): Finding {
       own: 'some namespace has pods on this network and is not in spec.sharedWith: they run on, new ones will be refused',
     });
   return { warnings };
+}
+
+function reviewService(view: View, { namespace = '', object, oldObject }: AdmissionRequest): Finding {
+  return {
+    refuse: refusedExternalIPs(view, namespace, object, oldObject).map(({ ip, why }) => ({
+      all: why,
+      own: why.includes('BulkheadConfig') ? why : `spec.externalIPs: ${ip} is an address that something else has`,
+    })),
+  };
 }
 
 /** Who has what a network would take is for those to know who see the whole cluster. */

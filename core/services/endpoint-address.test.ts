@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { examplePod, exampleService, exampleSlice, exampleState } from '../cluster/example.ts';
+import { refusedExternalIPs } from '../admission/external-ips.ts';
 import { readSettings } from '../cluster/read.ts';
 import type { ClusterState, SliceEndpoint } from '../cluster/state.ts';
 import { viewOf } from '../cluster/view.ts';
@@ -169,5 +170,24 @@ describe('outer addresses of Services', () => {
     expect(gets(view, 'young')).toEqual([]);
     expect(view.unserved.get('a/young')?.join()).toMatch(/belongs to Service a\/x on this port already/);
     expect(gets(view, 'y')).toEqual(['198.51.100.8']);
+  });
+
+  test('at admission: what a request adds, and not what stands there already', () => {
+    const view = withServices(outer('x', 5, ['198.51.100.7']));
+    const service = (externalIPs: string[]) => ({
+      metadata: { name: 'new', namespace: 'a' },
+      spec: { clusterIPs: ['10.96.9.9'], ports: [{ port: 80 }], externalIPs },
+    });
+    const refused = (now: string[], before?: string[]) =>
+      refusedExternalIPs(view, 'a', service(now), before && service(before)).map(({ ip }) => ip);
+    expect(refused(['198.51.100.9'])).toEqual([]);
+    expect(refused(['203.0.113.10', '198.51.100.7', '10.96.0.10', '192.0.2.11', '198.51.100.9'])).toEqual([
+      '203.0.113.10',
+      '198.51.100.7',
+      '10.96.0.10',
+      '192.0.2.11',
+    ]);
+    expect(refused(['203.0.113.10', '198.51.100.9'], ['203.0.113.10'])).toEqual([]);
+    expect(refused(['203.0.113.10', '203.0.113.11'], ['203.0.113.10'])).toEqual(['203.0.113.11']);
   });
 });

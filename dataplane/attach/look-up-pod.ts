@@ -1,7 +1,8 @@
-import { GROUP, NETWORKS, VERSION } from '../../api/names.ts';
+import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, GROUP, NETWORK, NETWORKS, readName, VERSION } from '../../api/names.ts';
 import type { ClusterSettings } from '../../api/nodeconfig.ts';
 import { assignPod } from '../../core/cluster/assign.ts';
 import { readNamespace, readNetwork, readPod } from '../../core/cluster/read.ts';
+import type { Network } from '../../core/cluster/state.ts';
 import { readAddressRequest } from '../../core/ipam/requests.ts';
 import { core, type KubeClient } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
@@ -19,12 +20,13 @@ export async function lookUpPod(
     if (uid !== '' && pod.uid !== uid) return undefined;
     if (pod.annotations[NETWORKS] !== undefined) return undefined; // more than one network: the controller's to tell
     const ns = readNamespace(await client.get(core('namespaces'), namespace, undefined, { timeoutMs: 2_000 }));
-    const networks = await client.list({ group: GROUP, version: VERSION, plural: 'virtualnetworks' });
+    const named = [readName(NETWORK, pod.annotations).value, readName(NETWORK, ns.annotations).value];
+    const networks = await networksNamed(client, namespace, [...named, DEFAULT_NETWORK_NAME]);
     const { ips, mac } = readAddressRequest(pod.annotations);
     const assignment = assignPod(
       {
         namespaces: new Map([[namespace, ns]]),
-        networks: new Map(networks.items.map((o) => [`${o.metadata.namespace}/${o.metadata.name}`, readNetwork(o)])),
+        networks,
         attached: new Map(),
         ...(settings ? { settings } : {}),
       },
@@ -36,4 +38,25 @@ export async function lookUpPod(
     onTrouble(error);
     return undefined;
   }
+}
+
+/** Only those that the pod or its namespace may mean, one by one: an agent's token does not list networks. */
+async function networksNamed(
+  client: KubeClient,
+  namespace: string,
+  values: readonly (string | undefined)[],
+): Promise<Map<string, Network>> {
+  const found = new Map<string, Network>();
+  for (const value of new Set(values)) {
+    const [owner = '', name = ''] = value?.includes('/') ? value.split('/') : [namespace, value];
+    if (value === undefined || value === FLAT_NETWORK || !/^[a-z0-9.-]+$/.test(owner) || !/^[a-z0-9.-]+$/.test(name))
+      continue;
+    try {
+      const resource = { group: GROUP, version: VERSION, plural: 'virtualnetworks' };
+      found.set(`${owner}/${name}`, readNetwork(await client.get(resource, name, owner, { timeoutMs: 2_000 })));
+    } catch (error) {
+      if (!isKube(error, 'NotFound')) throw error;
+    }
+  }
+  return found;
 }
