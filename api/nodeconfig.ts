@@ -127,6 +127,7 @@ export const PROBLEM_CODES = [
   'NetworkNotReady',
   'NetworkNotShared',
   'InvalidAnnotation',
+  'OverBudget',
   'ConflictingNetworks',
   'UnsupportedNetwork',
   'AddressUnavailable',
@@ -171,8 +172,12 @@ export type OpeningItem = {
   readonly network: NetworkKey;
   readonly ips: readonly string[];
   readonly ports: PortSet;
-  readonly sources: readonly string[];
+  /** Keys of the {@link SourceItem}s that may come in. */
+  readonly namespaces: readonly string[];
 };
+
+/** Where the flat pods of a namespace come from. Key = its name; "*": those of all namespaces. Only what openings here name. */
+export type SourceItem = { readonly prefixes: readonly string[] };
 
 /** Tiers of policy, in the order in which they are asked. */
 export const POLICY_TIERS = ['Admin', 'NetworkPolicy', 'Baseline'] as const;
@@ -267,6 +272,7 @@ export type Items = {
   readonly service: ServiceItem;
   readonly peer: PeerItem;
   readonly opening: OpeningItem;
+  readonly source: SourceItem;
 };
 export type ItemKind = keyof Items;
 export const ITEM_KINDS = [
@@ -282,6 +288,7 @@ export const ITEM_KINDS = [
   'service',
   'peer',
   'opening',
+  'source',
 ] as const satisfies readonly ItemKind[];
 
 /** All that one node knows: each kind's items by key. */
@@ -309,5 +316,6 @@ export function emptyNodeConfig(): { [K in ItemKind]: Map<string, Items[K]> } {
     service: new Map(),
     peer: new Map(),
     opening: new Map(),
+    source: new Map(),
   };
 }

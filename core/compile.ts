@@ -21,7 +21,7 @@ import { holderOf } from './egress/holder.ts';
 import { egressParts } from './egress/parts.ts';
 import { requestedBy } from './ipam/claims.ts';
 import { exceptIn } from './ipam/subnet-blocks.ts';
-import { openingsOf } from './openings/openings.ts';
+import { openingsOf, sourceItem } from './openings/openings.ts';
 import { policedNamespaces } from './policy/index.ts';
 import { policiesOf } from './policy/of-view.ts';
 import { peersOf } from './routers/peers.ts';
@@ -91,11 +91,12 @@ export function compile(view: View, node: string): NodeConfig {
     // The next pod of this namespace may come while the controller is away: its network is made known now.
     if (byNamespace && 'network' in byNamespace) present.add(byNamespace.network);
   }
+  const asked = new Set((view.podsByNode.get(node) ?? []).flatMap((p) => requestedBy(p).map(hostCidr)));
   for (const block of state.blocks.values()) {
     if (block.node === node) present.add(block.network);
     // The root of every node has a route to each of these: no node's pod CIDR holds them.
     if (!block.given) continue;
-    if (block.node === node) config.block.set(block.cidr, { ...block, except: exceptOf(view, block) });
+    if (block.node === node) config.block.set(block.cidr, { ...block, except: exceptOf(view, block, asked) });
     else if (!state.conflicts?.has(block.network)) config.block.set(block.cidr, block);
   }
   // Pods of other nodes leave the cluster by this one.
@@ -131,7 +132,10 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
     config.peer.set(`${key}|${peer.other}`, peer);
     for (const service of services) config.service.set(keyOf(service), serviceItem(view, service, peer.other));
   }
-  for (const opening of closed ? [] : openingsOf(view, node, key)) config.opening.set(opening.pod, opening);
+  for (const opening of closed ? [] : openingsOf(view, node, key)) {
+    config.opening.set(opening.pod, opening);
+    for (const n of opening.namespaces) if (!config.source.has(n)) config.source.set(n, sourceItem(view, n));
+  }
   for (const service of view.servicesByNetwork.get(key) ?? [])
     config.service.set(keyOf(service), serviceItem(view, service, key));
   for (const block of view.blocksByNetwork.get(key) ?? []) {
@@ -174,9 +178,8 @@ const ownSubnets = ({ state }: View): string[] =>
   [...state.networks].flatMap(([key, n]) => (state.conflicts?.has(key) ? [] : (n.spec?.subnets ?? []))).sort();
 
 /** Parts of a block that only those get who ask: what the spec sets aside, and single addresses that somebody asks for. */
-function exceptOf({ state, podsByNode }: View, { network, cidr, node }: BlockItem): string[] {
-  const asked = (podsByNode.get(node) ?? []).some((p) => requestedBy(p).some((ip) => hostCidr(ip) === cidr));
-  return asked ? [cidr] : exceptIn(state.networks.get(network)?.spec ?? {}, cidr);
+function exceptOf({ state }: View, { network, cidr }: BlockItem, asked: ReadonlySet<string>): string[] {
+  return asked.has(cidr) ? [cidr] : exceptIn(state.networks.get(network)?.spec ?? {}, cidr);
 }
 
 /** The events that lead from one config to the next, deletions last. */

@@ -37,7 +37,7 @@ export function decideByNetworks(view: View, from: Pod, target: Target): Decisio
   switch (destination.kind) {
     case 'Pod': {
       if (destination.network === network) return say('open', undefined, `both pods are on ${nameOf(network)}`);
-      if (network === FLAT_NETWORK && opens(destination.pod, from.namespace, target.protocol, target.port))
+      if (network === FLAT_NETWORK && opens(view, destination.pod, from.namespace, target.protocol, target.port))
         return say('open', undefined, `pod ${keyOf(destination.pod)} opens this port to namespace ${from.namespace}`);
       const way = routed(view, from, network, destination, target);
       if (way.open)
@@ -259,7 +259,7 @@ function decideService(
   }
   const opened = usable.filter((b) => {
     const pod = view.podByIp.get(b.ip);
-    return !own && pod !== undefined && opens(pod, from.namespace, target.protocol, b.port);
+    return !own && pod !== undefined && opens(view, pod, from.namespace, target.protocol, b.port);
   });
   if (opened.length > 0)
     return say(

@@ -11,6 +11,7 @@ import { issueServer, makeAuthority } from '../lib/pki/certificates.ts';
 import { raiseFileLimit } from '../lib/netns/files.ts';
 import { brief } from '../lib/error/brief.ts';
 import { aborted } from '../lib/reconcile/aborted.ts';
+import { breathing } from '../lib/reconcile/breathing.ts';
 import { Runner } from '../lib/reconcile/runner.ts';
 import type { RevokedFlow } from './apply/policing.ts';
 import { Dataplane } from './apply/dataplane.ts';
@@ -34,6 +35,9 @@ import { reportOf } from './report.ts';
 const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
 
 const logFault = (error: Error): void => log.error({ err: error }, 'a request could not be served');
+
+/** So long a pass may hold up ADD: then the runtime's calls have their turn. */
+const MOST_MS_AT_ONCE = 10;
 
 type Options = {
   node: string;
@@ -99,6 +103,7 @@ async function main(o: Options): Promise<void> {
   let realised = 0;
   let unsaved = false;
   let faults = new Map<string, Error>();
+  let over: (readonly [string, string])[] = [];
   let closed = new Map<string, string>();
   const waiting = new Set<() => void>();
   const started = Promise.withResolvers<void>();
@@ -149,13 +154,14 @@ async function main(o: Options): Promise<void> {
   };
   // At once where it is small; many thousands of objects are not written out anew for each that changes.
   await using saver = new Runner(save, { minIntervalMs: 30, share: 0.05 });
+  const breath = breathing(MOST_MS_AT_ONCE);
   await using applier = new Runner(
-    () => {
+    async () => {
       if (authoritative) attachments?.adoptGiven();
       attachments?.prepare();
       const now = revision;
       const before = faults;
-      faults = dataplane.apply({ authoritative: false });
+      faults = await dataplane.apply({ authoritative: false }, breath);
       if (authoritative) collector.request();
       realised = now;
       for (const [network, error] of faults)
@@ -163,6 +169,11 @@ async function main(o: Options): Promise<void> {
       if (authoritative && unsaved) saver.request();
       const wasClosed = closed;
       closed = dataplane.closedHere();
+      const wasOver = new Set(over.map(([network, why]) => `${network} ${why}`));
+      over = dataplane.policiesOverBudget();
+      const newlyOver = over.filter(([network, why]) => !wasOver.has(`${network} ${why}`));
+      for (const [network, why] of newlyOver) log.warn({ network }, why);
+      if (newlyOver.length > 0 || wasOver.size !== over.length) reporter.request();
       for (const [network, why] of closed) if (!wasClosed.has(network)) log.warn({ network }, why);
       if (before.size !== faults.size || wasClosed.size !== closed.size) reporter.request();
       if (faults.size > 0) throw new Error(`${faults.size} network(s) could not be realised`);
@@ -178,9 +189,9 @@ async function main(o: Options): Promise<void> {
   );
   // Deletions wait for grace periods in the kernel, some 20 ms each, and this is the thread that answers ADD: few and large.
   await using collector = new Runner(
-    () => {
+    async () => {
       attachments?.cleanUp({ authoritative });
-      for (const [network, error] of dataplane.apply({ authoritative }))
+      for (const [network, error] of await dataplane.apply({ authoritative }, breath))
         log.error({ network, err: error.message }, 'clean-up');
     },
     { minIntervalMs: 500, share: 0.5, retryMs: 500, onError: (error) => log.warn({ err: brief(error) }, 'clean-up') },
@@ -205,7 +216,7 @@ async function main(o: Options): Promise<void> {
         node: o.node,
         revision: realised,
         attachments,
-        faults: [...[...faults].map(([key, e]) => [key, e.message] as const), ...closed, ...takenEgress()],
+        faults: [...[...faults].map(([key, e]) => [key, e.message] as const), ...closed, ...over, ...takenEgress()],
         state: node,
         multus: multusIsThere(o.cniConfDir),
         host,

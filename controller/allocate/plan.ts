@@ -1,7 +1,7 @@
 import { ERROR_CODES } from '../../api/codes.ts';
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
-import { readOpenings } from '../../core/openings/openings.ts';
+import { crowdedOut, readOpenings } from '../../core/openings/openings.ts';
 import type { StoredBlock } from '../sources/cluster.ts';
 import { isolation, isToBeIsolated } from '../../core/cluster/assign.ts';
 import type { RouterState } from '../../core/routers/connect.ts';
@@ -14,7 +14,9 @@ import {
   type Service,
   type Settings,
 } from '../../core/cluster/state.ts';
-import { networksOf, serviceAssignment, type View } from '../../core/cluster/view.ts';
+import { networksOf, serviceAssignment, serviceNetwork, type View } from '../../core/cluster/view.ts';
+import { isAllowed } from '../../core/services/allowed.ts';
+import { servicesOverBudget } from '../../core/services/budget.ts';
 import type { Policy } from '../../core/policy/model.ts';
 import { usableIn } from '../../core/ipam/subnet-blocks.ts';
 import { chooseHolder } from '../../core/egress/holder.ts';
@@ -59,7 +61,7 @@ export type Duty =
       readonly turned: readonly string[];
     }
   | { readonly do: 'policy-status'; readonly policy: Policy; readonly condition: NetworkCondition }
-  | { readonly do: 'policy-problem'; readonly policy: Policy; readonly message: string }
+  | { readonly do: 'policy-problem'; readonly policy: Policy; readonly reason: string; readonly message: string }
   | { readonly do: 'service-problem'; readonly service: Service; readonly problem: ServiceProblem }
   | { readonly do: 'namespace-problem'; readonly namespace: string; readonly uid: string; readonly problem: Problem };
 
@@ -312,7 +314,10 @@ function* podNews(view: View): Generator<Duty> {
     if (!pod) continue;
     if ('problem' in assignment && assignment.problem.code !== 'NetworkNotReady')
       yield { do: 'pod-problem', pod, problem: assignment.problem };
-    const { problems } = readOpenings(pod.annotations);
+    const { problems, overBudget } = readOpenings(pod.annotations);
+    const over = overBudget ?? crowdedOut(view, pod);
+    if (over !== undefined)
+      yield { do: 'pod-problem', pod, problem: { code: 'OverBudget', message: `pod ${key} opens nothing: ${over}` } };
     if (problems.length > 0) {
       const message = `pod ${key} opens nothing: ${problems.join('; ')}`;
       yield { do: 'pod-problem', pod, problem: { code: 'InvalidAnnotation', message } };
@@ -326,12 +331,27 @@ function* serviceNews(view: View): Generator<Duty> {
     if (service)
       yield { do: 'service-problem', service, problem: { code: 'AddressNotServed', message: problems.join('; ') } };
   }
+  for (const [key, over] of servicesOverBudget(view)) {
+    const service = view.state.services.get(key);
+    if (service && concernsInstances(view, service))
+      yield {
+        do: 'service-problem',
+        service,
+        problem: { code: 'OverBudget', message: `${over}; it is not reachable in networks of their own` },
+      };
+  }
   for (const service of view.state.services.values()) {
     if (Object.keys(service.annotations).length === 0) continue;
     const assignment = serviceAssignment(view.state, view.namespaceAssignment, service);
     if (assignment && 'problem' in assignment && assignment.problem.code !== 'NetworkNotReady')
       yield { do: 'service-problem', service, problem: assignment.problem };
   }
+}
+
+/** A Service that only the flat network has is kube-proxy's alone. */
+function concernsInstances(view: View, service: Service): boolean {
+  if (serviceNetwork(view, service) !== FLAT_NETWORK) return true;
+  return [...view.state.networks.values()].some(({ spec }) => isAllowed(view, spec, service));
 }
 
 function usersByNetwork(view: View): Map<NetworkKey, Pod[]> {

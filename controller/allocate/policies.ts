@@ -1,5 +1,6 @@
 import { type Policy, policyKey } from '../../core/policy/model.ts';
 import type { View } from '../../core/cluster/view.ts';
+import { policiesOf } from '../../core/policy/of-view.ts';
 import { clashes } from '../../core/policy/clashes.ts';
 import type { Duty, NetworkCondition } from './plan.ts';
 
@@ -16,15 +17,31 @@ export function planPolicies(view: View): Duty[] {
     }));
 }
 
-/** Policies of tenants that cannot be read: their pods are closed as far as nobody knows what was meant. */
+/** Policies of tenants that cannot be read, or that are too many: what nobody knows, or has room for, is closed. */
 export function planPolicyNews(view: View): Duty[] {
-  return [...(view.state.policies?.values() ?? [])]
-    .filter((p) => p.kind === 'NetworkPolicy' && p.problems.length > 0)
-    .map((policy) => ({ do: 'policy-problem', policy, message: brokenMessage(policy) }));
+  const { policies, pods } = policiesOf(view).index.crowdedOut();
+  const duties: Duty[] = [];
+  for (const policy of view.state.policies?.values() ?? []) {
+    if (policy.kind !== 'NetworkPolicy') continue;
+    const reason = policy.overBudget ? 'OverBudget' : 'InvalidPolicy';
+    if (policy.problems.length > 0)
+      duties.push({ do: 'policy-problem', policy, reason, message: brokenMessage(policy) });
+    const crowded = policies.get(policyKey(policy));
+    if (crowded === undefined) continue;
+    const message = `${crowded}. It admits nothing: the newest beyond a budget is closed`;
+    duties.push({ do: 'policy-problem', policy, reason: 'OverBudget', message });
+  }
+  for (const [key, why] of pods) {
+    const pod = view.state.pods.get(key);
+    const message = `pod ${key} is closed: ${why}`;
+    if (pod) duties.push({ do: 'pod-problem', pod, problem: { code: 'OverBudget', message } });
+  }
+  return duties;
 }
 
 function conditionOf(policy: Policy, others: readonly string[] | undefined): NetworkCondition {
-  if (policy.problems.length > 0) return { status: 'False', reason: 'Invalid', message: brokenMessage(policy) };
+  if (policy.problems.length > 0)
+    return { status: 'False', reason: policy.overBudget ? 'OverBudget' : 'Invalid', message: brokenMessage(policy) };
   if (others)
     return {
       status: 'True',

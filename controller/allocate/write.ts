@@ -15,6 +15,7 @@ import { BULKHEAD_READY } from '../../core/nodes/conditions.ts';
 import { core, type KubeClient, type KubeObject, STRATEGIC_MERGE_PATCH, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import { policyKey } from '../../core/policy/model.ts';
+import type { RouterState } from '../../core/routers/connect.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
 import {
   ADDRESS_BLOCKS,
@@ -97,7 +98,7 @@ export class DutyWriter {
       case 'policy-problem': {
         const { namespace, name, uid } = duty.policy;
         const about = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', namespace, name, uid };
-        return await this.#events.record(about, 'Warning', 'InvalidPolicy', duty.message);
+        return await this.#events.record(about, 'Warning', duty.reason, duty.message);
       }
       case 'service-problem': {
         const { namespace, name, uid } = duty.service;
@@ -151,19 +152,14 @@ export class DutyWriter {
   }
 
   async #routerStatus({ router, state, condition }: Duty & { do: 'router-status' }): Promise<void> {
-    const text = JSON.stringify([router.generation, state, condition]);
+    const status = statusOf(state);
+    const text = JSON.stringify([router.generation, status, condition]);
     if (this.#written.get(router.uid) === text) return;
     const current = await this.#client.get(VIRTUAL_NETWORK_ROUTERS, router.name, router.namespace);
     const before = current['status'] as VirtualNetworkRouterStatus | undefined;
     const old = before?.conditions?.find((c) => c.type === 'Ready');
-    const status: VirtualNetworkRouterStatus = {
-      members: [...state.members],
-      open: state.pairs.filter((p) => p.state === 'Open').length,
-      waiting: state.pairs.filter((p) => p.state !== 'Open').length + state.missing.length,
-      pairs: state.pairs.slice(0, MAX_PAIRS).map((p) => ({ ...p, networks: [...p.networks] })),
-      conditions: [readyCondition(condition, router.generation, old)],
-    };
-    await this.#client.replace(VIRTUAL_NETWORK_ROUTERS, { ...current, status }, 'status');
+    const conditions = [readyCondition(condition, router.generation, old)];
+    await this.#client.replace(VIRTUAL_NETWORK_ROUTERS, { ...current, status: { ...status, conditions } }, 'status');
     this.#written.set(router.uid, text);
     await this.#tellTurn('VirtualNetworkRouter', router, condition, old);
   }
@@ -349,3 +345,14 @@ function readyCondition(condition: NetworkCondition, generation: number, old: Co
 
 const preconditions = (uid: string) => ({ apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid } });
 const withVni = (vni: number | undefined) => (vni === undefined ? {} : { vni });
+
+/** What the status of a router spells out: the numbers count all pairs, the list has the first. */
+function statusOf({ members, pairs, missing }: RouterState): Omit<VirtualNetworkRouterStatus, 'conditions'> {
+  const open = pairs.filter((p) => p.state === 'Open').length;
+  return {
+    members: [...members],
+    open,
+    waiting: pairs.length - open + missing.length,
+    pairs: pairs.slice(0, MAX_PAIRS).map((p) => ({ ...p, networks: [...p.networks] })),
+  };
+}

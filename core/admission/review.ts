@@ -14,6 +14,8 @@ import { parseInterfaces } from '../attach/parse.ts';
 import { readAddressRequest } from '../ipam/requests.ts';
 import { refusalsOfNew } from '../networks/grants.ts';
 import { refusedExternalIPs } from './external-ips.ts';
+import { parseClusterNetworkPolicy } from '../policy/parse-cluster-network-policy.ts';
+import { parseNetworkPolicy } from '../policy/parse-network-policy.ts';
 
 /** What the API server asks (admission.k8s.io/v1 AdmissionRequest), as far as it is read. */
 export type AdmissionRequest = {
@@ -62,6 +64,7 @@ const plain = (text: string): Told => ({ all: text, own: text });
 const HOPELESS = new Set([
   'NetworkNotShared',
   'InvalidAnnotation',
+  'OverBudget',
   'ConflictingNetworks',
   'AddressUnavailable',
   'ForeignNetwork',
@@ -102,6 +105,9 @@ function find(view: View, request: AdmissionRequest): Finding {
       return request.operation === 'DELETE' ? {} : reviewRouter(view, request);
     case 'services':
       return request.operation === 'DELETE' ? {} : reviewService(view, request);
+    case 'networkpolicies':
+    case 'clusternetworkpolicies':
+      return request.operation === 'DELETE' ? {} : reviewPolicy(request);
     default:
       return {};
   }
@@ -119,9 +125,21 @@ function findAlone(request: AdmissionRequest): Finding {
       return { refuse: readNetwork(request.object ?? {}).problems.map(plain) };
     case 'virtualnetworkrouters':
       return { refuse: readRouter(request.object ?? {}).problems.map(plain) };
+    case 'networkpolicies':
+    case 'clusternetworkpolicies':
+      return reviewPolicy(request);
     default:
       return {};
   }
+}
+
+/** Only what it costs: what cannot be read is the API server's to refuse. One that was there before may be edited. */
+function reviewPolicy({ resource, object, oldObject }: AdmissionRequest): Finding {
+  const parse = resource.resource === 'networkpolicies' ? parseNetworkPolicy : parseClusterNetworkPolicy;
+  const { overBudget, problems } = parse(object ?? {});
+  if (!overBudget) return {};
+  const message = `${problems.join('; ')}: it would close the pods that it selects; write wider prefixes, ranges of ports, or several policies`;
+  return oldObject && parse(oldObject).overBudget ? { warnings: [plain(message)] } : { refuse: [plain(message)] };
 }
 
 const readPodOf = (request: AdmissionRequest): Pod =>
@@ -130,16 +148,20 @@ const readPodOf = (request: AdmissionRequest): Pod =>
     metadata: { ...(request.object?.['metadata'] as object), namespace: request.namespace ?? '' },
   });
 
-const annotationProblems = (pod: Pod): string[] => [
-  ...readOpenings(pod.annotations).problems,
-  ...readAddressRequest(pod.annotations).problems,
-  ...parseInterfaces(pod.annotations, pod.namespace).problems,
-];
+function annotationProblems(pod: Pod): string[] {
+  const read = [
+    readOpenings(pod.annotations),
+    readAddressRequest(pod.annotations),
+    parseInterfaces(pod.annotations, pod.namespace),
+  ];
+  return read.flatMap(({ problems, overBudget }) => (overBudget === undefined ? problems : [overBudget]));
+}
 
 function reviewPod(view: View, request: AdmissionRequest): Finding {
   const pod = readPodOf(request);
   if (pod.hostNetwork) return {};
-  const { problems } = readOpenings(pod.annotations);
+  const { problems, overBudget } = readOpenings(pod.annotations);
+  if (overBudget !== undefined) return { refuse: [plain(`pod ${keyOf(pod)} would open nothing: ${overBudget}`)] };
   if (problems.length > 0) return { refuse: problems.map(plain) };
   // It has no uid yet: whoever has its addresses is somebody else.
   const { assignment } = planPod({ ...view.state, attached: new Map() }, pod, view.claims).first;
@@ -177,6 +199,7 @@ function withoutOthers({ code, message }: Problem, namespace: string): Told {
       if (message.includes(`taken by pod ${namespace}/`)) return plain(message);
       return says('an address that is asked for is in none of the subnets of its network, reserved, or taken');
     case 'InvalidAnnotation':
+    case 'OverBudget':
     case 'ConflictingNetworks':
     case 'UnsupportedNetwork':
     case 'ForeignNetwork':

@@ -20,13 +20,15 @@ type State = Pick<
  */
 export function planPod(state: State, pod: Pod, claims: Claims): PodPlan {
   const request = readAddressRequest(pod.annotations);
-  const { interfaces, problems } = parseInterfaces(pod.annotations, pod.namespace);
+  const { interfaces, problems, overBudget } = parseInterfaces(pod.annotations, pod.namespace);
   const wired = pod.ips.length > 0 || state.attached.has(pod.uid);
   const others = interfaces.flatMap((r) => planOther(state, pod, r, claims, wired) ?? []);
   const first = assignPod(state, pod);
   const own = { ifname: 'eth0', ...wanted(request) };
   if (wired || 'problem' in first) return { first: { ...own, assignment: first }, others };
+  const over = overBudget ?? request.overBudget;
   const problem =
+    (over === undefined ? undefined : say('OverBudget', `pod ${keyOf(pod)}: ${over}; ask for less`).problem) ??
     (problems.length > 0 ? say('InvalidAnnotation', `pod ${keyOf(pod)}: ${problems.join('; ')}`).problem : undefined) ??
     (request.problems.length > 0
       ? say('InvalidAnnotation', `pod ${keyOf(pod)}: ${request.problems.join('; ')}`).problem

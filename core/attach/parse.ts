@@ -1,4 +1,6 @@
+import { overBudget } from '../../api/budgets.ts';
 import { NETWORKS } from '../../api/names.ts';
+import { annotationOverBudget } from '../cluster/annotations.ts';
 import type { Strings } from '../cluster/state.ts';
 import { canonicalMac, parseIps } from '../ipam/requests.ts';
 
@@ -14,21 +16,44 @@ export type InterfaceRequest = {
 /** Fields of the JSON form that say something we cannot do: silently doing less would be worse than refusing. */
 const UNSUPPORTED = ['default-route', 'bandwidth', 'portMappings', 'infiniband-guid'];
 
+/** What the annotation comes to. `overBudget`: why nothing of it was read; see api/budgets.ts. */
+export type ParsedInterfaces = {
+  readonly interfaces: readonly InterfaceRequest[];
+  readonly problems: readonly string[];
+  readonly overBudget?: string;
+};
+
 /**
  * Reads `k8s.v1.cni.cncf.io/networks` in its short and its JSON form (Network Custom Resource Definition De-facto Standard 1.3,
  * section 4.1.2). All problems at once.
  */
-export function parseInterfaces(
-  annotations: Strings,
-  ownNamespace: string,
-): { readonly interfaces: InterfaceRequest[]; readonly problems: string[] } {
+export function parseInterfaces(annotations: Strings, ownNamespace: string): ParsedInterfaces {
+  if (annotations[NETWORKS] === undefined) return { interfaces: [], problems: [] };
+  const known = parsed.get(annotations);
+  if (known?.namespace === ownNamespace) return known.result;
+  const result = parse(annotations, ownNamespace);
+  parsed.set(annotations, { namespace: ownNamespace, result });
+  return result;
+}
+
+/** A pod's annotations never change: a change makes a new pod. */
+const parsed = new WeakMap<Strings, { readonly namespace: string; readonly result: ParsedInterfaces }>();
+
+function parse(annotations: Strings, ownNamespace: string): ParsedInterfaces {
+  const tooLong = annotationOverBudget(annotations, NETWORKS);
+  if (tooLong !== undefined) return { interfaces: [], problems: [], overBudget: tooLong };
   const text = (annotations[NETWORKS] ?? '').trim();
   if (text === '') return { interfaces: [], problems: [] };
   const problems: string[] = [];
   const raw = text.startsWith('[') || text.startsWith('{') ? readJson(text, problems) : readShort(text);
+  const tooMany = overBudget('interfaces', raw.length, 'interfaces');
+  if (tooMany !== undefined) return { interfaces: [], problems: [], overBudget: `annotation ${NETWORKS} ${tooMany}` };
   const interfaces = raw.map((entry, i) => readEntry(entry, i, ownNamespace, problems));
-  for (const [i, { ifname }] of interfaces.entries())
-    if (interfaces.findIndex((x) => x.ifname === ifname) < i) problems.push(`interface ${ifname} is asked for twice`);
+  const names = new Set<string>();
+  for (const { ifname } of interfaces) {
+    if (names.has(ifname)) problems.push(`interface ${ifname} is asked for twice`);
+    names.add(ifname);
+  }
   return { interfaces, problems: problems.map((p) => `annotation ${NETWORKS}: ${p}`) };
 }
 

@@ -1,3 +1,4 @@
+import { overBudget } from '../../api/budgets.ts';
 import { NETWORK_STATUS } from '../../api/names.ts';
 import type { NetworkKey } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';
@@ -29,8 +30,10 @@ export function networkStatus(interfaces: readonly ReportedInterface[]): string 
 /** Reads it back: the interfaces beside the first. What cannot be read is none. */
 export function readNetworkStatus(pod: Pick<Pod, 'annotations'>): PodInterface[] {
   let value: unknown;
+  const text = pod.annotations[NETWORK_STATUS] ?? '[]';
+  if (overBudget('networkStatusLength', text.length, 'characters') !== undefined) return [];
   try {
-    value = JSON.parse(pod.annotations[NETWORK_STATUS] ?? '[]');
+    value = JSON.parse(text);
   } catch {
     return [];
   }

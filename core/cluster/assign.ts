@@ -1,3 +1,4 @@
+import { overBudget } from '../../api/budgets.ts';
 import type { LabelSelector } from '../../api/kinds/label-selector.ts';
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, ISOLATED, NETWORK, readName } from '../../api/names.ts';
 import type { Assignment, NetworkKey, Problem, ProblemCode } from '../../api/nodeconfig.ts';
@@ -81,6 +82,9 @@ export function assignNamed(
   named: NamedValue,
   owner: string,
 ): Assignment {
+  const over = overBudget('annotationLength', named.value?.length ?? 0, 'characters');
+  if (over !== undefined)
+    return problem('OverBudget', `${owner}: annotation ${named.key} ${over}; write the name of one VirtualNetwork`);
   if (named.problem !== undefined) return problem('ConflictingNetworks', `${owner}: ${named.problem}`);
   const value = named.value ?? '';
   if (value === FLAT_NETWORK) return flatByName(state, namespace, owner, named.key);

@@ -6,6 +6,7 @@ import { MANAGED_BY, type Name, NETWORK } from '../../api/names.ts';
 import { type Frontend, PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
+import { ownAnnotations } from './annotations.ts';
 import { networkProblems } from '../networks/validate.ts';
 import { BULKHEAD_READY, NETWORK_UNAVAILABLE } from '../nodes/conditions.ts';
 import type {
@@ -35,7 +36,7 @@ export function readNamespace(raw: Raw): Namespace {
     name: meta.name,
     uid: meta.uid,
     labels: meta.labels,
-    annotations: meta.annotations,
+    annotations: ownAnnotations(meta.annotations),
     deleting: meta.deleting,
     created: meta.created,
   };
@@ -84,7 +85,7 @@ export function readPod(raw: Raw): Pod {
     labels: meta.labels,
     // The API server writes it; manifests alone need not.
     serviceAccount: text(spec['serviceAccountName']) || 'default',
-    annotations: meta.annotations,
+    annotations: ownAnnotations(meta.annotations),
     finished: phase === 'Succeeded' || phase === 'Failed',
     created: meta.created,
     ready: list(status['conditions']).some((c) => c['type'] === 'Ready' && c['status'] === 'True'),
@@ -117,7 +118,7 @@ export function readRouter(raw: Raw): Router {
   const meta = readMeta(raw);
   const parsed = parseSpec(virtualNetworkRouterSpec, raw['spec'] ?? {});
   return {
-    ...pick(meta, 'namespace', 'name', 'uid', 'deleting', 'labels'),
+    ...pick(meta, 'namespace', 'name', 'uid', 'deleting', 'labels', 'created'),
     generation: number(object(raw['metadata'])['generation']),
     spec: parsed.success ? parsed.data : undefined,
     problems: parsed.success ? [] : describeIssues(parsed.error),
@@ -183,7 +184,7 @@ export function readService(raw: Raw): Service {
     clusterIPs: served ? addresses : [],
     frontends: served ? readFrontends(spec, object(raw['status'])) : [],
     externalIPs: served ? ips(strings(spec['externalIPs'])).length : 0,
-    annotations: pickAnnotations(meta.annotations, NETWORK),
+    annotations: pickAnnotations(ownAnnotations(meta.annotations), NETWORK),
     affinitySeconds:
       spec['sessionAffinity'] === 'ClientIP' ? (typeof timeout === 'number' ? timeout : 10_800) : undefined,
     internalTrafficPolicy: spec['internalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',

@@ -8,9 +8,9 @@ export function matches(selector: LabelSelector | undefined, labels: Readonly<Re
     const value = labels[key];
     switch (operator) {
       case 'In':
-        return value !== undefined && values.includes(value);
+        return value !== undefined && hasValue(values, value);
       case 'NotIn':
-        return value === undefined || !values.includes(value);
+        return value === undefined || !hasValue(values, value);
       case 'Exists':
         return value !== undefined;
       case 'DoesNotExist':
@@ -18,3 +18,14 @@ export function matches(selector: LabelSelector | undefined, labels: Readonly<Re
     }
   });
 }
+
+/** A long list of values is asked about every pod: it is made a set once. */
+function hasValue(values: readonly string[], value: string): boolean {
+  if (values.length <= FEW) return values.includes(value);
+  const known = sets.get(values) ?? new Set(values);
+  sets.set(values, known);
+  return known.has(value);
+}
+
+const FEW = 8;
+const sets = new WeakMap<readonly string[], ReadonlySet<string>>();

@@ -156,6 +156,8 @@ export type Router = {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
+  /** When it was made, milliseconds; absent when nobody says. */
+  readonly created?: number;
   readonly generation: number;
   readonly deleting: boolean;
   readonly labels: Strings;

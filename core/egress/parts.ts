@@ -2,7 +2,7 @@ import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import type { PortSet } from '../../api/nodeconfig.ts';
 import { cut } from '../../lib/ip/cut.ts';
 import { covers, formatPrefix, mustPrefix } from '../../lib/ip/prefix.ts';
-import { NO_PORTS, portSet, union } from '../routers/ports.ts';
+import { portElements, portSet, unionOf } from '../routers/ports.ts';
 
 type Part = { readonly prefix: string; readonly ports: PortSet };
 
@@ -15,12 +15,13 @@ export function egressParts(allow: NonNullable<VirtualNetworkSpec['egress']['all
   const distinct = [...new Map(entries.map(({ prefix }) => [formatPrefix(prefix), prefix])).values()];
   const parts: Part[] = [];
   for (const prefix of distinct) {
-    const ports = entries
-      .filter((e) => covers(e.prefix, prefix))
-      .map((e) => e.ports)
-      .reduce(union, NO_PORTS);
+    const ports = unionOf(entries.filter((e) => covers(e.prefix, prefix)).map((e) => e.ports));
     const inner = distinct.filter((d) => d !== prefix && covers(prefix, d));
     for (const piece of cut(prefix, inner)) parts.push({ prefix: formatPrefix(piece), ports });
   }
   return parts.sort((a, b) => (a.prefix < b.prefix ? -1 : 1));
 }
+
+/** Elements of kernel sets that an allow list makes. */
+export const egressElements = (allow: NonNullable<VirtualNetworkSpec['egress']['allow']>): number =>
+  egressParts(allow).reduce((n, { ports }) => n + (ports === 'any' ? 1 : portElements(ports)), 0);

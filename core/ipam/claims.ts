@@ -1,6 +1,7 @@
-import type { NetworkKey, Problem } from '../../api/nodeconfig.ts';
+import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
 import { mustIp } from '../../lib/ip/address.ts';
-import { contains, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
+import { hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
+import { PrefixMap } from '../../lib/ip/prefix-map.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { parseInterfaces } from '../attach/parse.ts';
 import { readAddressRequest } from './requests.ts';
@@ -56,9 +57,23 @@ export function requestProblem(
     : undefined;
 }
 
+/** The given block of a network that holds an address. The blocks of a state never change: they are put in order once. */
 function blockWith({ blocks }: Pick<ClusterState, 'blocks'>, network: NetworkKey, ip: string) {
-  const address = mustIp(ip);
-  for (const block of blocks.values())
-    if (block.given && block.network === network && contains(mustPrefix(block.cidr), address)) return block;
-  return undefined;
+  const byNetwork = given.get(blocks) ?? inOrder(blocks);
+  given.set(blocks, byNetwork);
+  return byNetwork.get(network)?.get(mustIp(ip));
+}
+
+type Given = ReadonlyMap<NetworkKey, PrefixMap<BlockItem>>;
+const given = new WeakMap<ClusterState['blocks'], Given>();
+
+function inOrder(blocks: ClusterState['blocks']): Given {
+  const byNetwork = new Map<NetworkKey, PrefixMap<BlockItem>>();
+  for (const block of blocks.values()) {
+    if (!block.given) continue;
+    const map = byNetwork.get(block.network) ?? new PrefixMap<BlockItem>();
+    map.set(mustPrefix(block.cidr), block);
+    byNetwork.set(block.network, map);
+  }
+  return byNetwork;
 }

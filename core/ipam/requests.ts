@@ -1,5 +1,6 @@
 import { IPS, MAC, readName } from '../../api/names.ts';
 import { canonicalIp, familyOf } from '../../lib/ip/address.ts';
+import { annotationOverBudget } from '../cluster/annotations.ts';
 import type { Strings } from '../cluster/state.ts';
 
 /** What a pod asks for its first interface. */
@@ -8,10 +9,14 @@ export type AddressRequest = {
   readonly mac: string | undefined;
   /** Everything in it that cannot be understood. */
   readonly problems: readonly string[];
+  /** Why nothing of it was read; see api/budgets.ts. */
+  readonly overBudget?: string;
 };
 
 /** Reads the annotations `bulkhead.dev/ips` (one of each family, by comma) and `bulkhead.dev/mac`. */
 export function readAddressRequest(annotations: Strings): AddressRequest {
+  const overBudget = annotationOverBudget(annotations, IPS.key, MAC.key);
+  if (overBudget !== undefined) return { ips: [], mac: undefined, problems: [], overBudget };
   const ipsText = readName(IPS, annotations).value;
   const macText = readName(MAC, annotations).value;
   const { ips, problems } = parseIps((ipsText ?? '').split(',').flatMap((t) => t.trim() || []));

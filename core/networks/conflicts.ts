@@ -1,5 +1,6 @@
-import { familyOf, mustIp } from '../../lib/ip/address.ts';
-import { contains, hostPrefix, lastOf, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
+import { bitsOf, familyOf, mustIp } from '../../lib/ip/address.ts';
+import { hostPrefix, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
+import { PrefixMap } from '../../lib/ip/prefix-map.ts';
 import { apiServerHosts } from '../api-server/hosts.ts';
 import { type ClusterState, keyOf, type Network } from '../cluster/state.ts';
 import { type Reported, ReportedRanges } from './reported-ranges.ts';
@@ -136,50 +137,29 @@ function clusterRanges(state: Ownership): Owned[] {
   ];
 }
 
-/** Ranges by their first address. They may nest (a cluster's range and a node's), so the search looks at the widest before. */
+/** Ranges that are taken. They may nest (a cluster's range and a node's): the widest is named. */
 class Ranges {
-  readonly #byFamily = { 4: [] as Owned[], 6: [] as Owned[] };
+  readonly #taken = new PrefixMap<Owned>();
+  /** Prefixes that hold a taken one, each with the first of those. */
+  readonly #around = new PrefixMap<Owned>();
 
   constructor(ranges: readonly Owned[]) {
-    for (const r of ranges) this.#byFamily[r.prefix.family].push(r);
-    for (const list of Object.values(this.#byFamily)) {
-      list.sort((a, b) =>
-        a.prefix.first < b.prefix.first ? -1 : a.prefix.first > b.prefix.first ? 1 : a.prefix.length - b.prefix.length,
-      );
-      // What lies in the one before tells nothing more.
-      let last: Owned | undefined;
-      const outer = list.filter((r) => {
-        const inside = last !== undefined && contains(last.prefix, { family: r.prefix.family, value: r.prefix.first });
-        if (!inside) last = r;
-        return !inside;
-      });
-      list.splice(0, list.length, ...outer);
-    }
+    for (const r of ranges) this.add(r);
   }
 
-  overlapping(prefix: Prefix): Owned | undefined {
-    const list = this.#byFamily[prefix.family];
-    const at = this.#firstBehind(list, prefix.first);
-    const before = list[at - 1];
-    if (before && lastOf(before.prefix) >= prefix.first) return before;
-    const next = list[at];
-    return next && next.prefix.first <= lastOf(prefix) ? next : undefined;
+  overlapping({ family, first, length }: Prefix): Owned | undefined {
+    const holding = [...this.#taken.all({ family, value: first })];
+    return holding.at(-1) ?? this.#around.at({ family, first, length });
   }
 
-  /** Only for what overlaps nothing in here. */
   add(owned: Owned): void {
-    const list = this.#byFamily[owned.prefix.family];
-    list.splice(this.#firstBehind(list, owned.prefix.first), 0, owned);
-  }
-
-  #firstBehind(list: readonly Owned[], value: bigint): number {
-    let low = 0;
-    let high = list.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((list[middle]?.prefix.first ?? 0n) <= value) low = middle + 1;
-      else high = middle;
+    const { family, first, length } = owned.prefix;
+    if (!this.#taken.at(owned.prefix)) this.#taken.set(owned.prefix, owned);
+    for (let shorter = length - 1; shorter >= 0; shorter--) {
+      const host = BigInt(bitsOf(family) - shorter);
+      const around = { family, length: shorter, first: (first >> host) << host };
+      if (this.#around.at(around)) return; // and so is all that is wider
+      this.#around.set(around, owned);
     }
-    return low;
   }
 }

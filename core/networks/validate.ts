@@ -1,5 +1,7 @@
+import { overBudget } from '../../api/budgets.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import { type Family, familyOf } from '../../lib/ip/address.ts';
+import { egressElements } from '../egress/parts.ts';
 import { parseIps } from '../ipam/requests.ts';
 import { covers, mustPrefix, overlaps, parsePrefix, type Prefix } from '../../lib/ip/prefix.ts';
 
@@ -27,6 +29,8 @@ export function networkProblems(spec: VirtualNetworkSpec): string[] {
   const { ips, problems } = parseIps(spec.egress.addresses ?? []);
   if (problems.length > 0) return problems.map((p) => `spec.egress.addresses: ${p}`);
   if (ips.length > 0 && spec.egress.mode !== 'NAT') return ['spec.egress.addresses: need spec.egress.mode NAT'];
+  const elements = overBudget('egressElements', egressElements(spec.egress.allow ?? []), 'elements (prefixes × ports)');
+  if (elements !== undefined) return [`spec.egress.allow ${elements}; name wider prefixes or ranges of ports`];
   return [...subnetProblems(spec.subnets ?? [], subnets), ...partProblems(spec, subnets)];
 }
 

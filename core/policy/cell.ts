@@ -1,5 +1,11 @@
-import { type PortSet, PROTOCOLS, type ProfileRule, type ProfileSide, type Protocol } from '../../api/nodeconfig.ts';
-import { admits } from '../routers/ports.ts';
+import {
+  POLICY_TIERS,
+  type PortSet,
+  PROTOCOLS,
+  type ProfileRule,
+  type ProfileSide,
+  type Protocol,
+} from '../../api/nodeconfig.ts';
 import { ALL_PORTS } from './model.ts';
 import { type Step, walk } from './walk.ts';
 
@@ -33,25 +39,21 @@ export function compileCell(
   groups: ReadonlySet<string>,
   options: { readonly ownNode?: boolean } = {},
 ): Cell {
-  const rules = side.rules.flatMap((rule): (ProfileRule & { readonly sets: readonly PortSet[] })[] => {
+  const rules = side.rules.flatMap((rule): NarrowedRule[] => {
     const sets = rule.matches.flatMap((m) => (meets(m.peers, groups) ? [m.ports] : []));
-    return sets.length > 0 ? [{ ...rule, sets }] : [];
+    const ports = sets.flatMap((s) => (s === 'any' ? [] : s));
+    return sets.length > 0 ? [{ ...rule, ports: sets.includes('any') ? 'any' : ports }] : [];
   });
-  const narrowed = { isolatedBy: side.isolatedBy, rules };
-  const at = (protocol: Protocol | 'ICMP', port: number): Outcome => {
-    const { verdict, steps } = walk(narrowed, ({ sets }) => sets.some((s) => admits(s, protocol, port)), options);
-    const { tier, policy, rule } = steps.at(-1) as Step;
-    return { verdict, tier, policy, rule };
-  };
-  const other = at('ICMP', 0);
+  const outcomeOf = outcomes(rules, side.isolatedBy, options);
+  const other = outcomeOf(firstOfTiers(rules.filter((r) => r.ports === 'any')));
   const protocols = new Map<Protocol, Outcome>();
   const ports: Cell['ports'][number][] = [];
   for (const protocol of PROTOCOLS) {
-    const pieces = piecesOf(rules, protocol).map(([first, last]) => ({
+    const pieces = piecesOf(rules, protocol).map(({ first, last, hits }) => ({
       protocol,
       first,
       last,
-      outcome: at(protocol, first),
+      outcome: outcomeOf(hits),
     }));
     const usual = widest(pieces);
     if (!sameOutcome(usual, other)) protocols.set(protocol, usual);
@@ -59,6 +61,37 @@ export function compileCell(
   }
   return { protocols, ports, other };
 }
+
+/**
+ * What comes of the rules that match a port. Only the first of each tier has a say, and `walk` alone says what it is; equal outcomes
+ * are one object, made once.
+ */
+function outcomes(
+  rules: readonly NarrowedRule[],
+  isolatedBy: readonly string[],
+  options: { readonly ownNode?: boolean },
+): (hits: readonly NarrowedRule[]) => Outcome {
+  const numbers = new Map(rules.map((rule, i) => [rule, i]));
+  const byHits = new Map<string, Outcome>();
+  const distinct = new Map<string, Outcome>();
+  return (hits) => {
+    const key = hits.map((r) => numbers.get(r)).join();
+    const known = byHits.get(key);
+    if (known) return known;
+    const { verdict, steps } = walk({ isolatedBy, rules: hits }, () => true, options);
+    const { tier, policy, rule } = steps.at(-1) as Step;
+    const text = JSON.stringify([verdict, tier, policy, rule]);
+    const outcome = distinct.get(text) ?? { verdict, tier, policy, rule };
+    distinct.set(text, outcome);
+    byHits.set(key, outcome);
+    return outcome;
+  };
+}
+
+const firstOfTiers = (rules: readonly NarrowedRule[]): NarrowedRule[] =>
+  POLICY_TIERS.flatMap((tier) => rules.find((r) => r.tier === tier) ?? []);
+
+type NarrowedRule = ProfileRule & { readonly ports: PortSet };
 
 /** What a cell says of a port: as the kernel's lookups would find it. */
 export function lookUp(cell: Cell, protocol: Protocol | 'ICMP', port: number): Outcome {
@@ -73,27 +106,77 @@ export const sameOutcome = (a: Outcome, b: Outcome): boolean =>
 export const meets = (peers: 'any' | readonly string[], groups: ReadonlySet<string>): boolean =>
   peers === 'any' || peers.some((p) => groups.has(p));
 
-/** The port numbers, cut wherever any rule begins or ends: within a piece no rule sees a difference. */
-function piecesOf(rules: readonly { readonly sets: readonly PortSet[] }[], protocol: Protocol): [number, number][] {
+type Piece = { readonly first: number; readonly last: number; readonly hits: NarrowedRule[] };
+
+/**
+ * The port numbers, cut wherever any rule begins or ends, so that within a piece no rule sees a difference; each with the first rule
+ * of each tier that matches it, in order. Every rule paints the pieces that no earlier one of its tier has painted, and skips painted
+ * ones in one step: with many rules and many ports the cost is that of sorting the ports.
+ */
+function piecesOf(rules: readonly NarrowedRule[], protocol: Protocol): Piece[] {
   const starts = new Set<number>([ALL_PORTS.first]);
-  for (const { sets } of rules)
-    for (const set of sets)
-      for (const range of set === 'any' ? [] : set)
-        if (range.protocol === protocol) starts.add(range.first).add(range.last + 1);
+  for (const { ports } of rules)
+    for (const range of ports === 'any' ? [] : ports)
+      if (range.protocol === protocol) starts.add(range.first).add(range.last + 1);
   const sorted = [...starts].filter((s) => s <= ALL_PORTS.last).sort((a, b) => a - b);
-  return sorted.map((first, i) => [first, (sorted[i + 1] ?? ALL_PORTS.last + 1) - 1]);
+  const pieces = sorted.map(
+    (first, i): Piece => ({ first, last: (sorted[i + 1] ?? ALL_PORTS.last + 1) - 1, hits: [] }),
+  );
+  const placeOf = new Map(sorted.map((first, i) => [first, i]));
+  for (const tier of POLICY_TIERS) {
+    const free = new FreePlaces(pieces.length);
+    const paint = (rule: NarrowedRule, from: number, to: number): void => {
+      for (let at = free.from(from); at < to; at = free.from(at)) {
+        pieces[at]?.hits.push(rule);
+        free.take(at);
+      }
+    };
+    for (const rule of rules) {
+      if (rule.tier !== tier) continue;
+      if (rule.ports === 'any') {
+        paint(rule, 0, pieces.length);
+        break; // nothing is left for later rules
+      }
+      for (const range of rule.ports)
+        if (range.protocol === protocol)
+          paint(rule, placeOf.get(range.first) ?? 0, placeOf.get(range.last + 1) ?? pieces.length);
+    }
+  }
+  return pieces;
+}
+
+/** Places 0 to n-1, which are taken one by one: the next free one is found without a walk over those that are taken. */
+class FreePlaces {
+  readonly #next: Int32Array;
+
+  constructor(count: number) {
+    this.#next = Int32Array.from({ length: count + 1 }, (_, i) => i);
+  }
+
+  /** The first free place at or behind this one. */
+  from(place: number): number {
+    const next = this.#next;
+    let root = place;
+    while (next[root] !== root) root = next[root] as number;
+    for (let at = place; at !== root; ) {
+      const after = next[at] as number;
+      next[at] = root;
+      at = after;
+    }
+    return root;
+  }
+
+  take(place: number): void {
+    this.#next[place] = place + 1;
+  }
 }
 
 function widest(
   pieces: readonly { readonly first: number; readonly last: number; readonly outcome: Outcome }[],
 ): Outcome {
-  const sizes = new Map<string, { outcome: Outcome; size: number }>();
-  for (const { first, last, outcome } of pieces) {
-    const key = JSON.stringify(outcome);
-    const size = (sizes.get(key)?.size ?? 0) + last - first + 1;
-    sizes.set(key, { outcome, size });
-  }
-  return [...sizes.values()].reduce((a, b) => (b.size > a.size ? b : a)).outcome;
+  const sizes = new Map<Outcome, number>();
+  for (const { first, last, outcome } of pieces) sizes.set(outcome, (sizes.get(outcome) ?? 0) + last - first + 1);
+  return [...sizes].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
 }
 
 /** Neighbours with one outcome as one entry. */
@@ -107,7 +190,7 @@ function joined(pieces: readonly Cell['ports'][number][]): Cell['ports'][number]
       last.protocol === piece.protocol &&
       sameOutcome(last.outcome, piece.outcome)
     )
-      all.splice(-1, 1, { ...last, last: piece.last });
+      all[all.length - 1] = { ...last, last: piece.last };
     else all.push(piece);
   }
   return all;

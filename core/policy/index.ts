@@ -1,6 +1,7 @@
 import { SERVICE_ACCOUNT } from '../../api/names.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { matches } from '../cluster/selector.ts';
+import { Crowd } from './crowd.ts';
 import type { Policy, PodsSelector } from './model.ts';
 
 /** Policies in the order in which they are asked, and which of them select a pod. */
@@ -10,19 +11,65 @@ export type PolicyIndex = {
   readonly selecting: (pod: Pod) => readonly Policy[];
   /** The pods that a selector means: only those of the namespaces that it means are looked at. */
   readonly podsOf: (selector: PodsSelector) => readonly Pod[];
+  /** What is closed since others came before it, each with the reason: policies by policyKey, pods by their key. */
+  readonly crowdedOut: () => {
+    readonly policies: ReadonlyMap<string, string>;
+    readonly pods: ReadonlyMap<string, string>;
+  };
+  /** Candidates by namespace, for the next index. */
+  readonly candidates: ReadonlyMap<string, readonly Policy[]>;
 };
 
-/** Worked out once per set of policies. */
-export function indexPolicies(state: ClusterState): PolicyIndex {
+type Selected = { readonly policies: readonly Policy[]; readonly cells: number };
+
+/**
+ * Worked out once per set of policies.
+ *
+ * @param before the index of an earlier state: where neither a pod nor the policies of its namespace have changed, what selects it
+ *   is not worked out again
+ */
+export function indexPolicies(state: ClusterState, before?: Pick<PolicyIndex, 'candidates'>): PolicyIndex {
+  const crowd = new Crowd();
   const all = [...(state.policies?.values() ?? [])];
   const cluster = all.filter((p) => p.kind === 'ClusterNetworkPolicy').sort(inOrder);
   const admin = cluster.filter((p) => p.tier === 'Admin');
   const baseline = cluster.filter((p) => p.tier === 'Baseline');
   const byNamespace = Map.groupBy(all.filter((p) => p.kind === 'NetworkPolicy').sort(inOrder), (p) => p.namespace);
-  const known = new Map<string, readonly Policy[]>();
+  const candidates = new Map<string, readonly Policy[]>();
+  const candidatesIn = (namespace: string): readonly Policy[] => {
+    const known = candidates.get(namespace);
+    if (known) return known;
+    const made = [...admin, ...crowd.inNamespace(byNamespace.get(namespace) ?? []), ...baseline];
+    const same = sameOr(before?.candidates.get(namespace), made);
+    candidates.set(namespace, same);
+    return same;
+  };
+  const known = new Map<string, Selected>();
+  const own = (pod: Pod): Selected => {
+    const key = keyOf(pod);
+    const found = known.get(key) ?? crowd.onPod(selectedBy(state, candidatesIn(pod.namespace), pod));
+    known.set(key, found);
+    return found;
+  };
+  const places = new Map<string, ReadonlyMap<string, readonly Policy[]>>();
+  let podsByPlace: ReadonlyMap<string, readonly Pod[]> | undefined;
+  const closedOn = (pod: Pod): ReadonlyMap<string, readonly Policy[]> => {
+    const place = placeOf(pod);
+    podsByPlace ??= Map.groupBy(state.pods.values(), placeOf);
+    const found = places.get(place) ?? crowd.onNode((podsByPlace.get(place) ?? []).map((p) => ({ pod: p, ...own(p) })));
+    places.set(place, found);
+    return found;
+  };
+  const selecting = (pod: Pod): readonly Policy[] => {
+    const { policies } = own(pod);
+    const policed = pod.node !== '' && policies.some((p) => p.kind === 'NetworkPolicy');
+    return (policed ? closedOn(pod).get(keyOf(pod)) : undefined) ?? policies;
+  };
   let byNamespaceOfPods: ReadonlyMap<string, readonly Pod[]> | undefined;
   return {
     state,
+    candidates,
+    selecting,
     podsOf(selector) {
       byNamespaceOfPods ??= Map.groupBy(state.pods.values(), (p) => p.namespace);
       const names =
@@ -31,16 +78,35 @@ export function indexPolicies(state: ClusterState): PolicyIndex {
           : [selector.namespace];
       return names.flatMap((n) => (byNamespaceOfPods?.get(n) ?? []).filter((p) => selects(state, selector, p)));
     },
-    selecting(pod) {
-      const key = keyOf(pod);
-      const before = known.get(key);
-      if (before) return before;
-      const candidates = [...admin, ...(byNamespace.get(pod.namespace) ?? []), ...baseline];
-      const found = pod.hostNetwork || pod.finished ? [] : candidates.filter((p) => selects(state, p.subject, pod));
-      known.set(key, found);
-      return found;
+    crowdedOut() {
+      for (const namespace of byNamespace.keys()) candidatesIn(namespace);
+      for (const pod of state.pods.values()) selecting(pod);
+      return crowd;
     },
   };
+}
+
+const placeOf = ({ node, namespace }: Pod): string => `${node} ${namespace}`;
+
+/** The earlier list, when it has the same policies: what was worked out with it still holds. */
+function sameOr(before: readonly Policy[] | undefined, now: readonly Policy[]): readonly Policy[] {
+  return before?.length === now.length && before.every((p, i) => p === now[i]) ? before : now;
+}
+
+/** What was found for a pod, as long as it, its namespace and the policies are the same. */
+const lastFound = new WeakMap<
+  Pod,
+  { readonly candidates: readonly Policy[]; readonly namespace: object | undefined; readonly found: readonly Policy[] }
+>();
+
+function selectedBy(state: ClusterState, candidates: readonly Policy[], pod: Pod): readonly Policy[] {
+  if (pod.hostNetwork || pod.finished) return [];
+  const namespace = state.namespaces.get(pod.namespace);
+  const last = lastFound.get(pod);
+  if (last && last.candidates === candidates && last.namespace === namespace) return last.found;
+  const found = candidates.filter((p) => selects(state, p.subject, pod));
+  lastFound.set(pod, { candidates, namespace, found });
+  return found;
 }
 
 /** Whether a selector of pods means this one. Never those of the host's network: they are the node. */
@@ -57,16 +123,25 @@ export function selects(state: ClusterState, selector: PodsSelector | undefined,
  * With the pod's ServiceAccount as a label, which selectors may name (NPEP-173): who may edit a pod's labels cannot choose that. A
  * label of that name which somebody wrote himself means nothing.
  */
-export const labelsOfPod = (pod: Pod): Readonly<Record<string, string>> => ({
-  ...pod.labels,
-  [SERVICE_ACCOUNT]: pod.serviceAccount,
-});
+export function labelsOfPod(pod: Pod): Readonly<Record<string, string>> {
+  const known = labels.get(pod) ?? { ...pod.labels, [SERVICE_ACCOUNT]: pod.serviceAccount };
+  labels.set(pod, known);
+  return known;
+}
+
+/** Pods never change: each one's labels are put together once, however many selectors are asked about it. */
+const labels = new WeakMap<Pod, Readonly<Record<string, string>>>();
 
 /** With the name, which every namespace of the API has as a label; manifests alone need not say it. */
-export const labelsOfNamespace = (state: ClusterState, name: string): Readonly<Record<string, string>> => ({
-  'kubernetes.io/metadata.name': name,
-  ...state.namespaces.get(name)?.labels,
-});
+export function labelsOfNamespace(state: ClusterState, name: string): Readonly<Record<string, string>> {
+  const namespace = state.namespaces.get(name);
+  if (!namespace) return { 'kubernetes.io/metadata.name': name };
+  const known = namespaceLabels.get(namespace) ?? { 'kubernetes.io/metadata.name': name, ...namespace.labels };
+  namespaceLabels.set(namespace, known);
+  return known;
+}
+
+const namespaceLabels = new WeakMap<object, Readonly<Record<string, string>>>();
 
 /** Where a pod that nobody has told of yet may be one that a policy selects. `others`: namespaces that nobody knows yet, too. */
 export function policedNamespaces(state: ClusterState): { readonly namespaces: string[]; readonly others: boolean } {

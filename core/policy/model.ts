@@ -12,6 +12,8 @@ export type Policy = {
   readonly name: string;
   readonly uid: string;
   readonly generation: number;
+  /** When it was made, milliseconds; 0 when nobody says. */
+  readonly created: number;
   /** Undefined: it selects nothing, since its subject could not be read. */
   readonly subject: PodsSelector | undefined;
   /** Absent: it says nothing about this direction. A NetworkPolicy isolates in the directions that it has. */
@@ -19,6 +21,8 @@ export type Policy = {
   readonly egress?: readonly PolicyRule[];
   /** All that is wrong with it, each with the path of the field. What could not be read fails closed. */
   readonly problems: readonly string[];
+  /** It asks for more than api/budgets.ts allows, and none of its rules was read. */
+  readonly overBudget?: true;
 };
 
 export type Direction = 'ingress' | 'egress';

@@ -20,7 +20,8 @@ import {
   type PolicyRule,
   type Port,
 } from './model.ts';
-import { EVERYTHING, objectOf, Problems } from './read.ts';
+import { policyOverBudget, selectorOverBudget, withinBudget } from './budget.ts';
+import { createdOf, EVERYTHING, objectOf, Problems } from './read.ts';
 
 const FIELDS = ['tier', 'priority', 'subject', 'ingress', 'egress'];
 
@@ -32,13 +33,19 @@ const FIELDS = ['tier', 'priority', 'subject', 'ingress', 'egress'];
 export function parseClusterNetworkPolicy(raw: Readonly<Record<string, unknown>>): Policy {
   const meta = objectOf(raw['metadata']);
   const spec = objectOf(raw['spec']);
+  const over = policyOverBudget(spec, 'ClusterNetworkPolicy');
   const problems = new Problems();
   problems.unknownFields(spec, FIELDS, 'spec');
   const tier = problems.read(clusterPolicyTier, spec['tier'], 'spec.tier');
   const priority = problems.read(clusterPolicyPriority, spec['priority'], 'spec.priority');
-  const subject = problems.read(clusterPolicySubject, spec['subject'], 'spec.subject');
+  // Without its subject it selects nothing: there is no part of the cluster that it was meant for.
+  const subject = selectorOverBudget(spec['subject'])
+    ? undefined
+    : problems.read(clusterPolicySubject, spec['subject'], 'spec.subject');
   const readable = tier !== undefined && priority !== undefined;
-  return {
+  const rules = (d: Direction): Pick<Policy, Direction> =>
+    over.length > 0 ? closedRules(d, spec[d]) : readRules(d, spec[d], problems);
+  const policy: Policy = {
     kind: 'ClusterNetworkPolicy',
     tier: tier ?? 'Admin',
     priority: priority ?? 0,
@@ -46,11 +53,20 @@ export function parseClusterNetworkPolicy(raw: Readonly<Record<string, unknown>>
     name: String(meta['name'] ?? ''),
     uid: String(meta['uid'] ?? ''),
     generation: Number(meta['generation'] ?? 0),
+    created: createdOf(meta),
     subject: subject && readable ? selectorOf(subject) : undefined,
-    ...readRules('ingress', spec['ingress'], problems),
-    ...readRules('egress', spec['egress'], problems),
+    ...rules('ingress'),
+    ...rules('egress'),
     problems: problems.all,
   };
+  return withinBudget(policy, over);
+}
+
+/** Of rules that are too many to be read: nothing, when all of them accept; else everything is denied. */
+function closedRules(direction: Direction, raw: unknown): Pick<Policy, Direction> {
+  if (raw === undefined || raw === null) return {};
+  const accepting = Array.isArray(raw) && raw.every((rule) => objectOf(rule)['action'] === 'Accept');
+  return { [direction]: accepting ? [] : [denyAll(direction)] };
 }
 
 function selectorOf({ namespaces, pods }: output<typeof clusterPolicySubject>): PodsSelector {

@@ -8,7 +8,8 @@ import {
 } from '../../api/kinds/network-policy.ts';
 import { covers, formatPrefix, parsePrefix, type Prefix } from '../../lib/ip/prefix.ts';
 import { ALL_PORTS, type Direction, type Peer, type Policy, type PolicyRule, type Port } from './model.ts';
-import { EVERYTHING, objectOf, Problems } from './read.ts';
+import { policyOverBudget, selectorOverBudget, withinBudget } from './budget.ts';
+import { createdOf, EVERYTHING, objectOf, Problems } from './read.ts';
 
 /**
  * A NetworkPolicy as Kubernetes means it. Whatever cannot be read fails closed: a rule admits nothing, an unreadable selector
@@ -17,13 +18,16 @@ import { EVERYTHING, objectOf, Problems } from './read.ts';
 export function parseNetworkPolicy(raw: Readonly<Record<string, unknown>>): Policy {
   const meta = objectOf(raw['metadata']);
   const spec = objectOf(raw['spec']);
+  const over = policyOverBudget(spec, 'NetworkPolicy');
   const problems = new Problems();
   const namespace = typeof meta['namespace'] === 'string' ? meta['namespace'] : 'default';
   problems.unknownFields(spec, NETWORK_POLICY_FIELDS, 'spec');
   const pods =
     spec['podSelector'] === undefined
       ? EVERYTHING
-      : problems.read(anySelector, spec['podSelector'], 'spec.podSelector');
+      : selectorOverBudget(spec['podSelector'])
+        ? undefined
+        : problems.read(anySelector, spec['podSelector'], 'spec.podSelector');
   const types =
     spec['policyTypes'] === undefined ? [] : problems.read(policyTypes, spec['policyTypes'], 'spec.policyTypes');
   const has = (direction: Direction): boolean => {
@@ -32,10 +36,11 @@ export function parseNetworkPolicy(raw: Readonly<Record<string, unknown>>): Poli
     return direction === 'ingress' || (Array.isArray(spec['egress']) && spec['egress'].length > 0);
   };
   const direction = (d: Direction): Pick<Policy, Direction> => {
-    const rules = readRules(d, namespace, spec[d], problems); // read in any case, for what is wrong with it
+    // Read in any case, for what is wrong with it; unless it is too large to be read.
+    const rules = over.length > 0 ? [] : readRules(d, namespace, spec[d], problems);
     return has(d) ? { [d]: pods === undefined ? [] : rules } : {};
   };
-  return {
+  const policy: Policy = {
     kind: 'NetworkPolicy',
     tier: 'NetworkPolicy',
     priority: 0,
@@ -43,11 +48,13 @@ export function parseNetworkPolicy(raw: Readonly<Record<string, unknown>>): Poli
     name: String(meta['name'] ?? ''),
     uid: String(meta['uid'] ?? ''),
     generation: Number(meta['generation'] ?? 0),
+    created: createdOf(meta),
     subject: { namespace, pods: pods ?? EVERYTHING },
     ...direction('ingress'),
     ...direction('egress'),
     problems: problems.all,
   };
+  return withinBudget(policy, over);
 }
 
 function readRules(direction: Direction, namespace: string, raw: unknown, problems: Problems): PolicyRule[] {

@@ -4,7 +4,7 @@ import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { Pod } from '../cluster/state.ts';
 import { groupItem, groupKey, type NamedPort, numbersOf } from './groups.ts';
 import type { PolicyIndex } from './index.ts';
-import { type Direction, type Peer, type Policy, policyKey, type PolicyRule, type Port } from './model.ts';
+import { type Direction, type Policy, policyKey, type PolicyRule, type Port } from './model.ts';
 
 /** The rules that hold for a pod, with everything that selects resolved. Pods with one key share them. */
 export type Profile = {
@@ -55,14 +55,15 @@ export class Profiles {
   }
 
   #rule(policy: Policy, rule: PolicyRule, direction: Direction, pod: Pod, groups: Map<string, GroupItem>): ProfileRule {
-    const use = (peer: Peer | 'any', named?: NamedPort): string => {
-      const key = groupKey(peer, named);
-      const item = this.#groups.get(key) ?? this.#same(key, groupItem(this.#index, peer, named));
+    const use = (named?: NamedPort): string => {
+      const key = groupKey(rule.peers, named);
+      const item = this.#groups.get(key) ?? this.#same(key, groupItem(this.#index, rule.peers, named));
       this.#groups.set(key, item);
       groups.set(key, item);
       return key;
     };
-    const peers = rule.peers === 'any' ? 'any' : rule.peers.map((p) => use(p));
+    // All peers of a rule mean the same ports, so they are one group: a rule adds its peers and its ports, and never multiplies them.
+    const peers = rule.peers === 'any' ? 'any' : [use()];
     const matches: { peers: 'any' | string[]; ports: PortSet }[] = [];
     if (rule.ports === 'any') matches.push({ peers, ports: 'any' });
     else {
@@ -74,12 +75,11 @@ export class Profiles {
       // … and for egress those of each pod that it may reach.
       if (direction === 'egress')
         for (const { name, protocol } of named)
-          for (const peer of rule.peers === 'any' ? (['any'] as const) : rule.peers)
-            for (const number of numbersOf(this.#index, peer, name, protocol))
-              matches.push({
-                peers: [use(peer, number)],
-                ports: [{ protocol: number.protocol, first: number.port, last: number.port }],
-              });
+          for (const number of numbersOf(this.#index, rule.peers, name, protocol))
+            matches.push({
+              peers: [use(number)],
+              ports: [{ protocol: number.protocol, first: number.port, last: number.port }],
+            });
     }
     return { tier: policy.tier, policy: policyKey(policy), rule: rule.name, action: rule.action, matches };
   }

@@ -46,6 +46,10 @@ export class Problems {
   }
 }
 
+/** When an object was made, milliseconds; 0 when it does not say. */
+export const createdOf = (meta: Readonly<Record<string, unknown>>): number =>
+  Date.parse(String(meta['creationTimestamp'] ?? '')) || 0;
+
 /** An object, or an empty one for anything else. */
 export const objectOf = (raw: unknown): Readonly<Record<string, unknown>> =>
   typeof raw === 'object' && raw !== null && !Array.isArray(raw) ? (raw as Record<string, unknown>) : {};

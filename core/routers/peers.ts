@@ -1,8 +1,9 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
 import type { NetworkKey, PeerItem } from '../../api/nodeconfig.ts';
-import { covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
+import { covers, mustPrefix } from '../../lib/ip/prefix.ts';
 import { keyOf, type Service } from '../cluster/state.ts';
-import { networkOf, type View } from '../cluster/view.ts';
+import { flatSources } from '../cluster/flat-sources.ts';
+import type { View } from '../cluster/view.ts';
 import { combine, type Grant } from './connect.ts';
 
 /** What a node's gate of `network` must know of each network that it is connected with, and which Services go with it. */
@@ -26,18 +27,13 @@ function wholeNetwork(view: View, other: NetworkKey, grants: readonly Grant[]): 
 
 /** The flat network has no prefix of its own for each namespace: its pods are named one by one, by what holds for them. */
 function flatParts(view: View, grants: readonly Grant[]): PeerItem['parts'][number][] {
-  const byNamespace = new Map<string, string[]>();
-  for (const pod of view.state.pods.values()) {
-    if (!grants.some((g) => g.namespaces?.has(pod.namespace)) || networkOf(view, pod) !== FLAT_NETWORK) continue;
-    const ips = byNamespace.get(pod.namespace) ?? [];
-    byNamespace.set(pod.namespace, [...ips, ...pod.ips.map(hostCidr)]);
-  }
-  return [...byNamespace]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([namespace, prefixes]) => {
-      const { pods, services } = combine(grants, namespace);
-      return { prefixes: prefixes.sort(), pods, services };
-    });
+  const namespaces = new Set(grants.flatMap((g) => [...(g.namespaces ?? [])]));
+  return [...namespaces].sort().flatMap((namespace) => {
+    const prefixes = flatSources(view, namespace);
+    if (prefixes.length === 0) return [];
+    const { pods, services } = combine(grants, namespace);
+    return [{ prefixes, pods, services }];
+  });
 }
 
 const coversText = (outer: string, inner: string): boolean => covers(mustPrefix(outer), mustPrefix(inner));

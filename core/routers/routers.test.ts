@@ -12,7 +12,7 @@ import { viewOf } from '../cluster/view.ts';
 import { egressParts } from '../egress/parts.ts';
 import { combine, connectNetworks } from './connect.ts';
 import { peersOf } from './peers.ts';
-import { admits, intersection, portSet, union } from './ports.ts';
+import { admits, intersection, portSet, unionOf } from './ports.ts';
 
 const routerOf = (namespace: string, name: string, spec: object, labels: Record<string, string> = {}): Router => ({
   namespace,
@@ -163,12 +163,12 @@ describe('ports', () => {
     fc.assert(
       fc.property(set, set, (x, y) => {
         for (const [protocol, port] of questions) {
-          expect(admits(union(x, y), protocol, port)).toBe(admits(x, protocol, port) || admits(y, protocol, port));
+          expect(admits(unionOf([x, y]), protocol, port)).toBe(admits(x, protocol, port) || admits(y, protocol, port));
           expect(admits(intersection(x, y), protocol, port)).toBe(
             admits(x, protocol, port) && admits(y, protocol, port),
           );
         }
-        const u = union(x, y);
+        const u = unionOf([x, y]);
         if (u === 'any') return;
         for (const [i, r] of u.entries())
           expect(

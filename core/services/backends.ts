@@ -2,6 +2,7 @@ import type { Backend, ServiceItem, ServicePort } from '../../api/nodeconfig.ts'
 import { usefulness } from '../../lib/servicenat/endpoints.ts';
 import { keyOf, type Service } from '../cluster/state.ts';
 import type { View } from '../cluster/view.ts';
+import { servicesOverBudget } from './budget.ts';
 import { endpointAddress, type Translator } from './endpoint-address.ts';
 
 /** A view never changes, and neither do the items that are made of it: every node and every question gets the same ones. */
@@ -29,7 +30,8 @@ function makeItem(view: View, service: Service, network: string, by: Translator)
     ...(service.affinitySeconds === undefined ? {} : { affinitySeconds: service.affinitySeconds }),
     internalTrafficPolicy: service.internalTrafficPolicy,
     exposed: served && outer,
-    ports: service.ports.map(
+    // Without ports it answers nobody: its address is refused.
+    ports: (servicesOverBudget(view).has(keyOf(service)) ? [] : service.ports).map(
       ({ name, protocol, port, nodePort }): ServicePort => ({
         name,
         protocol,

@@ -46,6 +46,9 @@ type Held = {
   readonly wishes: Wishes;
 };
 
+/** Resolves when a pass may go on. */
+export type Breath = () => Promise<void>;
+
 /** Everything of this node: the root and one instance per network. Turns config and pods into fragments. */
 export class Dataplane implements Disposable {
   readonly #config: NodeConfig;
@@ -61,11 +64,16 @@ export class Dataplane implements Disposable {
   #blocks: readonly BlockUse[] = [];
   #mtu: { readonly underlay: string; readonly value: number } | undefined;
   readonly #dirty = new Set<string>();
+  /** Network of each opening that the controller has told of. */
+  readonly #openings = new Map<string, string>();
   /** Networks whose connections must be looked at again. */
   readonly #changedRules = new Set<string>();
   /** Hosts of the API server when connections were last looked at. */
   #apiServers: string | undefined;
   #allDirty = true;
+  /** Networks of which only what policies say of their pods may have changed. */
+  readonly #dirtyPods = new Set<string>();
+  #passes: Promise<unknown> = Promise.resolve();
   #host: HostAddresses = { addresses: [], routes: [] };
   /** Prefixes of networks came: before they are routed, the kernel is asked again what is the node's. */
   #surveyDue = true;
@@ -95,6 +103,7 @@ export class Dataplane implements Disposable {
     logDenials?: boolean;
   }) {
     this.#config = config;
+    for (const [key, { network }] of config.opening) this.#openings.set(key, network);
     this.#nodeName = nodeName;
     this.#namespaces = new Namespaces(netnsDir);
     this.#root = new Instance(
@@ -150,8 +159,11 @@ export class Dataplane implements Disposable {
         this.#dirty.add(event.key.split('|')[0] ?? '');
         break;
       case 'opening':
-        if (event.type === 'upsert' && event.kind === 'opening') this.#dirty.add(event.value.network);
-        else this.#allDirty = true;
+        for (const key of this.#networksOfOpening(event)) this.#dirty.add(key);
+        if (event.type === 'delete') this.#openings.delete(event.key);
+        break;
+      case 'source':
+        for (const key of this.#wanted.openTo(event.key)) this.#dirty.add(key);
         break;
       case 'network':
         this.#surveyDue = true;
@@ -173,6 +185,18 @@ export class Dataplane implements Disposable {
     }
   }
 
+  /** Networks that an opening concerns: the one that it is of now, and the one that it was of before. */
+  #networksOfOpening(event: StreamEvent & { type: 'upsert' | 'delete' }): Set<string> {
+    const networks = new Set<string>();
+    const before = this.#openings.get(event.key);
+    if (before !== undefined) networks.add(before);
+    if (event.type === 'upsert' && event.kind === 'opening') {
+      networks.add(event.value.network);
+      this.#openings.set(event.key, event.value.network);
+    }
+    return networks;
+  }
+
   /** Connections that were made under the old rules are looked at once the new ones stand. */
   #noteRuleChange(event: StreamEvent & { type: 'upsert' | 'delete' }): void {
     switch (event.kind) {
@@ -183,7 +207,10 @@ export class Dataplane implements Disposable {
         this.#changedRules.add(event.key);
         return;
       case 'opening':
-        for (const key of this.#held.keys()) this.#changedRules.add(key);
+        for (const key of this.#networksOfOpening(event)) this.#changedRules.add(key);
+        return;
+      case 'source':
+        for (const key of this.#wanted.openTo(event.key)) this.#changedRules.add(key);
         return;
       case 'cluster': {
         const hosts = JSON.stringify(event.type === 'upsert' && event.kind === 'cluster' ? event.value.apiServers : []);
@@ -212,7 +239,7 @@ export class Dataplane implements Disposable {
   /** The instance of a network, made when it is missing: its table stands before its first link is up. */
   open(key: string): Instance {
     if (key === FLAT_NETWORK) {
-      this.#planDirty();
+      this.#planNow(FLAT_NETWORK);
       return this.#root;
     }
     const network = this.#config.network.get(key);
@@ -244,7 +271,8 @@ export class Dataplane implements Disposable {
     }
     this.#dirty.add(key);
     this.#dirty.add(FLAT_NETWORK);
-    this.#planDirty();
+    // Only what this network needs: ADD waits for it, and others may be dirty with much more.
+    this.#planNow(key, FLAT_NETWORK);
     instance.apply('additions');
     applyAll(netlink, [{ verb: 'set', kind: 'link', name: 'lo', change: { up: true } }]);
     this.#root.apply('additions');
@@ -307,32 +335,49 @@ export class Dataplane implements Disposable {
   }
 
   /**
-   * Writes all that differs.
+   * Writes all that differs, network by network; between two of them, `breath` lets others on this thread have their turn when this
+   * has taken long. One pass at a time.
    *
    * @param authoritative the config is the controller's present one: what it does not name may be removed
    * @returns networks that could not be realised, with the error
    */
-  apply({ authoritative }: { readonly authoritative: boolean }): Map<string, Error> {
+  apply({ authoritative }: { readonly authoritative: boolean }, breath: Breath): Promise<Map<string, Error>> {
+    const pass = this.#passes.then(() => this.#apply(authoritative, breath));
+    this.#passes = pass.catch(() => undefined);
+    return pass;
+  }
+
+  async #apply(authoritative: boolean, breath: Breath): Promise<Map<string, Error>> {
     const faults = new Map<string, Error>();
     if (!this.self) return faults;
-    const attempt = (key: string, work: () => void): void => {
-      try {
-        work();
-      } catch (error) {
-        faults.set(key, error as Error);
+    const attempt = async (keys: Iterable<string>, work: (key: string) => void): Promise<void> => {
+      for (const key of keys) {
+        try {
+          work(key);
+        } catch (error) {
+          faults.set(key, error as Error);
+        }
+        await breath();
       }
     };
-    for (const key of this.#config.network.keys()) attempt(key, () => this.open(key));
-    this.#planDirty();
+    // Rules that change from now on are for the next pass: this one may have written their network already.
+    const changedRules = authoritative ? [...this.#changedRules] : [];
+    for (const key of changedRules) this.#changedRules.delete(key);
+    await attempt([...this.#config.network.keys()], (key) => this.#config.network.has(key) && this.open(key));
     const what = authoritative ? 'all' : 'additions';
-    for (const [key, { instance }] of this.#held) attempt(key, () => instance.apply(what));
-    attempt(FLAT_NETWORK, () => this.#root.apply(what));
+    this.#noteDirty();
+    await attempt([...this.#held.keys(), FLAT_NETWORK], (key) => {
+      this.#planNow(key);
+      if (key === FLAT_NETWORK) this.#root.apply(what);
+      else this.#held.get(key)?.instance.apply(what);
+    });
     if (authoritative) {
       // Behind the rules, so that a connection that is cut cannot be made anew.
-      for (const key of this.#changedRules) attempt(key, () => this.#cutStaleFlows(key));
-      for (const key of this.#policing.changed) attempt(key, () => this.#policing.cut(key, this.#ownAddresses(key)));
+      await attempt(changedRules, (key) => this.#cutStaleFlows(key));
+      await attempt([...this.#policing.changed], (key) => this.#policing.cut(key, this.#ownAddresses(key)));
       this.#removeUnused();
     }
+    for (const key of this.#dirty) if (key !== FLAT_NETWORK && !this.#held.has(key)) this.#dirty.delete(key);
     void this.#former.cut(faults);
     return faults;
   }
@@ -360,12 +405,15 @@ export class Dataplane implements Disposable {
 
   #cutStaleFlows(key: string): void {
     const held = this.#held.get(key);
-    if (held) {
+    if (!held) return;
+    try {
       const flows = held.conntrack.flows();
       if (flows.length > 0)
         held.conntrack.remove(staleFlows(flows, this.#wanted.flowRules(held.network, this.#blocks)));
+    } catch (error) {
+      this.#changedRules.add(key); // with the next pass
+      throw error;
     }
-    this.#changedRules.delete(key);
   }
 
   /** What is this node itself, seen from a network: its own processes use other addresses towards an instance. */
@@ -475,6 +523,11 @@ export class Dataplane implements Disposable {
     return needed;
   }
 
+  /** Networks in which the policies of some pods are closed, as they are too much for this node; each with the reason. */
+  policiesOverBudget(): (readonly [string, string])[] {
+    return this.#policing.overBudget();
+  }
+
   /** Packets that policies have dropped since the last call; see {@link Policing.denials}. */
   denials(): Denial[] {
     return this.#policing.denials();
@@ -493,19 +546,28 @@ export class Dataplane implements Disposable {
     this.#rootNetlink[Symbol.dispose]();
   }
 
-  #planDirty(): void {
+  /** What concerns all networks is noted for each of them: they are planned one by one. */
+  #noteDirty(): void {
+    if (this.#surveyDue) this.survey();
+    const all = this.#allDirty || this.#policyDirty ? [...this.#held.keys(), FLAT_NETWORK] : [];
+    if (this.#allDirty) for (const key of all) this.#dirty.add(key);
+    if (this.#policyDirty) for (const key of all) this.#dirtyPods.add(key);
+    this.#allDirty = false;
+    this.#policyDirty = false;
+  }
+
+  /** Plans these networks, and no other, if anything of them has changed. */
+  #planNow(...keys: readonly string[]): void {
     const { self } = this;
     if (!self) return;
-    if (this.#surveyDue) this.survey();
-    const keys = this.#allDirty ? [...this.#held.keys(), FLAT_NETWORK] : [...this.#dirty];
-    this.#allDirty = false;
-    this.#dirty.clear();
+    this.#noteDirty();
     for (const key of keys) {
-      if (key === FLAT_NETWORK) this.#planRoot(self);
-      else this.#planNetwork(key, self);
+      if (this.#dirty.delete(key)) {
+        this.#dirtyPods.delete(key);
+        if (key === FLAT_NETWORK) this.#planRoot(self);
+        else this.#planNetwork(key, self);
+      } else if (this.#dirtyPods.delete(key)) this.#planPods(key, self);
     }
-    if (this.#policyDirty) for (const key of [...this.#held.keys(), FLAT_NETWORK]) this.#planPods(key, self);
-    this.#policyDirty = false;
   }
 
   /** The pods of a network, each with the chains of its policies. */
@@ -561,8 +623,8 @@ export class Dataplane implements Disposable {
       if (!error || isGone(error)) this.#root.linkGone(uplinkName(vni));
       this.#namespaces.remove(vni);
     }
-    if (this.#dirty.size > 0) {
-      this.#planDirty();
+    if (this.#dirty.has(FLAT_NETWORK)) {
+      this.#planNow(FLAT_NETWORK);
       this.#root.apply('all');
     }
   }

@@ -141,6 +141,13 @@ export class Policing implements Disposable {
     this.#logs[Symbol.dispose]();
   }
 
+  /** Why the policies of some pods are closed, by network. */
+  overBudget(): (readonly [string, string])[] {
+    return [...this.#places].flatMap(([network, { table }]) =>
+      [...table.overBudget].map((why) => [network, why] as const),
+    );
+  }
+
   ruleOf(number: number): Outcome | undefined {
     return this.#rules.ruleOf(number);
   }

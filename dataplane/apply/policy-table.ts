@@ -16,6 +16,7 @@ import {
   type Way,
 } from '../plan/policy.ts';
 import type { PodChain, PodChains } from '../plan/pod.ts';
+import { type Account, CellBudget, whyClosed } from './cell-budget.ts';
 import { Numbers } from './numbers.ts';
 
 /** Pods that no policy selects. */
@@ -26,6 +27,10 @@ export const CLOSED = '(closed)';
 const closedSide: ProfileSide = { isolatedBy: ['(the controller has not told of this pod yet)'], rules: [] };
 const CLOSED_PROFILE: ProfileItem = { egress: closedSide, ingress: closedSide };
 
+/** For pods whose policies are too much for this node. */
+const overSide: ProfileSide = { isolatedBy: ['(over the budget of this node)'], rules: [] };
+const OVER_PROFILE: ProfileItem = { egress: overSide, ingress: overSide };
+
 type Side = {
   /** By the groups that matter. */
   readonly cells: Map<string, Cell>;
@@ -33,8 +38,16 @@ type Side = {
   readonly number: number;
   readonly side: ProfileSide;
   readonly groups: ReadonlySet<string>;
+  readonly entry: Entry;
+  /** Objects that each class has made, by the class's number. */
+  readonly sizes: Map<number, number>;
 };
-type Entry = { readonly item: ProfileItem; readonly sides: readonly Side[]; readonly chains: PodChains };
+type Entry = {
+  readonly item: ProfileItem;
+  readonly sides: Side[];
+  chains: PodChains;
+  readonly account: Account;
+};
 type Class = {
   readonly number: number;
   readonly groups: ReadonlySet<string>;
@@ -65,7 +78,13 @@ export class PolicyTable {
   readonly #sidesWith = new Map<string, Set<Side>>();
   /** Classes that the present update has made. */
   readonly #fresh: Class[] = [];
+  /** Groups that the present update takes away. */
+  readonly #gone: string[] = [];
+  readonly #groupNumbers = new Numbers(0, 2 ** 31);
   readonly #classNumbers = new Numbers(NO_CLASS + 1, MOST_CLASSES);
+  /** Profiles that were closed since they make too much, each as it was then. */
+  readonly #over = new Map<string, { readonly item: ProfileItem; readonly why: string }>();
+  readonly #budget = new CellBudget();
   #prefixes = new PrefixClasses([]);
   #ranges: readonly string[] = [];
 
@@ -92,6 +111,11 @@ export class PolicyTable {
     return profile === undefined ? NO_POLICY : (this.#profiles.get(profile)?.chains ?? NO_POLICY);
   }
 
+  /** Why policies of pods here are closed: what they make is too much, whatever it was estimated at. */
+  get overBudget(): ReadonlySet<string> {
+    return new Set([...this.#over.values()].map((o) => o.why));
+  }
+
   itemOf(profile: string | undefined): ProfileItem | undefined {
     return profile === undefined ? undefined : this.#profiles.get(profile)?.item;
   }
@@ -107,6 +131,8 @@ export class PolicyTable {
    * @returns whether connections that stand may have to be looked at again: new pods alone change nothing for those
    */
   update(inUse: ReadonlySet<string>): boolean {
+    for (const [key, { item }] of this.#over)
+      if (!inUse.has(key) || this.#config.profile.get(key) !== item) this.#over.delete(key);
     const wanted = new Map([...inUse].map((key) => [key, this.#itemFor(key)]));
     const changed = new Set<string>();
     const known = new Set(this.#profiles.keys());
@@ -121,19 +147,27 @@ export class PolicyTable {
       if (item) this.#addProfile(key, item);
     }
     for (const c of this.#fresh) if (c.uses > 0) this.#addClass(c);
-    return moved || [...changed].some((key) => known.has(key));
+    const over = [...this.#profiles].flatMap(([key, { account }]) => (account.whole ? [] : [key]));
+    for (const key of over) this.#closeProfile(key);
+    // Now that no class has them any more, their numbers may be given to others.
+    for (const key of this.#gone.splice(0)) if (!this.#groups.has(key)) this.#groupNumbers.free(key);
+    return moved || over.length > 0 || [...changed].some((key) => known.has(key));
   }
 
   /** A profile that is not whole yet is closed: without its groups nobody knows whom a denial means. */
   #itemFor(key: string): ProfileItem {
     const item = this.#config.profile.get(key);
+    if (item && this.#over.has(key)) return OVER_PROFILE;
     return item && [...groupsIn(item)].every((g) => this.#config.group.has(g)) ? item : CLOSED_PROFILE;
   }
 
   #addProfile(key: string, item: ProfileItem): void {
-    const sides: Side[] = [];
+    const entry: Entry = { item, sides: [], chains: NO_POLICY, account: this.#budget.open(item) };
+    const { sides } = entry;
     const add = (way: Way, side: ProfileSide): Side => {
-      const made = {
+      const made: Side = {
+        entry,
+        sizes: new Map(),
         way,
         number: this.#profileNumbers.take(`${key} ${way}`),
         side,
@@ -147,12 +181,12 @@ export class PolicyTable {
     const chain = ({ way, number }: Side): PodChain => ({ name: profileChain(way, number), ask: true });
     const { egress, ingress } = item;
     const node = egress.rules.some((r) => r.tier !== 'NetworkPolicy') ? add('node', egress) : undefined;
-    const chains: PodChains = {
+    entry.chains = {
       from: silent(egress) ? { name: 'eg_started', ask: false } : chain(add('egress', egress)),
       to: silent(ingress) ? { name: 'in_started', ask: false } : chain(add('ingress', ingress)),
       ...(node ? { node: chain(node) } : {}),
     };
-    this.#profiles.set(key, { item, sides, chains });
+    this.#profiles.set(key, entry);
     for (const { way, number } of sides) {
       const toNode = way === 'egress' ? (node?.number ?? 'silent') : undefined;
       this.#set(`profile ${number}`, planProfileChain(this.#register, way, number, toNode));
@@ -175,8 +209,19 @@ export class PolicyTable {
         for (const c of this.#classesIn.get(group) ?? []) this.#dropCell(side, c);
       }
       this.#profileNumbers.free(`${key} ${side.way}`);
+      for (const size of side.sizes.values()) this.#budget.add(side.entry.account, -size);
+      side.sizes.clear();
     }
     this.#profiles.delete(key);
+  }
+
+  /** Drops first: what the namespace has then is below its budget again. */
+  #closeProfile(key: string): void {
+    const namespace = this.#profiles.get(key)?.account.namespace ?? '';
+    const item = this.#config.profile.get(key);
+    this.#dropProfile(key);
+    this.#addProfile(key, OVER_PROFILE);
+    if (item) this.#over.set(key, { item, why: whyClosed(namespace) });
   }
 
   #addClass(c: Class): void {
@@ -191,15 +236,22 @@ export class PolicyTable {
   }
 
   #dropCell(side: Side, c: Class): void {
-    if (c.sides.delete(side)) this.#set(cellOwner(side.number, c.number), undefined);
+    if (!c.sides.delete(side)) return;
+    this.#set(cellOwner(side.number, c.number), undefined);
+    this.#budget.add(side.entry.account, -(side.sizes.get(c.number) ?? 0));
+    side.sizes.delete(c.number);
   }
 
   /** Many classes look alike to one profile. */
   #setCell(side: Side, cls: number, groups: ReadonlySet<string>): void {
-    const key = [...groups].sort().join('\n');
+    if (!this.#budget.hasRoom(side.entry.account)) return; // it will be closed as a whole
+    const key = this.#keyOf(groups);
     const cell = side.cells.get(key) ?? compileCell(side.side, groups, { ownNode: side.way === 'node' });
     side.cells.set(key, cell);
-    this.#set(cellOwner(side.number, cls), planCell(side.way, side.number, cls, cell, this.#rules));
+    const objects = planCell(side.way, side.number, cls, cell, this.#rules);
+    this.#budget.add(side.entry.account, objects.length - (side.sizes.get(cls) ?? 0));
+    side.sizes.set(cls, objects.length);
+    this.#set(cellOwner(side.number, cls), objects);
   }
 
   /** Whether an address that had a class has another one now. */
@@ -216,7 +268,10 @@ export class PolicyTable {
       for (const ip of has) if (!had.has(ip)) touched.add(this.#list(ip, key));
       prefixes ||= (old?.prefixes ?? []).join() !== (now?.prefixes ?? []).join();
       if (now) this.#groups.set(key, now);
-      else this.#groups.delete(key);
+      else {
+        this.#groups.delete(key);
+        this.#gone.push(key);
+      }
     }
     if (prefixes) {
       this.#prefixes = new PrefixClasses(this.#groups);
@@ -243,15 +298,16 @@ export class PolicyTable {
 
   /** One address: in the class of its prefix as long as nothing lists it. */
   #classify(ip: string): boolean {
-    const key = this.#listed.has(ip) ? this.#keyOf(this.groupsOf(ip)) : undefined;
+    const groups = this.#listed.has(ip) ? this.groupsOf(ip) : undefined;
+    const key = groups && this.#keyOf(groups);
     const before = this.#classOf.get(ip);
     if (key === before) return false;
-    if (key === undefined) {
+    if (key === undefined || !groups) {
       this.#classOf.delete(ip);
       this.#setElement(...classElement(ip));
     } else {
       this.#classOf.set(ip, key);
-      this.#setElement(...classElement(ip, this.#use(key)));
+      this.#setElement(...classElement(ip, this.#use(key, groups)));
     }
     if (before !== undefined) this.#release(before);
     return before !== undefined;
@@ -262,25 +318,29 @@ export class PolicyTable {
     const elements = this.#prefixes.pieces.map(({ prefix, groups }) => {
       const key = this.#keyOf(groups);
       keys.push(key);
-      return planClassRange(prefix, this.#use(key));
+      return planClassRange(prefix, this.#use(key, groups));
     });
     this.#set('cls ranges', elements);
     for (const key of this.#ranges) this.#release(key);
     this.#ranges = keys;
   }
 
+  /** By numbers: the text of a group may be long, and a class may have many. */
   #keyOf(groups: ReadonlySet<string>): string {
-    return [...groups].sort().join('\n');
+    return [...groups]
+      .map((g) => this.#groupNumbers.take(g))
+      .sort((a, b) => a - b)
+      .join(' ');
   }
 
-  #use(key: string): number {
+  #use(key: string, groups: ReadonlySet<string>): number {
     const known = this.#classes.get(key);
     if (known) {
       known.uses++;
       return known.number;
     }
     const number = this.#classNumbers.take(key);
-    const made: Class = { number, groups: new Set(key.split('\n')), sides: new Set(), uses: 1 };
+    const made: Class = { number, groups: new Set(groups), sides: new Set(), uses: 1 };
     this.#classes.set(key, made);
     this.#fresh.push(made);
     for (const group of made.groups) addTo(this.#classesIn, group, made);

@@ -21,13 +21,14 @@ import { egressWay, planWay, planWayRoot } from '../plan/egress-way.ts';
 import { planGateSets, planInstance, planLocalBlock, planNodeAddresses, planUplink } from '../plan/instance.ts';
 import { closedNetwork, HostRanges, withoutEgress } from '../plan/host-ranges.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
-import { peerAdmits, planOpening, planPeer } from '../plan/peers.ts';
+import { FIRST_NAMESPACE_NUMBER, peerAdmits, planOpening, planPeer, planSource, servicesOf } from '../plan/peers.ts';
 import { addressesOf } from '../plan/names.ts';
 import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
 import { planRoot, planRootSets } from '../plan/root.ts';
 import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
 import type { FlowRules } from '../plan/stale-flows.ts';
 import type { HostAddresses } from '../probe/host-addresses.ts';
+import { Numbers } from './numbers.ts';
 import type { Wish } from './wishes.ts';
 
 type Reached = {
@@ -41,6 +42,8 @@ type ByNetwork = {
   readonly openings: ReadonlyMap<string, readonly OpeningItem[]>;
   readonly blocks: ReadonlyMap<string, readonly BlockItem[]>;
   readonly services: ReadonlyMap<string, readonly ServiceItem[]>;
+  /** Networks, by the namespaces to which their pods open themselves. */
+  readonly openTo: ReadonlyMap<string, ReadonlySet<string>>;
 };
 
 /** Everything inside the cluster, and the addresses of nodes in it; `version`: of the nodes that it was made of. */
@@ -63,6 +66,8 @@ export class Wanted {
   #nodesVersion = 0;
   #pods: { readonly version: number; readonly ranges: readonly string[] } | undefined;
   #inside: Inside | undefined;
+  /** Numbers of namespaces in kernel sets: given once, and the same in every instance. */
+  readonly #namespaceNumbers = new Numbers(FIRST_NAMESPACE_NUMBER, 2 ** 31);
 
   /** Networks of Services, as the last event of each said. */
   readonly #serviceNetworks: Map<string, NetworkKey>;
@@ -213,8 +218,16 @@ export class Wanted {
     }
     for (const peer of closed ? [] : (peers.get(key) ?? []))
       wanted.set(`peer ${peer.other}`, { deps: [peer], plan: () => planPeer(peer) });
-    for (const opening of closed ? [] : (openings.get(key) ?? []))
-      wanted.set(`opening ${opening.pod}`, { deps: [opening], plan: () => planOpening(opening) });
+    const numberOf = (namespace: string): number => this.#namespaceNumbers.take(namespace);
+    const named = new Set<string>();
+    for (const opening of closed ? [] : (openings.get(key) ?? [])) {
+      wanted.set(`opening ${opening.pod}`, { deps: [opening], plan: () => planOpening(opening, numberOf) });
+      for (const n of opening.namespaces) named.add(n);
+    }
+    for (const n of named) {
+      const source = this.#config.source.get(n);
+      if (source) wanted.set(`source ${n}`, { deps: [source], plan: () => planSource(n, source, numberOf(n)) });
+    }
     const place = { node: self.name, zone: self.zone ?? '' };
     for (const { service, reach, deps } of this.#servicesOf(network)) {
       const plan = (): Fragment => planService(service, { place, reach });
@@ -244,10 +257,16 @@ export class Wanted {
       apiServers: apiServerSources({ name: this.#nodeName }, nodes, this.#apiServers()),
       peers: closed ? [] : (peers.get(network.key) ?? []),
       openings: closed ? [] : (openings.get(network.key) ?? []),
+      sources: this.#config.source,
       services: this.#servicesOf(network),
       place: { node: this.#nodeName, zone: this.#config.node.get(this.#nodeName)?.zone ?? '' },
       nodeAddresses: this.#insideCluster().nodes,
     };
+  }
+
+  /** Networks of which a pod here opens itself to a namespace. */
+  openTo(namespace: string): string[] {
+    return [...(this.#index().openTo.get(namespace) ?? [])];
   }
 
   /** Egress addresses that this node has to have now. */
@@ -265,9 +284,9 @@ export class Wanted {
     if (service) this.#serviceNetworks.set(serviceKey, service.network);
     else this.#serviceNetworks.delete(serviceKey);
     if (service) concerned.add(service.network);
-    for (const { key, allow } of this.#config.network.values()) if (allow.includes(serviceKey)) concerned.add(key);
-    for (const { network, services } of this.#config.peer.values())
-      if (services.includes(serviceKey)) concerned.add(network);
+    for (const { key, allow } of this.#config.network.values())
+      if (allowedBy(allow).has(serviceKey)) concerned.add(key);
+    for (const peer of this.#config.peer.values()) if (servicesOf(peer).has(serviceKey)) concerned.add(peer.network);
     return concerned;
   }
 
@@ -275,7 +294,7 @@ export class Wanted {
   #servicesOf({ key, allow, closed }: NetworkItem): Reached[] {
     const { peers, services } = this.#index();
     const reached = (services.get(key) ?? []).map((service): Reached => ({ service, reach: 'own', deps: [service] }));
-    for (const name of new Set(allow)) {
+    for (const name of allowedBy(allow)) {
       const service = this.#config.service.get(name);
       if (service?.network === FLAT_NETWORK && key !== FLAT_NETWORK)
         reached.push({ service, reach: 'allowed', deps: [service, 'allowed'] });
@@ -283,7 +302,8 @@ export class Wanted {
     for (const peer of closed ? [] : (peers.get(key) ?? []))
       for (const name of peer.services) {
         const service = this.#config.service.get(name);
-        if (service?.network !== peer.other || (service.network === FLAT_NETWORK && allow.includes(name))) continue;
+        if (service?.network !== peer.other || (service.network === FLAT_NETWORK && allowedBy(allow).has(name)))
+          continue;
         reached.push({ service, reach: peerAdmits(peer, service), deps: [service, peer] });
       }
     return reached;
@@ -315,6 +335,7 @@ export class Wanted {
       openings: Map.groupBy(opening.values(), (o) => o.network),
       blocks: Map.groupBy(block.values(), (b) => b.network),
       services: Map.groupBy(service.values(), (x) => x.network),
+      openTo: networksByNamespace(opening.values()),
     };
     return this.#byNetwork;
   }
@@ -372,4 +393,20 @@ function once<K extends object, V>(known: WeakMap<K, V>, key: K, make: (key: K) 
   const value = known.get(key) ?? make(key);
   known.set(key, value);
   return value;
+}
+
+/** Keys of the Services that a network's item allows. Items never change: each list is read once. */
+function allowedBy(allow: NetworkItem['allow']): ReadonlySet<string> {
+  const known = allowSets.get(allow) ?? new Set(allow);
+  allowSets.set(allow, known);
+  return known;
+}
+
+const allowSets = new WeakMap<NetworkItem['allow'], ReadonlySet<string>>();
+
+function networksByNamespace(openings: Iterable<OpeningItem>): Map<string, Set<string>> {
+  const found = new Map<string, Set<string>>();
+  for (const { network, namespaces } of openings)
+    for (const namespace of namespaces) found.set(namespace, (found.get(namespace) ?? new Set()).add(network));
+  return found;
 }

@@ -77,3 +77,6 @@ export const FAMILIES = [4, 6] as const;
 export const ipWord = (family: 4 | 6): string => (family === 4 ? 'ip' : 'ip6');
 /** nft's word for an address type. */
 export const addrType = (family: 4 | 6): string => (family === 4 ? 'ipv4_addr' : 'ipv6_addr');
+
+/** A mark in eight digits, as nft itself writes it. */
+export const hex = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;

@@ -1,9 +1,11 @@
-import type { OpeningItem, PeerItem, PortSet, ServiceItem } from '../../api/nodeconfig.ts';
-import { admits } from '../../core/routers/ports.ts';
+import type { OpeningItem, PeerItem, PortSet, ServiceItem, SourceItem } from '../../api/nodeconfig.ts';
+import { EVERY_NAMESPACE } from '../../core/openings/openings.ts';
+import { admits, isFew } from '../../core/routers/ports.ts';
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
-import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
+import { mustPrefix } from '../../lib/ip/prefix.ts';
+import { PrefixMap } from '../../lib/ip/prefix-map.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
-import { addrType } from './names.ts';
+import { addrType, hex } from './names.ts';
 import { element, type Fragment } from './fragment.ts';
 
 /**
@@ -27,8 +29,11 @@ export function peerSets(family: 4 | 6): NftObject[] {
     // From here only what stands behind a Service is reached: beside it, `backend` must match.
     set('peer_in_service', ports),
     { kind: 'set', name: `backend${family}`, type: ports },
-    // What pods open of themselves to pods of the flat network: source, pod, protocol, port.
-    set('opened', `${addr} . ${ports}`),
+    // What pods open of themselves to flat pods: the number of a source's namespace, then that with pod, protocol and port.
+    { kind: 'set', name: `open_from${family}`, type: addr, to: 'mark' },
+    set('open_any', addr),
+    { kind: 'set', name: `opened${family}`, type: `mark . ${ports}` },
+    set('opened_range', `mark . ${ports}`),
   ];
 }
 
@@ -43,8 +48,23 @@ export const peerInRules = (ip: string, family: 4 | 6): string[] => [
   `${ip} saddr @peer_in${family} return`,
   `${ip} saddr . meta l4proto . th dport @peer_in_port${family} return`,
   `${ip} saddr . meta l4proto . th dport @peer_in_service${family} ${ip} daddr . meta l4proto . th dport @backend${family} return`,
-  `${ip} saddr . ${ip} daddr . meta l4proto . th dport @opened${family} return`,
+  // The mark of a packet is nobody's here until policies are asked, and they begin with none.
+  `meta mark set 0`,
+  `${ip} saddr @open_any${family} meta mark set ${ANY_MARK}`,
+  ...openedRules(ip, family),
+  `meta mark set ${ip} saddr map @open_from${family}`,
+  ...openedRules(ip, family),
+  `meta mark set 0`,
 ];
+
+const openedRules = (ip: string, family: 4 | 6): string[] =>
+  ['opened', 'opened_range'].map(
+    (set) => `meta mark . ${ip} daddr . meta l4proto . th dport @${set}${family} meta mark set 0 return`,
+  );
+
+/** Number of "every namespace"; those of single ones are above it. */
+const ANY_MARK = hex(1);
+export const FIRST_NAMESPACE_NUMBER = 2;
 
 /** What one peer adds to both gates. */
 export function planPeer(peer: PeerItem): Fragment {
@@ -66,26 +86,77 @@ export function planPeer(peer: PeerItem): Fragment {
   return { nft };
 }
 
-/** What one pod opens of itself. */
-export function planOpening({ ips, ports, sources }: OpeningItem): Fragment {
-  const nft = ips.flatMap((ip) => {
+/** What one pod opens of itself: an element for each namespace and port, however many pods there are in the namespace. */
+export function planOpening(
+  { ips, ports, namespaces }: OpeningItem,
+  numberOf: (namespace: string) => number,
+): Fragment {
+  const nft: NftObject[] = [];
+  for (const ip of ips) {
     const family = familyOf(ip);
-    const mine = sources.filter((s) => familyOf(s) === family);
-    return mine.flatMap((s) => portKeys(ports).map((key) => element(`opened${family}`, `${s} . ${ip} . ${key}`)));
-  });
+    for (const namespace of namespaces) {
+      const at = `${namespace === EVERY_NAMESPACE ? ANY_MARK : hex(numberOf(namespace))} . ${ip}`;
+      for (const { set, key } of openKeys(ports)) nft.push(element(`${set}${family}`, `${at} . ${key}`));
+    }
+  }
   return { nft };
+}
+
+/** Where the flat pods of a namespace come from, for all pods that open themselves to it. */
+export function planSource(namespace: string, { prefixes }: SourceItem, number: number): Fragment {
+  return {
+    nft: prefixes.map((prefix) => {
+      const family = familyOf(prefix);
+      if (namespace === EVERY_NAMESPACE) return element(`open_any${family}`, prefix);
+      return element(`open_from${family}`, prefix.slice(0, prefix.lastIndexOf('/')), hex(number));
+    }),
+  };
+}
+
+type OpenKey = { readonly set: 'opened' | 'opened_range'; readonly key: string };
+
+/** Single ports go into a hash, ranges into a set of intervals. */
+function openKeys(ports: PortSet): OpenKey[] {
+  if (ports === 'any') return portKeys(ports).map((key) => ({ set: 'opened_range', key }));
+  return ports.flatMap((range): OpenKey[] => {
+    const protocol = range.protocol.toLowerCase();
+    if (!isFew(range)) return [{ set: 'opened_range', key: `${protocol} . ${range.first}-${range.last}` }];
+    const count = range.last - range.first + 1;
+    return Array.from({ length: count }, (_, i) => ({ set: 'opened', key: `${protocol} . ${range.first + i}` }));
+  });
 }
 
 /** Whether a backend of a peer's Service may be reached: it must be one of the peer's own addresses, and its port open. */
 export function peerAdmits(peer: PeerItem, service: Pick<ServiceItem, 'namespace' | 'name'>) {
-  const known = peer.services.includes(`${service.namespace}/${service.name}`);
-  const parts = peer.parts.map(({ prefixes, services }) => ({ prefixes: prefixes.map(mustPrefix), services }));
+  const known = servicesOf(peer).has(`${service.namespace}/${service.name}`);
+  const parts = partsAt(peer);
   return (protocol: 'TCP' | 'UDP' | 'SCTP', ip: string, port: number): boolean =>
-    known &&
-    parts.some(
-      ({ prefixes, services }) => admits(services, protocol, port) && prefixes.some((p) => contains(p, mustIp(ip))),
-    );
+    known && parts(ip).some(({ services }) => admits(services, protocol, port));
 }
+
+/** The parts of a peer that an address is in. Items never change: each peer's prefixes are read once. */
+export function partsAt(peer: PeerItem): (ip: string) => PeerItem['parts'] {
+  const known = partsKnown.get(peer) ?? new PrefixMap<PeerItem['parts'][number][]>();
+  if (!partsKnown.has(peer))
+    for (const part of peer.parts)
+      for (const text of part.prefixes) {
+        const prefix = mustPrefix(text);
+        known.set(prefix, [...(known.at(prefix) ?? []), part]);
+      }
+  partsKnown.set(peer, known);
+  return (ip) => [...known.all(mustIp(ip))].flat();
+}
+
+const partsKnown = new WeakMap<PeerItem, PrefixMap<PeerItem['parts'][number][]>>();
+
+/** Keys of a peer's Services. */
+export function servicesOf(peer: PeerItem): ReadonlySet<string> {
+  const known = servicesKnown.get(peer) ?? new Set(peer.services);
+  servicesKnown.set(peer, known);
+  return known;
+}
+
+const servicesKnown = new WeakMap<PeerItem, ReadonlySet<string>>();
 
 /** "tcp . 80-90" for each range. ICMP has no ports and passes only where everything does. */
 export function portKeys(ports: PortSet): string[] {

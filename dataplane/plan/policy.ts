@@ -1,8 +1,9 @@
 import type { Cell, Outcome } from '../../core/policy/cell.ts';
 import type { Direction } from '../../core/policy/model.ts';
+import { isFew } from '../../core/routers/ports.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element } from './fragment.ts';
-import { addrType, FAMILIES, ipWord } from './names.ts';
+import { addrType, FAMILIES, hex, ipWord } from './names.ts';
 
 /**
  * Policies in nft. The address at the other end has a class: a number for the set of groups that it is in. Class and profile make
@@ -153,11 +154,11 @@ export type Rules = { readonly of: (outcome: Outcome) => number; readonly log: b
 /** What one side of a profile says of addresses of one class. */
 export function planCell(way: Way, profile: number, cls: number, cell: Cell, rules: Rules): NftObject[] {
   const key = hex(profile * MOST_CLASSES + cls);
-  const made = new Map<string, NftObject[]>();
+  const made = new Map<Outcome, ReturnType<typeof planRule>>();
   const to = (outcome: Outcome): string => {
-    const { name, objects } = planRule(way, outcome, rules.of(outcome), rules.log);
-    made.set(name, objects);
-    return name;
+    const known = made.get(outcome) ?? planRule(way, outcome, rules.of(outcome), rules.log);
+    made.set(outcome, known);
+    return known.name;
   };
   const side: CellSide = way === 'ingress' ? 'in' : 'eg';
   const elements = [
@@ -169,14 +170,12 @@ export function planCell(way: Way, profile: number, cls: number, cell: Cell, rul
       const value = to(outcome);
       const at = `${key} . ${protocol.toLowerCase()}`;
       // A hash finds single ports in half the time, and takes new elements without being copied.
-      if (last - first >= FEW_PORTS) return [element(`${side}_range`, `${at} . ${first}-${last}`, value)];
+      if (!isFew({ first, last })) return [element(`${side}_range`, `${at} . ${first}-${last}`, value)];
       return Array.from({ length: last - first + 1 }, (_, i) => element(`${side}_port`, `${at} . ${first + i}`, value));
     }),
   ];
-  return [...[...made.values()].flat(), ...elements];
+  return [...[...made.values()].flatMap((m) => m.objects), ...elements];
 }
-
-const FEW_PORTS = 8;
 
 /** Where connections end up that a rule has decided on, counted under the rule's number. The sender's side only comes back. */
 function planRule(
@@ -228,8 +227,3 @@ export const classElement = (ip: string, cls?: number): [set: string, key: strin
 /** The class of a prefix, for addresses that have none of their own. */
 export const planClassRange = (prefix: string, cls: number): NftObject =>
   element(`cls_range${prefix.includes(':') ? 6 : 4}`, prefix, hex(cls));
-
-/** In eight digits, as nft itself writes marks. */
-function hex(value: number): string {
-  return `0x${value.toString(16).padStart(8, '0')}`;
-}

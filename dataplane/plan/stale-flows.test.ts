@@ -36,6 +36,10 @@ const RULES: FlowRules = {
   nodes: ['10.244.9.0', '10.244.9.1'],
   peers: [],
   openings: [],
+  sources: new Map([
+    ['mine', { prefixes: ['10.244.5.5/32'] }],
+    ['others', { prefixes: ['10.244.5.6/32'] }],
+  ]),
   services: [],
   place: { node: 'n1', zone: '' },
   nodeAddresses: ['192.0.2.11'],
@@ -71,12 +75,12 @@ const one = (p: PeerItem): Partial<FlowRules> => ({
   services: [{ service: service('b/default', VIP, [THEIRS]), reach: peerAdmits(p, { namespace: 'b', name: 'web' }) }],
 });
 
-const opening = (source: string) => ({
+const opening = (namespace: string) => ({
   pod: 'a/p',
   network: 'a/default',
   ips: [MINE],
   ports: [{ protocol: 'TCP' as const, first: 8080, last: 8080 }],
-  sources: [source],
+  namespaces: [namespace],
 });
 
 describe('stale flows', () => {
@@ -104,8 +108,8 @@ describe('stale flows', () => {
       one(peer([{ protocol: 'TCP', first: 1, last: 9 }])),
       true,
     ],
-    ['a port that the pod opens', flow('10.244.5.5', MINE), { openings: [opening('10.244.5.5/32')] }, false],
-    ['a port that it opens to others', flow('10.244.5.5', MINE), { openings: [opening('10.244.5.6/32')] }, true],
+    ['a port that the pod opens', flow('10.244.5.5', MINE), { openings: [opening('mine')] }, false],
+    ['a port that it opens to others', flow('10.244.5.5', MINE), { openings: [opening('others')] }, true],
     ['a probe', flow('10.244.9.1', MINE), {}, false],
     ['masqueraded by a node', flow('10.244.9.0', MINE), {}, false],
     ['from outside', flow('203.0.113.9', MINE), {}, false],

@@ -1,10 +1,12 @@
-import type { NetworkItem, OpeningItem, PeerItem, Protocol, ServiceItem } from '../../api/nodeconfig.ts';
+import type { NetworkItem, OpeningItem, PeerItem, Protocol, ServiceItem, SourceItem } from '../../api/nodeconfig.ts';
 import { admits } from '../../core/routers/ports.ts';
 import { mustIp } from '../../lib/ip/address.ts';
-import { contains, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
+import { mustPrefix } from '../../lib/ip/prefix.ts';
+import { PrefixMap } from '../../lib/ip/prefix-map.ts';
 import { type Flow, PROTOCOL_NUMBER } from '../../lib/netlink/flow.ts';
 import type { Place } from '../../lib/servicenat/endpoints.ts';
 import { ALLOWED_MARK, FAMILIES } from './names.ts';
+import { partsAt } from './peers.ts';
 import { backendsHere, type Dialled, type ServiceReach } from './services.ts';
 
 /** All that decides in an instance whether a connection may be made. */
@@ -22,6 +24,8 @@ export type FlowRules = {
   readonly nodes: readonly string[];
   readonly peers: readonly PeerItem[];
   readonly openings: readonly OpeningItem[];
+  /** By namespace; what `namespaces` of openings means. */
+  readonly sources: ReadonlyMap<string, SourceItem>;
   readonly services: readonly { readonly service: ServiceItem; readonly reach: ServiceReach }[];
   /** This node, as it chooses backends. */
   readonly place: Place;
@@ -38,9 +42,17 @@ const TCP_SYN_SENT = 1;
  * its Service goes on, as everywhere.
  */
 export function staleFlows(flows: readonly Flow[], rules: FlowRules): Flow[] {
-  const own = rules.own.map(mustPrefix);
-  const pods = rules.pods.map(mustPrefix);
-  const cluster = rules.cluster.map(mustPrefix);
+  const own = prefixSet(rules.own);
+  const pods = prefixSet(rules.pods);
+  const cluster = prefixSet(rules.cluster);
+  const nodes = new Set(rules.nodes);
+  const apiServers = new Set(rules.apiServers);
+  const mayComeIn = apiServerMay(rules);
+  const leaves = leavesBy(rules.network);
+  const isOpened = openedBy(rules);
+  const parts = rules.peers.map(partsAt);
+  const peersAdmit = (side: 'pods' | 'services', ip: string, protocol: Protocol | 'ICMP', port: number): boolean =>
+    parts.some((at) => at(ip).some((part) => admits(part[side], protocol, port)));
   const frontends = frontendsOf(rules);
   const marked = Number(ALLOWED_MARK);
   return flows.filter((flow) => {
@@ -62,36 +74,28 @@ export function staleFlows(flows: readonly Flow[], rules: FlowRules): Flow[] {
     const out = isIn(own, src);
     const into = isIn(own, dst);
     if (out && !into) {
-      if (isIn(cluster, dst)) return !peersAdmit(rules.peers, dst, protocol, port);
-      return !leaves(rules.network, dst, protocol, port);
+      if (isIn(cluster, dst)) return !peersAdmit('pods', dst, protocol, port);
+      return !leaves(dst, protocol, port);
     }
-    if (!out && into && rules.apiServers?.includes(src)) return !apiServerMay(rules, dst, protocol, port);
-    if (!out && into && isIn(pods, src) && !rules.nodes.includes(src))
+    if (!out && into && apiServers.has(src)) return !mayComeIn(dst, protocol, port);
+    if (!out && into && isIn(pods, src) && !nodes.has(src))
       return !(
-        peersAdmit(rules.peers, src, protocol, port) ||
-        isOpened(rules.openings, src, dst, protocol, port) ||
-        (frontends.isBackend(dst, protocol, port) && peersAdmitServices(rules.peers, src, protocol, port))
+        peersAdmit('pods', src, protocol, port) ||
+        isOpened(src, dst, protocol, port) ||
+        (frontends.isBackend(dst, protocol, port) && peersAdmit('services', src, protocol, port))
       );
     return false;
   });
 }
 
-function apiServerMay(
-  { network: { apiServerAccess = 'All' }, services }: FlowRules,
-  ip: string,
-  protocol: Protocol | 'ICMP',
-  port: number,
-): boolean {
-  if (apiServerAccess !== 'Registered') return apiServerAccess === 'All';
-  return services.some(({ service, reach }) =>
-    service.ports.some(
-      (p) =>
-        reach === 'own' &&
-        p.registered &&
-        p.protocol === protocol &&
-        p.backends.some((b) => b.ip === ip && b.port === port),
-    ),
+/** Where the API server's hosts may connect to. */
+function apiServerMay({ network: { apiServerAccess = 'All' }, services }: FlowRules): Asks {
+  if (apiServerAccess !== 'Registered') return () => apiServerAccess === 'All';
+  const own = services.flatMap(({ service, reach }) => (reach === 'own' ? service.ports : []));
+  const registered = new Set(
+    own.flatMap((p) => (p.registered ? p.backends.map((b) => `${b.ip} ${p.protocol} ${b.port}`) : [])),
   );
+  return (ip, protocol, port) => registered.has(`${ip} ${protocol} ${port}`);
 }
 
 type Frontends = {
@@ -131,47 +135,39 @@ function frontendsOf({ services, place, nodeAddresses }: FlowRules): Frontends {
   };
 }
 
-function peersAdmit(peers: readonly PeerItem[], ip: string, protocol: Protocol | 'ICMP', port: number): boolean {
-  return peers.some((p) => p.parts.some((x) => admits(x.pods, protocol, port) && isIn(x.prefixes.map(mustPrefix), ip)));
+type Asks = (ip: string, protocol: Protocol | 'ICMP', port: number) => boolean;
+
+/** Whether a pod opens itself to a source: by the pod, and by the namespace that the source belongs to. */
+function openedBy({ openings, sources }: FlowRules) {
+  const byIp = new Map<string, OpeningItem[]>();
+  for (const opening of openings)
+    for (const ip of opening.ips) {
+      const list = byIp.get(ip);
+      if (list) list.push(opening);
+      else byIp.set(ip, [opening]);
+    }
+  const named = new Set(openings.flatMap((o) => o.namespaces));
+  const from = new Map([...named].map((n) => [n, prefixSet(sources.get(n)?.prefixes ?? [])]));
+  return (src: string, dst: string, protocol: Protocol | 'ICMP', port: number): boolean =>
+    (byIp.get(dst) ?? []).some(
+      (o) => admits(o.ports, protocol, port) && o.namespaces.some((n) => isIn(from.get(n) ?? NONE, src)),
+    );
 }
 
-function isOpened(
-  openings: readonly OpeningItem[],
-  src: string,
-  dst: string,
-  protocol: Protocol | 'ICMP',
-  port: number,
-): boolean {
-  return openings.some(
-    (o) => o.ips.includes(dst) && admits(o.ports, protocol, port) && isIn(o.sources.map(mustPrefix), src),
-  );
+function leavesBy({ egress, egressAllow }: FlowRules['network']): Asks {
+  if (egress === 'None') return () => false;
+  if (!egressAllow) return () => true;
+  const parts = new PrefixMap(egressAllow.map((a) => [mustPrefix(a.prefix), a.ports] as const)); // disjoint
+  return (ip, protocol, port) => {
+    const ports = parts.get(mustIp(ip));
+    return ports !== undefined && admits(ports, protocol, port);
+  };
 }
 
-function peersAdmitServices(
-  peers: readonly PeerItem[],
-  ip: string,
-  protocol: Protocol | 'ICMP',
-  port: number,
-): boolean {
-  return peers.some((p) =>
-    p.parts.some((x) => admits(x.services, protocol, port) && isIn(x.prefixes.map(mustPrefix), ip)),
-  );
-}
-
-function leaves(
-  { egress, egressAllow }: FlowRules['network'],
-  ip: string,
-  protocol: Protocol | 'ICMP',
-  port: number,
-): boolean {
-  if (egress === 'None') return false;
-  return !egressAllow || egressAllow.some((a) => admits(a.ports, protocol, port) && isIn([mustPrefix(a.prefix)], ip));
-}
-
-function isIn(prefixes: readonly Prefix[], text: string): boolean {
-  const ip = mustIp(text);
-  return prefixes.some((p) => contains(p, ip));
-}
+const prefixSet = (texts: readonly string[]): PrefixMap<true> =>
+  new PrefixMap(texts.map((t) => [mustPrefix(t), true] as const));
+const NONE = prefixSet([]);
+const isIn = (prefixes: PrefixMap<true>, ip: string): boolean => prefixes.has(mustIp(ip));
 
 function protocolOf(number: number): Protocol | 'ICMP' {
   if (number === PROTOCOL_NUMBER.TCP) return 'TCP';

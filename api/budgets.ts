@@ -1,0 +1,81 @@
+/**
+ * How much one object, and all objects of one tenant together, may ask of the programs of Bulkhead. Every number that bounds what
+ * users write is here, with its reason.
+ *
+ * The controller and the agents serve all tenants on one thread each, so an object must cost little to read, and what it makes in a
+ * kernel must be small. Beyond a budget that object alone fails closed, before anything else of it is read. Measured on 2 cores
+ * (`make bench-budgets`): an element of a kernel map costs an agent about 1 kB and 10 µs.
+ */
+export const BUDGETS = {
+  /**
+   * Characters of each annotation of ours. Kubernetes lets all annotations of an object have 256 kB; the longest that makes sense
+   * names 16 interfaces in JSON, some 3 kB.
+   */
+  annotationLength: 4_096,
+  /** Characters of `k8s.v1.cni.cncf.io/network-status`, which the controller writes: 17 interfaces of some 400 characters. */
+  networkStatusLength: 16_384,
+  /** Interfaces of a pod beside the first. Each is a link, made one after the other while the runtime waits. */
+  interfaces: 16,
+  /** Ranges in `bulkhead.dev/open-ports`. */
+  openPorts: 64,
+  /** Namespaces in `bulkhead.dev/open-to`. */
+  openNamespaces: 32,
+  /** Elements of kernel sets for the openings of one pod: namespaces × ports, where a range of up to 8 ports counts each port. */
+  openingElements: 2_048,
+  /** The same for all pods of one network on one node. */
+  networkOpeningElements: 16_384,
+
+  /** Rules of a policy, both directions together. */
+  policyRules: 128,
+  /** Peers of a NetworkPolicy, in all rules together. Each that selects pods is compared with all pods. */
+  policyPeers: 512,
+  /** Prefixes of a policy: CIDRs, and what is left out of them. */
+  policyPrefixes: 1_024,
+  /** Prefixes of a policy once what they leave out is cut from them: a hole leaves one for each bit that it is longer. */
+  policyRanges: 8_192,
+  /** Ports and ranges of a policy, in all rules together. */
+  policyPorts: 1_024,
+  /** Keys and values in selectors of a policy. */
+  policySelectorTerms: 2_048,
+  /** Elements of kernel maps that a policy makes by itself: peers × ports, where a range of up to 8 ports counts each port. */
+  policyCells: 8_192,
+  /** NetworkPolicies of a namespace: each is compared with each of its pods. */
+  namespacePolicies: 256,
+  /** Peers of all NetworkPolicies of a namespace. */
+  namespacePolicyPeers: 4_096,
+  /** Elements of kernel maps for all policies that select one pod: the peers of one meet the ports of another. */
+  profileCells: 16_384,
+  /** Elements of kernel maps for all policies of a namespace on one node, pods that differ in their policies counted apart. */
+  namespaceCells: 32_768,
+
+  /** Ports of a Service. Each makes chains for each of its addresses. */
+  servicePorts: 256,
+  /** Ports × endpoints × addresses of a Service: elements of kernel maps in each network that has it. */
+  serviceElements: 16_384,
+  /** Services of a namespace. */
+  namespaceServices: 2_048,
+  /** Ports × endpoints × addresses of all Services of a namespace. */
+  namespaceServiceElements: 65_536,
+
+  /** Elements of kernel sets for `egress.allow`: disjoint prefixes × ports. */
+  egressElements: 4_096,
+
+  /** Networks that one router connects: pairs are their square. */
+  routerMembers: 64,
+  /** Routers that one router imports, selectors included. */
+  routerImports: 64,
+  /** Pairs of networks of one router, inside and with all that it imports: a mesh of 64 networks has 2 016. */
+  routerPairs: 2_048,
+  /** Routers of a namespace. */
+  namespaceRouters: 64,
+  /** Pairs of networks of all routers of a namespace. */
+  namespaceRouterPairs: 4_096,
+} as const;
+
+export type Budget = keyof typeof BUDGETS;
+
+/** In words why something is over its budget: "has 17 interfaces, and the budget interfaces allows 16"; undefined when it is not. */
+export function overBudget(budget: Budget, count: number, what: string): string | undefined {
+  const most = BUDGETS[budget];
+  return count <= most ? undefined : `has ${count} ${what}, and the budget ${budget} allows ${most}`;
+}

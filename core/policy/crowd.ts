@@ -1,0 +1,135 @@
+import { BUDGETS, overBudget } from '../../api/budgets.ts';
+import { keyOf, type Pod } from '../cluster/state.ts';
+import { addWeights, cellsOf, closePolicy, NO_WEIGHT, type Weight, weightOf } from './budget.ts';
+import { type Policy, policyKey } from './model.ts';
+
+/**
+ * Many policies, each within its own budget, together: the newest beyond what a namespace, a pod or a node may have is closed. One
+ * is made for each set of policies.
+ */
+export class Crowd {
+  /** Why a policy is closed, by policyKey. */
+  readonly policies = new Map<string, string>();
+  /** Why the policies of a pod are closed, by its key. */
+  readonly pods = new Map<string, string>();
+  readonly #numbers = new Map<Policy, number>();
+  /** By the numbers of the policies that select a pod: what holds for it, and what that weighs. */
+  readonly #lists = new Map<string, { readonly policies: readonly Policy[]; readonly cells: number }>();
+
+  /** The NetworkPolicies of one namespace; the order stays. */
+  inNamespace(policies: readonly Policy[]): readonly Policy[] {
+    if (policies.length <= BUDGETS.namespacePolicies && peersOf(policies) <= BUDGETS.namespacePolicyPeers)
+      return policies;
+    const kept = new Set<Policy>();
+    let peers = 0;
+    for (const policy of [...policies].sort(byAge)) {
+      const more = peers + peersOf([policy]);
+      const over =
+        overBudget('namespacePolicies', kept.size + 1, `NetworkPolicies before it and itself`) ??
+        overBudget('namespacePolicyPeers', more, 'peers in NetworkPolicies before it and itself');
+      if (over === undefined) {
+        kept.add(policy);
+        peers = more;
+      } else this.policies.set(policyKey(policy), `namespace ${policy.namespace} ${over}`);
+    }
+    return policies.map((p) => (kept.has(p) ? p : close(p)));
+  }
+
+  /** The policies that select one pod; the order stays. Those of administrators are never closed by those of tenants. */
+  onPod(selecting: readonly Policy[]): { readonly policies: readonly Policy[]; readonly cells: number } {
+    const key = selecting.map((p) => this.#numberOf(p)).join();
+    const known = this.#lists.get(key);
+    if (known) return known;
+    const made = this.#fit(selecting);
+    this.#lists.set(key, made);
+    return made;
+  }
+
+  #fit(selecting: readonly Policy[]): { readonly policies: readonly Policy[]; readonly cells: number } {
+    const whole = selecting.map(weightOf).reduce(addWeights, NO_WEIGHT);
+    if (cellsOf(whole) <= BUDGETS.profileCells) return { policies: selecting, cells: cellsOf(whole) };
+    const kept = new Set(selecting.filter((p) => p.kind !== 'NetworkPolicy'));
+    let weight: Weight = [...kept].map(weightOf).reduce(addWeights, NO_WEIGHT);
+    for (const policy of selecting.filter((p) => p.kind === 'NetworkPolicy').sort(byAge)) {
+      const more = addWeights(weight, weightOf(policy));
+      const over = overBudget('profileCells', cellsOf(more), 'elements of kernel maps');
+      if (over === undefined) {
+        kept.add(policy);
+        weight = more;
+      } else this.policies.set(policyKey(policy), `together with the older policies of a pod it ${over}`);
+    }
+    return { policies: selecting.map((p) => (kept.has(p) ? p : close(p))), cells: cellsOf(weight) };
+  }
+
+  /**
+   * The pods of one namespace on one node, each with what holds for it.
+   *
+   * @returns what holds for those that are too many: policies of administrators, and one that admits nothing
+   */
+  onNode(
+    pods: readonly { readonly pod: Pod; readonly policies: readonly Policy[]; readonly cells: number }[],
+  ): ReadonlyMap<string, readonly Policy[]> {
+    const found = new Map<string, readonly Policy[]>();
+    const counted = new Set<readonly Policy[]>();
+    let cells = 0;
+    for (const { pod, policies, cells: own } of [...pods].sort((a, b) => podsByAge(a.pod, b.pod))) {
+      if (counted.has(policies) || !policies.some((p) => p.kind === 'NetworkPolicy')) continue;
+      const over = overBudget('namespaceCells', cells + own, 'elements of kernel maps');
+      if (over === undefined) {
+        counted.add(policies);
+        cells += own;
+        continue;
+      }
+      found.set(keyOf(pod), closedList(pod, policies));
+      this.pods.set(
+        keyOf(pod),
+        `policies of namespace ${pod.namespace} on node ${pod.node}, with this pod, ${over.replace('has', 'have')}`,
+      );
+    }
+    return found;
+  }
+
+  #numberOf(policy: Policy): number {
+    const number = this.#numbers.get(policy) ?? this.#numbers.size;
+    this.#numbers.set(policy, number);
+    return number;
+  }
+}
+
+/** The same closed policy each time, so that what depends on it stays the same. */
+function close(policy: Policy): Policy {
+  const known = closed.get(policy) ?? closePolicy(policy, []);
+  closed.set(policy, known);
+  return known;
+}
+
+const closed = new WeakMap<Policy, Policy>();
+
+/** All pods that are closed on a node have the same few rules, however their policies differ. */
+function closedList({ namespace }: Pod, policies: readonly Policy[]): Policy[] {
+  const own = policies.filter((p) => p.kind === 'NetworkPolicy');
+  const [first] = own;
+  if (!first) return [...policies];
+  const closed: Policy = {
+    ...first,
+    namespace,
+    name: '(over the budget namespaceCells)',
+    uid: '',
+    ingress: [],
+    egress: [],
+    problems: [],
+    overBudget: true,
+  };
+  const [before, behind] = [policies.filter((p) => p.tier === 'Admin'), policies.filter((p) => p.tier === 'Baseline')];
+  return [...before, closed, ...behind];
+}
+
+const peersOf = (policies: readonly Policy[]): number => {
+  let count = 0;
+  for (const { ingress = [], egress = [] } of policies)
+    for (const rules of [ingress, egress]) for (const { peers } of rules) count += peers === 'any' ? 1 : peers.length;
+  return count;
+};
+
+const byAge = (a: Policy, b: Policy): number => a.created - b.created || (policyKey(a) < policyKey(b) ? -1 : 1);
+const podsByAge = (a: Pod, b: Pod): number => a.created - b.created || (a.uid < b.uid ? -1 : 1);
