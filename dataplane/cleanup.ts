@@ -7,7 +7,7 @@ import { type Netlink, type NetlinkOp, openNetlink } from '../lib/netlink/netlin
 import { openNft } from '../lib/nft/nft.ts';
 import { CONFLIST } from './cniserver/conflist.ts';
 import { loadConfig } from './follow/saved-config.ts';
-import { TABLE } from './plan/names.ts';
+import { ARP_TABLE, TABLE } from './plan/names.ts';
 import { probeSource } from '../core/nodes/addresses.ts';
 
 /** Where things are; `host` is the node's file system as this process sees it, "" when it runs on the node itself. */
@@ -37,9 +37,10 @@ export function cleanUpNode(p: CleanupPlaces): string[] {
   using netlink = openNetlink();
   removed.push(...removeFromRoot(netlink, new Set(sources)));
   using nft = openNft();
-  if (nft.list('list tables').includes(`table ${TABLE}\n`)) {
-    nft.run(`delete table ${TABLE}\n`);
-    removed.push(`table ${TABLE}`);
+  for (const table of [TABLE, ARP_TABLE]) {
+    if (!nft.list('list tables').includes(`table ${table}\n`)) continue;
+    nft.run(`delete table ${table}\n`);
+    removed.push(`table ${table}`);
   }
   const netnsDir = at('/run/netns');
   for (const name of existsSync(netnsDir) ? readdirSync(netnsDir) : []) {

@@ -53,6 +53,7 @@ type Options = {
   metricsListen: string;
   auditInterval: string;
   addressRest: string;
+  connectionsPerPod?: string;
 };
 
 const program = new Command('bulkhead-agent')
@@ -70,7 +71,11 @@ const program = new Command('bulkhead-agent')
   .option('--metrics-listen <host:port>', 'address of /metrics (TLS); empty for none', '[::]:9444')
   .option('--socket <file>', 'where the CNI plugin finds this agent', AGENT_SOCKET)
   .option('--audit-interval <seconds>', 'how often the kernel is compared with what it should be', '30')
-  .option('--address-rest <seconds>', 'how long a released address is not given again', '30');
+  .option('--address-rest <seconds>', 'how long a released address is not given again', '30')
+  .option(
+    '--connections-per-pod <number>',
+    'connections that one pod may have in a tracking table, 0 for any number; default: an eighth of nf_conntrack_max',
+  );
 
 async function main(o: Options): Promise<void> {
   if (!o.node) throw new Error('give --node, or set NODE_NAME');
@@ -88,8 +93,12 @@ async function main(o: Options): Promise<void> {
   const savedPath = `${o.stateDir}/nodeconfig.json`;
   const config = loadConfig(savedPath);
   await using client = new KubeClient(loadAccess(o.kubeconfig));
+  const perPod = o.connectionsPerPod === undefined ? undefined : Number(o.connectionsPerPod);
+  if (perPod !== undefined && !(Number.isInteger(perPod) && perPod >= 0 && perPod < 2 ** 31))
+    throw new Error(`--connections-per-pod ${o.connectionsPerPod}: give a whole number, or 0 for any number`);
   using dataplane = new Dataplane({
     config,
+    ...(perPod === undefined ? {} : { connectionsPerPod: perPod }),
     nodeName: o.node,
     logDenials: !lacks.some((l) => l.feature === PACKET_LOG),
     onTrouble: (what, error) => log.warn({ err: brief(error) }, what),
@@ -144,6 +153,7 @@ async function main(o: Options): Promise<void> {
     realised,
     faults: faults.size,
     problems: node.problems(),
+    shares: dataplane.shareStatus(),
     ...(await dataplane.counters()),
   }));
   const metricsServer = await openMetrics(o, client, metrics);
@@ -372,7 +382,22 @@ async function main(o: Options): Promise<void> {
     if (failed) log.warn({ err: brief(failed) }, 'packets that policies dropped');
   }, 100);
 
+  let balance: NodeJS.Timeout | undefined;
+  let trouble = '';
+  const balanceNext = async (): Promise<void> => {
+    try {
+      await dataplane.balance();
+      trouble = '';
+    } catch (error) {
+      if (brief(error) !== trouble) log.warn({ err: brief(error) }, 'shares of connection tracking');
+      trouble = brief(error);
+    }
+    if (!stop.signal.aborted) balance = setTimeout(() => void balanceNext(), 1_000);
+  };
+  void balanceNext();
+
   await aborted(stop.signal);
+  clearTimeout(balance);
   clearInterval(denials);
   clearTimeout(audit);
   void server;

@@ -20,6 +20,8 @@ export type Observed = {
   readonly realised: number;
   readonly faults: number;
   readonly problems: readonly { readonly reason: string }[];
+  /** Of connection tracking tables. */
+  readonly shares: Iterable<{ readonly network: string; readonly entries: number; readonly refused: number }>;
   /** Packets refused or dropped since the tables were made, by reason, over all networks of this node. */
   readonly rules: Iterable<RuleHits>;
   readonly drops: ReadonlyMap<string, { readonly network: string; readonly packets: number }[]>;
@@ -64,13 +66,17 @@ export class AgentMetrics {
   async text(): Promise<string> {
     const now = await this.#observe();
     const g = this.#g;
-    for (const gauge of [g.addresses, g.pods, g.problems, g.drops, g.rules]) gauge.reset();
+    for (const gauge of [g.addresses, g.pods, g.problems, g.drops, g.rules, g.tracked, g.overShare]) gauge.reset();
     for (const { hits, ...rule } of now.rules) g.rules.inc(rule, hits);
     for (const b of now.blocks) {
       g.addresses.inc({ network: b.network, state: 'used' }, b.used);
       g.addresses.inc({ network: b.network, state: 'free' }, b.free);
     }
     for (const [network, count] of now.podsByNetwork) g.pods.set({ network }, count);
+    for (const { network, entries, refused } of now.shares) {
+      g.tracked.set({ network }, entries);
+      g.overShare.set({ network }, refused);
+    }
     for (const { reason } of now.problems) g.problems.set({ reason }, 1);
     for (const [reason, list] of now.drops)
       for (const { network, packets } of list) g.drops.inc({ network, reason }, packets);
@@ -103,6 +109,16 @@ function gauges(registers: Registry[]) {
       'policy_rule_hits_total',
       'New connections that a rule of a policy has decided on, and packets it dropped.',
       ['tier', 'policy', 'rule', 'verdict'],
+    ),
+    tracked: gauge(
+      'tracked_connections',
+      "Connections in a network's own tracking table; of the flat network, in that of the node.",
+      ['network'],
+    ),
+    overShare: gauge(
+      'sources_over_share',
+      'Addresses that get no new connection since they have more than their share of a tracking table.',
+      ['network'],
     ),
     drops: gauge('dropped_packets_total', 'Packets refused or dropped, by network and reason.', ['network', 'reason']),
   };

@@ -4,18 +4,24 @@ import type { ItemKind, NetworkItem, NodeConfig, NodeItem, StreamEvent } from '.
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { type Conntrack, openConntrack } from '../../lib/netlink/conntrack.ts';
-import { writeSysctls } from '../../lib/netns/sysctl.ts';
+import { readSysctl, writeSysctls } from '../../lib/netns/sysctl.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { applyAll, type Netlink, openNetlink } from '../../lib/netlink/netlink.ts';
 import { isGone } from '../../lib/netlink/error.ts';
 import { type Nft, NftError, openNft } from '../../lib/nft/nft.ts';
 import type { Denial } from '../plan/denials.ts';
 import { planInstance } from '../plan/instance.ts';
-import { ARP_TABLE, isOurLink, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
+import { isOurLink, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { hostPortTargets, planHostPorts } from '../plan/host-ports.ts';
 import { planFlatPod, planPod, type PodChains, type PodLink } from '../plan/pod.ts';
 import type { HostPort, PresentOwners } from '../plan/former-flows.ts';
+import { onLinkPrefixes } from '../plan/on-link.ts';
+import { connectionShares } from '../plan/shares.ts';
+import type { SourceOwners } from '../plan/source-owners.ts';
 import { staleFlows } from '../plan/stale-flows.ts';
+import { dropArp } from './arp.ts';
+import { ConnectionShares, type ShareStatus } from './connection-shares.ts';
+import { trackedTables } from './tracked-tables.ts';
 import { type Counters, readCounters } from './counters.ts';
 import { type HostAddresses, hostAddresses } from '../probe/host-addresses.ts';
 import { FormerFlows } from './former-flows.ts';
@@ -86,6 +92,8 @@ export class Dataplane implements Disposable {
   /** Profiles, their groups, or which pods have which may have changed. */
   #policyDirty = false;
   readonly #wanted: Wanted;
+  readonly #connectionsPerPod: number | undefined;
+  readonly #shares = new ConnectionShares();
 
   constructor({
     config,
@@ -94,6 +102,7 @@ export class Dataplane implements Disposable {
     onRevoked = () => undefined,
     onTrouble = () => undefined,
     logDenials = false,
+    connectionsPerPod,
   }: {
     config: NodeConfig;
     nodeName: string;
@@ -101,6 +110,8 @@ export class Dataplane implements Disposable {
     onRevoked?: (flows: readonly RevokedFlow[]) => void;
     onTrouble?: (what: string, error: Error) => void;
     logDenials?: boolean;
+    /** Connections that one pod may have in one tracking table; 0: as many as it likes. Default: an eighth of the table. */
+    connectionsPerPod?: number;
   }) {
     this.#config = config;
     for (const [key, { network }] of config.opening) this.#openings.set(key, network);
@@ -121,6 +132,8 @@ export class Dataplane implements Disposable {
       owners: (key) => this.#ownersIn(key),
       onError: (error) => onTrouble('connections of former owners', error),
     });
+    this.#connectionsPerPod = connectionsPerPod;
+    this.#readNode();
   }
 
   /** This node as the controller describes it; undefined until it does. */
@@ -252,10 +265,7 @@ export class Dataplane implements Disposable {
     const base = planInstance(network, self, this.mtuFor(key)); // only its switches, before any link is there
     writeSysctls(base.sysctls ?? {}, netns);
     const nft = openNft(netns);
-    if (fresh)
-      nft.run(
-        `add table ${ARP_TABLE}\nadd chain ${ARP_TABLE} input { type filter hook input priority 0; policy drop; }\n`,
-      );
+    dropArp(nft, 'all');
     const [netlink, conntrack] = [openNetlink(netns), openConntrack(netns)];
     const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
     this.#held.set(key, { instance, netlink, nft, conntrack, network, wishes: new Wishes(instance) });
@@ -425,7 +435,7 @@ export class Dataplane implements Disposable {
 
   /** Reads the kernel again, everywhere, and puts right what others changed. */
   resync(): void {
-    this.#mtu = undefined;
+    this.#readNode();
     this.#root.resync();
     for (const { instance } of this.#held.values()) instance.resync();
   }
@@ -452,11 +462,38 @@ export class Dataplane implements Disposable {
   resyncNext(): { readonly count: number; readonly drifted: boolean } {
     const all = [this.#root, ...[...this.#held.values()].map((h) => h.instance)];
     this.#turn = (this.#turn + 1) % all.length;
-    if (this.#turn === 0) this.#mtu = undefined;
+    if (this.#turn === 0) this.#readNode();
     const turn = all[this.#turn];
     turn?.resync();
     // Once in a round all is looked at, whatever this one says.
     return { count: all.length, drifted: this.#turn === 0 || turn?.drifted === true };
+  }
+
+  /** What plans need of the node itself, and what others may change: read at the next plan, or now. */
+  #readNode(): void {
+    this.#mtu = undefined;
+    dropArp(this.#rootNft, 'ours');
+    const most = Number(readSysctl('net/netfilter/nf_conntrack_max') ?? DEFAULT_CONNTRACK_MAX);
+    const shares = connectionShares(most, this.#connectionsPerPod);
+    const onLink = onLinkPrefixes(this.#rootNetlink.hostRoutes());
+    if (JSON.stringify([shares, onLink]) === JSON.stringify([this.#wanted.shares, this.#wanted.onLink])) return;
+    this.#wanted.shares = shares;
+    this.#wanted.onLink = onLink;
+    this.#allDirty = true;
+  }
+
+  /** Keeps out those that have more than their share of connection tracking; see {@link ConnectionShares}. */
+  async balance(): Promise<void> {
+    const { shares } = this.#wanted;
+    if (!shares) return;
+    const root = { instance: this.#root, conntrack: this.#rootConntrack };
+    const owners = (): SourceOwners => this.#wanted.owners(this.#blocks);
+    await this.#shares.look(trackedTables(shares, { root, held: this.#held, owners, nodes: this.#config.node }));
+  }
+
+  /** How full connection tracking is, by network. */
+  shareStatus(): ShareStatus[] {
+    return this.#shares.status();
   }
 
   /** Whether a pod's link is there; undefined while the network's instance is not open, and so nobody has looked. */
@@ -650,6 +687,9 @@ export class Dataplane implements Disposable {
 
 const hostPortsOf = ({ link }: WiredPod): HostPort[] =>
   (link.ports ?? []).map(({ protocol, hostPort }) => ({ protocol, port: hostPort }));
+
+/** What the kernel gives itself with 1 GiB of memory or more. */
+const DEFAULT_CONNTRACK_MAX = 262_144;
 
 function close({ netlink, nft }: Pick<Held, 'netlink' | 'nft'>): void {
   for (const driver of [netlink, nft]) driver[Symbol.dispose]();

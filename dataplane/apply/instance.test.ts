@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { connectionShares, planInstanceShares } from '../plan/shares.ts';
 import { describe, expect, test } from 'vitest';
 import { NetlinkError } from '../../lib/netlink/error.ts';
 import { FakeKernel } from '../../lib/netlink/fake.ts';
@@ -97,8 +98,8 @@ const pods = [0, 1, 2].map((n) => ({
 /** Every fragment that may come and go, by owner. */
 const FRAGMENTS: Readonly<Record<string, readonly Fragment[]>> = {
   base: [
-    withoutSysctls(planInstance(network, self, 1450)),
-    withoutSysctls(planInstance({ ...network, egress: 'NAT' }, self, 1450)),
+    withShares(planInstance(network, self, 1450)),
+    withShares(planInstance({ ...network, egress: 'NAT' }, self, 1450)),
   ],
   gate: [planGateSets(self, [self, remote], ['10.244.0.0/16'], ['10.244.0.0/16'])],
   local: [planLocalBlock('10.244.1.16/28', network, self).instance],
@@ -112,8 +113,9 @@ const FRAGMENTS: Readonly<Record<string, readonly Fragment[]>> = {
   pod1: [planPod(pods[1]!, NO_POLICY)],
   pod2: [planPod(pods[2]!, NO_POLICY)],
 };
-function withoutSysctls({ sysctls: _s, ...rest }: Fragment): Fragment {
-  return rest; // they are files of the real kernel
+/** With what the base refers to, and without switches: those are files of the real kernel. */
+function withShares({ sysctls: _s, ...rest }: Fragment): Fragment {
+  return { ...rest, nft: [...(rest.nft ?? []), ...(planInstanceShares(connectionShares(262_144)).nft ?? [])] };
 }
 
 type Wish = ReadonlyMap<string, Fragment>;

@@ -11,7 +11,7 @@ import {
   sameObject,
   type TableName,
 } from '../../lib/nft/program.ts';
-import { readSysctl, writeSysctls } from '../../lib/netns/sysctl.ts';
+import { readSysctls, writeSysctls } from '../../lib/netns/sysctl.ts';
 import { DeltaTracker } from '../../lib/reconcile/delta-tracker.ts';
 import type { DesiredLink, Fragment } from '../plan/fragment.ts';
 import { Merged } from './merged.ts';
@@ -136,11 +136,8 @@ export class Instance {
       ),
     );
     const { netns } = this.#drivers;
-    const sysctls = [...this.#t.sysctls.desiredEntries()].flatMap(([name]): [string, string][] => {
-      const value = readSysctl(name, netns);
-      return value === undefined ? [] : [[name, value]];
-    });
-    this.#t.sysctls.replaceReal(sysctls);
+    const names = [...this.#t.sysctls.desiredEntries()].map(([name]) => name);
+    this.#t.sysctls.replaceReal(readSysctls(names, netns));
     this.#tableStands &&= this.#tableIsThere();
   }
 

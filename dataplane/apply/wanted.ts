@@ -26,6 +26,8 @@ import { addressesOf } from '../plan/names.ts';
 import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
 import { planRoot, planRootSets } from '../plan/root.ts';
 import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
+import { type ConnectionShares, planInstanceShares, planRootShares } from '../plan/shares.ts';
+import { sourceOwners, type SourceOwners } from '../plan/source-owners.ts';
 import type { FlowRules } from '../plan/stale-flows.ts';
 import type { HostAddresses } from '../probe/host-addresses.ts';
 import { Numbers } from './numbers.ts';
@@ -71,6 +73,10 @@ export class Wanted {
 
   /** Networks of Services, as the last event of each said. */
   readonly #serviceNetworks: Map<string, NetworkKey>;
+  /** Of the connection tracking table; see plan/shares.ts. */
+  shares: ConnectionShares | undefined;
+  /** Prefixes of the node's own links. */
+  onLink: readonly string[] = [];
 
   constructor(config: NodeConfig, nodeName: string) {
     this.#config = config;
@@ -137,6 +143,11 @@ export class Wanted {
     const { node, block, cluster } = this.#config;
     const wanted = new Map<string, Wish>();
     wanted.set('base', { deps: [self, mtu], plan: () => planRoot(self, mtu) });
+    const { shares, onLink } = this;
+    wanted.set('shares', {
+      deps: [this.#nodesVersion, shares, onLink],
+      plan: () => planRootShares(shares, node.values(), onLink),
+    });
     wanted.set('sets', {
       deps: [this.#nodesVersion],
       plan: () => planRootSets(self, node.values(), this.#podRanges(), cluster.get('cluster') ?? {}),
@@ -196,6 +207,8 @@ export class Wanted {
         plan: () => planWay(way, own, inside),
       });
     }
+    const { shares } = this;
+    wanted.set('shares', { deps: [shares], plan: () => planInstanceShares(shares) });
     wanted.set('gate', {
       deps: [self, this.#nodesVersion],
       plan: () => planGateSets(self, this.#config.node.values(), this.#insideCluster().ranges, this.#podRanges()),
@@ -267,6 +280,12 @@ export class Wanted {
   /** Networks of which a pod here opens itself to a namespace. */
   openTo(namespace: string): string[] {
     return [...(this.#index().openTo.get(namespace) ?? [])];
+  }
+
+  /** Whose connections in the root those of a source are; see {@link sourceOwners}. */
+  owners(blocks: readonly BlockUse[]): SourceOwners {
+    const { block, node } = this.#config;
+    return sourceOwners([...block.values(), ...blocks], this.#podRanges(), node.values());
   }
 
   /** Egress addresses that this node has to have now. */

@@ -19,6 +19,7 @@ import {
   VXLAN_DEV,
   vtepMac,
 } from './names.ts';
+import { SHARE_OUT_RULE, shareRule } from './shares.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { type EgressWay, leavesElsewhere } from './egress-way.ts';
 import { apiServerRules, apiServerSets } from './api-server.ts';
@@ -175,6 +176,10 @@ const INSTANCE_SYSCTLS = {
   'net/ipv6/conf/all/accept_redirects': '0',
   'net/ipv6/icmp/ratemask': '2-127',
   'net/netfilter/nf_conntrack_tcp_loose': '0',
+  // What is never answered is forgotten soon; the defaults keep it for 30, 120 and 60 seconds.
+  'net/netfilter/nf_conntrack_udp_timeout': '15',
+  'net/netfilter/nf_conntrack_tcp_timeout_syn_sent': '30',
+  'net/netfilter/nf_conntrack_tcp_timeout_syn_recv': '30',
 } as const;
 
 function instanceTable(
@@ -342,6 +347,7 @@ function chains(
         'ct state established,related accept',
         'ct state invalid drop',
         ...revokedRules(),
+        shareRule(),
         // An unknown sender has been dropped in raw_pre.
         ...fromRules,
         ...toRules,
@@ -362,6 +368,7 @@ function chains(
       name: 'gate_via',
       rules: [
         ...both((ip, f) => `${ip} daddr @own${f} accept`),
+        SHARE_OUT_RULE,
         ...both((ip, f) => `${ip} daddr @cluster${f} counter name egress_gate goto deny`),
         ...egressRules(egress),
       ],
@@ -385,6 +392,7 @@ function chains(
       kind: 'chain',
       name: 'gate_out',
       rules: [
+        SHARE_OUT_RULE,
         `ct mark ${ALLOWED_MARK} accept`,
         ...FAMILIES.flatMap((f) => peerOutRules(ipWord(f), f)),
         ...both((ip, f) => `${ip} daddr @cluster${f} counter name egress_gate goto deny`),

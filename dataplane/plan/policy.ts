@@ -84,6 +84,7 @@ export function policyObjects(register: Register): NftObject[] {
     ...cells('in'),
     // No class and no profile: nothing is to be asked.
     element('eg_rest', hex(0), 'return'),
+    ...LOG_SHARE,
     { kind: 'counter', name: 'revoked' },
     { kind: 'counter', name: 'policy_unknown' },
     { kind: 'counter', name: 'no_endpoint' },
@@ -191,14 +192,46 @@ function planRule(
   const name = `${verdict === 'Deny' ? 'no' : 'ok'}_${side}_${rule}`;
   const rules =
     verdict === 'Deny'
-      ? [...(log ? [logRule(side, rule)] : []), `counter name ${counter.name} drop`]
+      ? log
+        ? [`counter name ${counter.name} jump log_share`, logRule(side, rule)]
+        : [`counter name ${counter.name} drop`]
       : [`counter name ${counter.name} ${accept}`];
   return { name: `goto ${name}`, objects: [counter, { kind: 'chain', name, rules }] };
 }
 
 /** A few of each rule: enough to see who is kept out, and no more however many come. */
 const logRule = (side: CellSide, rule: number): string =>
-  `limit rate 5/second burst 10 packets log prefix "${LOG_PREFIX}${side} ${rule}" group ${LOG_GROUP} snaplen 96`;
+  `log prefix "${LOG_PREFIX}${side} ${rule}" group ${LOG_GROUP} snaplen 96 drop`;
+
+/**
+ * In front of the log: so much of one sender, and of all in this network together. The rest is dropped here, and counted: one that
+ * is loud does not hide what others are refused.
+ */
+const LOG_SHARE: readonly NftObject[] = [
+  { kind: 'counter', name: 'log_share' },
+  ...FAMILIES.map(
+    (f): NftObject => ({
+      kind: 'set',
+      name: `logged${f}`,
+      type: addrType(f),
+      flags: ['dynamic', 'timeout'],
+      timeout: 60,
+      size: 65_535,
+    }),
+  ),
+  { kind: 'set', name: 'logged', type: 'nf_proto', flags: ['dynamic', 'timeout'], timeout: 60, size: 16 },
+  {
+    kind: 'chain',
+    name: 'log_share',
+    rules: [
+      ...FAMILIES.map(
+        (f) =>
+          `update @logged${f} { ${ipWord(f)} saddr limit rate over 5/second burst 20 packets } counter name log_share drop`,
+      ),
+      'update @logged { meta nfproto limit rate over 100/second burst 400 packets } counter name log_share drop',
+    ],
+  },
+];
 
 export const LOG_GROUP = 5;
 const LOG_PREFIX = 'bulkhead ';

@@ -7,6 +7,7 @@ import { HOST_PORT_OBJECTS } from './host-ports.ts';
 import { fromRules, policyObjects, revokedRules, toRules } from './policy.ts';
 import { addressesOf, addrType, FAMILIES, ipWord, OVERLAY_DEV, vtepMac } from './names.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
+import { shareRule } from './shares.ts';
 import { FLAT_VNI, VXLAN_PORT } from '../../api/names.ts';
 
 /** The node's own namespace: the flat network lives here, with kube-proxy and the host's processes. */
@@ -162,6 +163,8 @@ function toNodes(): NftObject[] {
       name: 'node_ports',
       hook: { type: 'filter', hook: 'prerouting', priority: 'mangle', policy: 'accept' },
       rules: [
+        'ct state established,related accept',
+        shareRule('iifname "bh*" '),
         'iifname "bhu*" goto instance_to_node',
         'iifname "bh*" meta l4proto . th dport @closed_node_ports fib daddr type local goto node_port_closed',
         ...both(

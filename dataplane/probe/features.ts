@@ -26,6 +26,16 @@ const RULES: readonly Rule[] = [
   { feature: 'nft masquerade', text: 'add rule inet probe p meta nfproto ipv4 masquerade' },
   { feature: 'nft reject', text: 'add rule inet probe f reject with icmpx admin-prohibited' },
   { feature: 'nft numgen', text: 'add rule inet probe f numgen random mod 2 0 accept' },
+  {
+    feature: 'nft rate limits by source',
+    text:
+      'add set inet probe d { type ipv4_addr; size 16; flags dynamic,timeout; timeout 1s; }\n' +
+      'add rule inet probe f ct status and confirmed == 0 update @d { ip saddr limit rate over 1/second burst 5 packets } drop',
+  },
+  {
+    feature: 'nft arp',
+    text: 'add table arp probe\nadd chain arp probe i { type filter hook input priority 0; policy drop; }',
+  },
   { feature: 'nft fib', text: 'add rule inet probe f fib daddr type local accept' },
 ];
 

@@ -21,13 +21,13 @@ test('addresses and routes of the node are told from those that Bulkhead has mad
       at('kube-ipvs0', '203.0.113.80'),
     ],
     hostRoutes: () => [
-      { dst: '0.0.0.0/0', dev: 'eth0' },
-      { dst: '192.0.2.0/24', dev: 'eth0' },
-      { dst: '172.17.0.0/16', dev: 'docker0' },
-      { dst: '10.0.0.0/8', dev: '' },
-      { dst: '10.244.1.5/32', dev: 'cali1' },
-      { dst: 'fe80::/64', dev: 'eth0' },
-      { dst: 'fd00:10:244:1::/128', dev: 'bhu2' },
+      { dst: '0.0.0.0/0', dev: 'eth0', direct: true },
+      { dst: '192.0.2.0/24', dev: 'eth0', direct: true },
+      { dst: '172.17.0.0/16', dev: 'docker0', direct: true },
+      { dst: '10.0.0.0/8', dev: '', direct: true },
+      { dst: '10.244.1.5/32', dev: 'cali1', direct: true },
+      { dst: 'fe80::/64', dev: 'eth0', direct: true },
+      { dst: 'fd00:10:244:1::/128', dev: 'bhu2', direct: true },
     ],
   };
   expect(hostAddresses(netlink, { podCIDRs: ['10.244.1.0/24'], egress: ['192.0.2.200'] })).toEqual({

@@ -1,4 +1,5 @@
 import { familyOf, formatIp, ipFromBytes, ipToBytes, mustIp } from '../ip/address.ts';
+import { readSysctl } from '../netns/sysctl.ts';
 import { isGone, NetlinkError } from './error.ts';
 import type { Flow, FlowSide } from './flow.ts';
 import { type Message, MessageWriter, readAttributes } from './message.ts';
@@ -8,7 +9,7 @@ import { NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST 
 const GET = (1 << 8) | 1;
 const DELETE = (1 << 8) | 2;
 const NESTED = 0x8000;
-const CTA = { orig: 1, reply: 2, protoinfo: 4, mark: 8, id: 12, filter: 25 } as const;
+const CTA = { orig: 1, reply: 2, status: 3, protoinfo: 4, mark: 8, id: 12, filter: 25 } as const;
 /** CTA_FILTER_*_FLAGS, and of those CTA_FILTER_F_CTA_*: Linux 5.8. */
 const FILTER = { orig: 1, reply: 2, src: 1 << 0, protocol: 1 << 3, dport: 1 << 5 } as const;
 
@@ -25,6 +26,12 @@ export type Conntrack = {
   flows(): Flow[];
   /** Forgets flows. What is gone already is no error. */
   remove(flows: readonly Flow[]): void;
+  /** How many entries there are; undefined when connection tracking is not there. Cheap. */
+  count(): number | undefined;
+  /** How many entries each source has, by the address of who began them. Does not hold up the thread. */
+  sources(): Promise<Map<string, number>>;
+  /** Forgets so many entries of each of these sources, first those that were never answered. Returns how many. Does not hold up the thread. */
+  forget(excess: ReadonlyMap<string, number>): Promise<number>;
 };
 
 /** In the namespace at `netns`, or in this process's own. Seldom used, so it holds no file between calls. */
@@ -41,7 +48,65 @@ export function openConntrack(netns?: string): Conntrack {
       using socket = open();
       removeFlows(socket, flows);
     },
+    count() {
+      const text = readSysctl('net/netfilter/nf_conntrack_count', netns);
+      return text === undefined ? undefined : Number(text);
+    },
+    async sources() {
+      using socket = open();
+      return await countSources(socket);
+    },
+    async forget(excess) {
+      using socket = open();
+      return await forgetExcess(socket, excess);
+    },
   };
+}
+
+async function countSources(socket: NetlinkSocket): Promise<Map<string, number>> {
+  // By the bytes of the address: to write each as text costs more than all the rest.
+  const counts = new Map<string, number>();
+  await dumpAgain(socket, undefined, (messages) => {
+    for (const { payload } of messages) {
+      const bytes = sourceOf(payload)?.toString('latin1');
+      if (bytes !== undefined) counts.set(bytes, (counts.get(bytes) ?? 0) + 1);
+    }
+  });
+  return new Map([...counts].map(([bytes, n]) => [formatIp(ipFromBytes(Buffer.from(bytes, 'latin1'))), n]));
+}
+
+async function forgetExcess(socket: NetlinkSocket, excess: ReadonlyMap<string, number>): Promise<number> {
+  const of = new Map([...excess].map(([ip]) => [Buffer.from(ipToBytes(mustIp(ip))).toString('latin1'), ip]));
+  const flows = { unanswered: [] as Flow[], answered: [] as Flow[] };
+  await dumpAgain(socket, undefined, (messages) => {
+    for (const { payload } of messages) {
+      if (!of.has(sourceOf(payload)?.toString('latin1') ?? '')) continue;
+      const flow = readFlow(payload);
+      const status = readAttributes(payload.subarray(4)).get(CTA.status)?.readUInt32BE(0) ?? 0;
+      if (flow) flows[status & SEEN_REPLY ? 'answered' : 'unanswered'].push({ ...flow, handle: copied(flow.handle) });
+    }
+  });
+  const left = new Map(excess);
+  const chosen = [...flows.unanswered, ...flows.answered].filter(({ orig: { src } }) => {
+    const n = left.get(src) ?? 0;
+    left.set(src, n - 1);
+    return n > 0;
+  });
+  await removeAside(socket, chosen);
+  return chosen.length;
+}
+
+/** IPS_SEEN_REPLY of linux/netfilter/nf_conntrack_common.h. */
+const SEEN_REPLY = 2;
+
+/** The first attribute of an entry is its original tuple, and the first of that its addresses, the source before the destination. */
+function sourceOf(payload: Buffer): Buffer | undefined {
+  const TUPLE = 4; // behind nfgenmsg
+  if (payload.length < TUPLE + 28) return undefined;
+  const type = (at: number): number => payload.readUInt16LE(at + 2) & ~NESTED;
+  const [family, address] = [type(TUPLE + 8), TUPLE + 12];
+  if (type(TUPLE) !== CTA.orig || type(TUPLE + 4) !== 1 || (family !== 1 && family !== 3)) return undefined;
+  return payload.subarray(address, address + (family === 1 ? 4 : 16));
 }
 
 /**
@@ -67,11 +132,15 @@ export async function sweepFlows(
         if (flow && doomed(flow)) found.push({ ...flow, handle: copied(flow.handle) });
       }
     });
-  for (let i = 0; i < found.length; i += 256) {
-    removeFlows(socket, found.slice(i, i + 256));
+  await removeAside(socket, found);
+  return found.length;
+}
+
+async function removeAside(socket: NetlinkSocket, flows: readonly Flow[]): Promise<void> {
+  for (let i = 0; i < flows.length; i += 256) {
+    removeFlows(socket, flows.slice(i, i + 256));
     await new Promise((resolve) => setImmediate(resolve));
   }
-  return found.length;
 }
 
 async function dumpAgain(

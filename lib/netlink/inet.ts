@@ -171,8 +171,11 @@ export function readRoute(payload: Buffer, nameOf: NameOf): Route | undefined {
   };
 }
 
+/** A route of the node's own. `direct`: its hosts are on the link itself, not behind a router. */
+export type HostRoute = { readonly dst: string; readonly dev: string; readonly direct: boolean };
+
 /** Destination and device of a connected or static route of the main table; undefined for ours, and for all others. */
-export function readHostRoute(payload: Buffer, nameOf: NameOf): { dst: string; dev: string } | undefined {
+export function readHostRoute(payload: Buffer, nameOf: NameOf): HostRoute | undefined {
   const attributes = readAttributes(payload.subarray(12));
   const table = attributes.get(15)?.readUInt32LE(0) ?? payload[4];
   const UNICAST = 1;
@@ -184,8 +187,12 @@ export function readHostRoute(payload: Buffer, nameOf: NameOf): { dst: string; d
   return {
     dst: formatPrefix({ family: ip.family, first: ip.value, length: payload[1] ?? 0 }),
     dev: index === undefined ? '' : (nameOf(index) ?? ''),
+    direct: GATEWAYS.every((a) => !attributes.has(a)),
   };
 }
+
+/** RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA, RTA_NH_ID. */
+const GATEWAYS = [5, 9, 18, 30];
 
 export function neighbourMessage(verb: 'set' | 'delete', n: Neighbour, indexOf: IndexOf): MessageWriter {
   const w = neighbourHeader(verb, family(n.ip), indexOf(n.dev), 0x80, 0).bytes(1, ipToBytes(mustIp(n.ip)));

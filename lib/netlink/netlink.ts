@@ -9,6 +9,7 @@ import {
   dumpRoutes,
   type Fdb,
   fdbMessage,
+  type HostRoute,
   type HostAddress,
   type Neighbour,
   neighbourMessage,
@@ -76,7 +77,7 @@ export type Netlink = Disposable & {
   /** All addresses, with what {@link Netlink.addresses} leaves out. */
   hostAddresses(): HostAddress[];
   /** Connected and static routes of the main table that are not ours; `dev` is "" where there are several. */
-  hostRoutes(): { readonly dst: string; readonly dev: string }[];
+  hostRoutes(): HostRoute[];
   neighbours(): Neighbour[];
   fdb(): Fdb[];
   /** Carries out all changes, in order, also behind a failed one. One result per change: undefined for success. */
@@ -148,7 +149,7 @@ class KernelNetlink implements Netlink {
     return present(this.#socket.dump('dump addresses', dumpAddresses).map((m) => readHostAddress(m.payload, name)));
   }
 
-  hostRoutes(): { dst: string; dev: string }[] {
+  hostRoutes(): HostRoute[] {
     const name = this.#names();
     const dumps = ([4, 6] as const).flatMap((f) => this.#socket.dump('dump routes', () => dumpRoutes(f)));
     return present(dumps.map((m) => readHostRoute(m.payload, name)));
@@ -247,9 +248,17 @@ class KernelNetlink implements Netlink {
     return index;
   }
 
+  /** By the last dump of links; asked again when it lacks one. */
   #names(): (index: number) => string | undefined {
-    const names = new Map(this.links().map((l) => [l.index, l.name]));
-    return (index) => names.get(index);
+    let names = new Map([...this.#index].map(([name, index]) => [index, name]));
+    let fresh = false;
+    return (index) => {
+      if (!names.has(index) && !fresh) {
+        names = new Map(this.links().map((l) => [l.index, l.name]));
+        fresh = true;
+      }
+      return names.get(index);
+    };
   }
 }
 

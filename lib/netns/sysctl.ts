@@ -22,6 +22,19 @@ export function readSysctl(name: string, netns?: string): string | undefined {
   return netns === undefined ? read() : inNetns<string | undefined>(netns, read);
 }
 
+/** As {@link readSysctl}, for many at once; those that the kernel does not have are left out. */
+export function readSysctls(names: readonly string[], netns?: string): Map<string, string> {
+  if (names.length === 0) return new Map();
+  const read = (): Map<string, string> =>
+    new Map(
+      names.flatMap((name): [string, string][] => {
+        const value = readOrUndefined(name);
+        return value === undefined ? [] : [[name, value]];
+      }),
+    );
+  return netns === undefined ? read() : inNetns<Map<string, string>>(netns, read);
+}
+
 // /proc/sys/net shows the namespace of the thread that opens the file, so these are synchronous on purpose.
 function writeOne(name: string, value: string): boolean {
   const now = readOrUndefined(name);

@@ -14,6 +14,8 @@ export type NftObject =
       readonly flags?: readonly string[];
       /** Seconds that a dynamic element lives. */
       readonly timeout?: number;
+      /** The most elements: for sets that packets add to. */
+      readonly size?: number;
     }
   | {
       readonly kind: 'chain';
@@ -145,6 +147,7 @@ export function renderFresh(table: TableName, program: Iterable<NftObject>): str
 
 function renderSet(table: TableName, o: NftObject & { kind: 'set' }): string {
   const parts = [`type ${o.type}${o.to === undefined ? '' : ` : ${o.to}`};`];
+  if (o.size !== undefined) parts.push(`size ${o.size};`);
   if (o.flags?.length) parts.push(`flags ${o.flags.join(',')};`);
   if (o.timeout !== undefined) parts.push(`timeout ${o.timeout}s;`);
   return `add ${o.to === undefined ? 'set' : 'map'} ${table} ${o.name} { ${parts.join(' ')} }`;

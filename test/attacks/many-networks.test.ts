@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { exec } from '../../lib/exec/exec.ts';
 import { startAgent } from '../../lab/world/lab.ts';
 import { isAlive, listProcesses } from '../../lab/world/processes.ts';
 import { pod, useLab } from '../system/lab.ts';
@@ -60,6 +61,26 @@ test(`${NETWORKS} networks on a node: all work, all are apart, and the agent tha
   expect(files.filter((fd) => fd < 1024).length).toBeLessThan(200);
   expect(files.length).toBeLessThan(NETWORKS / 2 + 300);
 }, 600_000);
+
+test('without files the agent goes on, and does what is left to do when there are some again', async () => {
+  const pid = agent();
+  const limit = async (files: number): Promise<unknown> =>
+    await exec(['prlimit', `--pid=${pid}`, `--nofile=${files}:20000`]);
+  await limit(64);
+  try {
+    const late = [isolated(NETWORKS), pod(name(NETWORKS), 'p1', { node: 'n1' }), pod(name(0), 'r1', { node: 'n1' })];
+    await lab.apply(late.join('\n---\n'), { wait: false });
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
+    expect(agent()).toBe(pid);
+    expect(await lab.connect(`${name(0)}/q1`, await lab.ip(`${name(0)}/p1`), 8080)).toBe(`open:${name(0)}/p1`);
+  } finally {
+    await limit(20_000);
+  }
+  await lab.ready();
+  expect(agent()).toBe(pid);
+  expect(await lab.connect(`${name(0)}/r1`, await lab.ip(`${name(0)}/p1`), 8080)).toBe(`open:${name(0)}/p1`);
+  expect(await lab.connect(`${name(0)}/r1`, await lab.ip(`${name(NETWORKS)}/p1`), 8080)).toBe('rejected');
+}, 300_000);
 
 test('an agent that starts again among them knows them all', async () => {
   const before = agent();

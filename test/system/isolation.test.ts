@@ -200,6 +200,7 @@ describe('names and footprint', () => {
     expect(links.map((l) => l.ifname).filter((n) => !/^(lo|eth0|bh0|bhu\d+|bhp[0-9a-f]{12})$/.test(n))).toEqual([]);
     expect(links.every((l) => l.ifname.length <= 15)).toBe(true);
     expect((await lab.onNode('n1', 'nft', 'list', 'tables')).trim().split('\n').sort()).toEqual([
+      'table arp bulkhead',
       'table inet bulkhead',
       'table inet lab-proxy',
     ]);
