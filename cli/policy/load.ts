@@ -22,7 +22,11 @@ export async function loadView(
   const state = stateOfManifests(files.flatMap(readManifests));
   for (const policy of quiet ? [] : (state.policies?.values() ?? []))
     for (const problem of policy.problems) process.stderr.write(`warning: ${policyKey(policy)}: ${problem}\n`);
-  return viewOf(state);
+  const view = viewOf(state);
+  for (const refused of quiet ? [] : [view.state.conflicts, view.state.limited])
+    for (const [key, { reason, message }] of refused ?? [])
+      process.stderr.write(`warning: VirtualNetwork ${key}: ${reason}: ${message}\n`);
+  return view;
 }
 
 /** `-f`, as often as there are files and folders. */

@@ -25,6 +25,10 @@ export type Ceiling = {
 };
 type ServiceName = { readonly namespace: string; readonly name?: string | undefined };
 
+/** Whether there are limits at all, for any namespace. */
+export const hasLimits = ({ settings }: Pick<ClusterState, 'settings'>): boolean =>
+  (settings?.ceilings?.egress.limits.length ?? 0) + (settings?.ceilings?.services.limits.length ?? 0) > 0;
+
 type Seen = Pick<ClusterState, 'namespaces' | 'settings'>;
 
 /** The ceiling of a namespace: of its pools any, of its limits all hold. */
@@ -127,5 +131,11 @@ export function lowered(
 const allowsService = ({ services }: Ceiling, { namespace, name }: ServiceName): boolean =>
   services.every((allow) => allow.some((a) => a.namespace === namespace && (a.name === undefined || a.name === name)));
 
-/** A prefix that means nothing gives nothing. */
-export const parsedPrefixes = (texts: readonly string[]): Prefix[] => texts.flatMap((t) => parsePrefix(t) ?? []);
+const parsedLists = new WeakMap<readonly string[], Prefix[]>();
+
+/** Prefixes of a list in the settings; one that means nothing gives nothing. Settings stay the same objects until they change. */
+export function parsedPrefixes(texts: readonly string[]): Prefix[] {
+  const prefixes = parsedLists.get(texts) ?? texts.flatMap((t) => parsePrefix(t) ?? []);
+  parsedLists.set(texts, prefixes);
+  return prefixes;
+}

@@ -1,6 +1,14 @@
 import type { NetworkKey } from '../../api/nodeconfig.ts';
 import { type ClusterState, keyOf, type Network, type Refusal } from '../cluster/state.ts';
-import { beyondLimits, type Ceiling, ceilingOf, egressAddressesBeyond, lowered, subnetsBeyond } from './ceiling.ts';
+import {
+  beyondLimits,
+  type Ceiling,
+  ceilingOf,
+  egressAddressesBeyond,
+  hasLimits,
+  lowered,
+  subnetsBeyond,
+} from './ceiling.ts';
 import { Owners, type Ownership } from './conflicts.ts';
 
 type Seen = Ownership & Pick<ClusterState, 'namespaces' | 'settings' | 'services' | 'blocks' | 'conflicts'>;
@@ -33,9 +41,11 @@ export function grantsOf(state: Seen): Grants {
   const owners = new Owners(state);
   const ceilings = new Map<string, Ceiling>();
   const inUse = inUseIn(state);
+  const limits = hasLimits(state);
   for (const network of byRight(state, inUse)) {
     const { spec } = network;
     if (!spec) continue;
+    if (!limits && !spec.subnets?.length && !spec.egress.addresses?.length) continue; // it asks for nothing
     const key = keyOf(network);
     const ceiling = ceilings.get(network.namespace) ?? ceilingOf(state, network.namespace);
     ceilings.set(network.namespace, ceiling);

@@ -171,7 +171,7 @@ describe('subnets of a network', () => {
           () => condition('late', 'clash'),
           (c) => c.includes(owner),
         ),
-      ).toMatch(new RegExp(`SubnetConflict|${subnet} of network late/clash overlaps .*, which belongs to ${owner}`));
+      ).toMatch(new RegExp(`${subnet} of network late/clash overlaps .*(which belongs to|a route of) ${owner}`));
     }
     await lab.apply(pod('late', 'waits', { node: 'n1' }), { wait: false });
     await lab.apply(virtualNetwork('late', 'clash', { subnets: ['10.40.0.0/24'] }), { wait: false });
