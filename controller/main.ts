@@ -7,6 +7,7 @@ import { PROGRAM_VERSION } from '../api/version.ts';
 import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE, WEBHOOK_SERVICE } from '../api/names.ts';
 
 import type { ConnectionShare } from '../lib/http/connection-share.ts';
+import { installLastResort } from '../lib/process/last-resort.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
@@ -185,6 +186,7 @@ function splitHostPort(text: string): [string, number] {
 }
 
 program.action(async (options: Options) => {
+  installLastResort(log);
   try {
     await main(options);
     process.exit(0);

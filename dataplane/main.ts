@@ -4,6 +4,8 @@ import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
 import { AGENT_SOCKET } from '../api/cni.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
+import { TokenBuckets } from '../lib/http/token-bucket.ts';
+import { installLastResort } from '../lib/process/last-resort.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
@@ -34,6 +36,8 @@ import { reportOf } from './report.ts';
 
 const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
 
+/** The same trouble once a minute. */
+const troubles = new TokenBuckets({ burst: 1, perSecond: 1 / 60 });
 const logFault = (error: Error): void => log.error({ err: error }, 'a request could not be served');
 
 /** So long a pass may hold up ADD: then the runtime's calls have their turn. */
@@ -316,6 +320,9 @@ async function main(o: Options): Promise<void> {
       nextConfig: (ms) => nextConfig(waiting, ms),
       onChange: () => reporter.request(),
       onGarbage: () => collector.request(),
+      onTrouble: (message) => {
+        if (troubles.take(message)) log.error(message);
+      },
       multus: () => multusIsThere(o.cniConfDir),
       now: Date.now,
     },
@@ -494,6 +501,7 @@ program
   });
 
 program.action(async (options: Options) => {
+  installLastResort(log);
   try {
     await main(options);
     process.exit(0);

@@ -94,7 +94,7 @@ async function startApi() {
   };
 }
 
-function follow(client: KubeClient, options: { silenceMs?: number } = {}) {
+function follow(client: KubeClient, options: { silenceMs?: number; read?: (o: KubeObject) => string } = {}) {
   const copy = new Map<string, string>();
   const troubles: string[] = [];
   const reflector = new Reflector<string>({
@@ -127,6 +127,23 @@ const same = (a: Map<string, string>, b: Map<string, string>): boolean =>
   JSON.stringify([...a].sort()) === JSON.stringify([...b].sort());
 
 describe('Reflector', () => {
+  test('an object that cannot be read is left out, and all others are seen', async () => {
+    const api = await startApi();
+    api.configMap('bad1');
+    api.configMap('good1');
+    const read = (o: KubeObject): string => {
+      if (o.metadata.name.startsWith('bad')) throw new TypeError('odd');
+      return o.metadata.resourceVersion ?? '';
+    };
+    const { copy, reflector, troubles } = follow(api.client, { read });
+    await reflector.synced();
+    api.configMap('bad2');
+    api.configMap('good2');
+    await until(() => copy.has('default/good2'));
+    expect([...copy.keys()].sort()).toEqual(['default/good1', 'default/good2']);
+    expect(troubles).toEqual(['read configmaps default/bad1: odd', 'read configmaps default/bad2: odd']);
+  });
+
   test('a list in pages, then changes as they come', async () => {
     const api = await startApi();
     for (let i = 0; i < 1200; i++) api.configMap(`c${i}`);

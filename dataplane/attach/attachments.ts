@@ -1,15 +1,16 @@
 import { familyOf } from '../../lib/ip/address.ts';
 import { existsSync } from 'node:fs';
 import { CNI_ERRORS, type CniRequest, type CniResult } from '../../api/cni.ts';
+import { hostCidr } from '../../lib/ip/prefix.ts';
 import { FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import { type IpamEvent, IpamError, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
 import type { Dataplane } from '../apply/dataplane.ts';
-import { hostCidr } from '../../lib/ip/prefix.ts';
 import { GATEWAY, GATEWAY_MAC } from '../plan/names.ts';
 import { AttachError } from './error.ts';
 import type { Attachment, Journal, JournalEntry } from './journal.ts';
 import { interfacesFor, type OrderSeams, PATIENCE_MS, waitForOrder, type WantedInterface } from './order.ts';
 import { readPortMappings } from './port-mappings.ts';
+import { rebuild } from './rebuild.ts';
 import { hostInterfaceName, inspectPod, podMac, removeLinks, wirePod } from './wire.ts';
 
 /** What attachments need of the rest of the agent. */
@@ -18,6 +19,8 @@ export type AttachSeams = OrderSeams & {
   readonly journal: Journal;
   /** Blocks or endpoints have changed: tell the controller, soon. */
   readonly onChange: () => void;
+  /** Something was passed over. */
+  readonly onTrouble: (message: string) => void;
   /** Deletions wait: run `cleanUp`, soon. */
   readonly onGarbage: () => void;
 };
@@ -55,16 +58,17 @@ export class Attachments {
 
   /** Rebuilds what was, from the journal. Call once, before serving anything. */
   restore(): void {
-    const owned = new Set<string>();
-    for (const entry of this.#s.journal.load()) {
-      if (entry.op === 'attach') this.#byId.set(entry.attachment.id, entry.attachment);
-      else if (entry.op === 'detach') this.#byId.delete(entry.id);
-      else {
-        this.#ipam.replay(entry);
-        if (entry.op === 'block') this.#returned.delete(entry.cidr);
-        if (entry.op === 'unblock' && entry.given) this.#returned.add(entry.cidr);
-        if (entry.op === 'take') owned.add(entry.ip);
-      }
+    const { journal } = this.#s;
+    const { entries, spoilt } = journal.load();
+    const { byId, returned, owned, passedOver } = rebuild(entries, this.#ipam);
+    for (const [id, attachment] of byId) this.#byId.set(id, attachment);
+    for (const cidr of returned) this.#returned.add(cidr);
+    if (spoilt + passedOver > 0) {
+      journal.setAside();
+      journal.rewrite(this.#snapshot());
+      this.#s.onTrouble(
+        `${spoilt + passedOver} entries of the journal cannot be used; the file is kept beside it as .broken`,
+      );
     }
     // An address that was taken for an ADD which never came to its end belongs to nobody.
     const wanted = new Set([...this.#byId.values()].flatMap((a) => a.ips));
@@ -74,6 +78,14 @@ export class Attachments {
     this.#s.dataplane.setBlocks(this.blocks);
     // Who went just before the end of an earlier life may have left connections.
     this.#s.dataplane.doubt(this.blocks.map((b) => b.cidr));
+  }
+
+  #snapshot(): JournalEntry[] {
+    return [
+      ...this.#ipam.snapshot(),
+      ...this.#returnedEvents(),
+      ...[...this.#byId.values()].map((attachment): JournalEntry => ({ op: 'attach', attachment })),
+    ];
   }
 
   /** After the first look at the kernel: frees what was attached to links that no longer are. */
@@ -105,10 +117,20 @@ export class Attachments {
     const before = this.#returned.size;
     for (const cidr of this.#returned) if (!told.has(cidr)) this.#returned.delete(cidr);
     for (const { cidr, network, except = [] } of mine)
-      if (!this.#returned.has(cidr)) events.push(...this.#ipam.give(cidr, network, except));
+      if (!this.#returned.has(cidr)) events.push(...this.#take(cidr, network, except));
     for (const { cidr, given } of this.blocks) if (given && !told.has(cidr)) events.push(...this.#ipam.takeBack(cidr));
     if (events.length > 0) this.#writeDown(events, events);
     if (events.length > 0 || before !== this.#returned.size) this.#blocksChanged();
+  }
+
+  /** A block that overlaps another is not taken: it alone must not keep the rest of the configuration from being realised. */
+  #take(cidr: string, network: string, except: readonly string[]): IpamEvent[] {
+    try {
+      return this.#ipam.give(cidr, network, except);
+    } catch (error) {
+      this.#s.onTrouble(`block ${cidr} of network ${network} cannot be used: ${(error as Error).message}`);
+      return [];
+    }
   }
 
   add(request: CniRequest): Promise<CniResult> {
@@ -180,13 +202,8 @@ export class Attachments {
       for (const e of events) if (e.op === 'unblock' && e.given) this.#returned.add(e.cidr);
       if (events.length > 0) this.#blocksChanged();
     }
-    const snapshot = [...this.#ipam.snapshot(), ...this.#returnedEvents()];
-    if (this.#s.journal.isLong(snapshot.length + this.#byId.size)) {
-      this.#s.journal.rewrite([
-        ...snapshot,
-        ...[...this.#byId.values()].map((attachment): JournalEntry => ({ op: 'attach', attachment })),
-      ]);
-    }
+    if (this.#s.journal.isLong(this.#ipam.snapshot().length + this.#returned.size + this.#byId.size))
+      this.#s.journal.rewrite(this.#snapshot());
   }
 
   async #add(request: CniRequest): Promise<CniResult> {

@@ -1,7 +1,17 @@
-import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import type { PortMapping } from '../../api/cni.ts';
 import type { IpamEvent } from '../../core/ipam/node-ipam.ts';
+import { readEntry } from './journal-entry.ts';
 
 /** A pod's interface as it was wired. `id` is "containerID/ifname". */
 export type Attachment = {
@@ -43,28 +53,33 @@ export class Journal {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   }
 
-  /** All whole entries. Cuts off a torn end, so that the next append starts on a line of its own. */
-  load(): JournalEntry[] {
+  /**
+   * All entries that can be read, and how many lines hold none. Cuts off a torn end, so that the next append starts on a line of its
+   * own.
+   */
+  load(): { readonly entries: JournalEntry[]; readonly spoilt: number } {
     let data: Buffer;
     try {
       data = readFileSync(this.#path);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { entries: [], spoilt: 0 };
       throw error;
     }
     const end = data.lastIndexOf('\n') + 1;
     if (end < data.length) truncateSync(this.#path, end);
-    const entries: JournalEntry[] = [];
-    for (const line of data.subarray(0, end).toString().split('\n')) {
-      if (line === '') continue;
-      try {
-        entries.push(JSON.parse(line) as JournalEntry);
-      } catch {
-        break; // a hole in the middle: what follows cannot be trusted
-      }
-    }
-    this.#lines = entries.length;
-    return entries;
+    const lines = data
+      .subarray(0, end)
+      .toString()
+      .split('\n')
+      .filter((line) => line !== '');
+    const entries = lines.flatMap((line) => readEntry(line) ?? []);
+    this.#lines = lines.length;
+    return { entries, spoilt: lines.length - entries.length };
+  }
+
+  /** Keeps the file as it is beside, before it is written anew without what cannot be used. */
+  setAside(): void {
+    copyFileSync(this.#path, `${this.#path}.broken`);
   }
 
   /** Appends entries. Throws (ENOSPC, EIO) with the file as it was before. */

@@ -4,6 +4,12 @@ import type { NodeReport } from '../../api/report.ts';
 import { applyEvent, diffConfig } from '../../core/compile.ts';
 import { core, KubeClient } from '../../lib/kube/client.ts';
 import type { KubeAccess } from '../../lib/kube/kubeconfig.ts';
+import { readEvent, StreamError } from './read-event.ts';
+
+/** One line holds one item. A group of 100 000 addresses is below 5 MB. */
+const MAX_LINE = 32 << 20;
+/** Changes that wait for their sync. */
+const MAX_BATCH = 1_000_000;
 
 /** What the link tells the agent. Handlers must not throw. */
 export type LinkHandlers = {
@@ -80,11 +86,12 @@ export class ControllerLink {
     const server = lease.metadata.annotations?.[LEADER_URL];
     if (server === undefined) throw new Error(`lease ${CONTROLLER_LEASE} has no annotation ${LEADER_URL}`);
     const ca = await this.#o.client.get(core('configmaps'), CA_CONFIGMAP, SYSTEM_NAMESPACE);
-    const access: KubeAccess = {
-      server,
-      ca: (ca['data'] as Record<string, string> | undefined)?.['ca.crt'] ?? '',
-      token: this.#o.token,
-    };
+    const bundle = (ca['data'] as Record<string, unknown> | undefined)?.['ca.crt'];
+    // Without one of ours, any certificate of the world's authorities would do.
+    if (typeof bundle !== 'string' || !bundle.includes('BEGIN CERTIFICATE'))
+      throw new Error(`ConfigMap ${CA_CONFIGMAP} has no certificates in ca.crt; the controller writes it`);
+    if (!server.startsWith('https://')) throw new Error(`lease ${CONTROLLER_LEASE}: "${server}" is no https URL`);
+    const access: KubeAccess = { server, ca: bundle, token: this.#o.token };
     this.#peer = new KubeClient(access);
 
     const silence = this.#o.silenceMs ?? 20_000;
@@ -96,10 +103,14 @@ export class ControllerLink {
     try {
       for await (const line of this.#peer.lines('/v1/config', {
         signal: AbortSignal.any([signal, cut.signal]),
+        maxLine: MAX_LINE,
       })) {
         clearTimeout(watchdog);
         watchdog = setTimeout(() => cut.abort(), silence);
-        const event = JSON.parse(line) as StreamEvent;
+        const { event, problem } = readEvent(line);
+        if (problem !== undefined)
+          this.#o.onTrouble('an item of the controller cannot be read and is left out', new StreamError(problem));
+        if (!event) continue;
         if (event.type === 'hello') {
           if (event.epoch < this.#epoch)
             throw new Error(`controller of epoch ${event.epoch} is an old leader: epoch ${this.#epoch} was seen`);
@@ -113,7 +124,8 @@ export class ControllerLink {
           this.#o.onEvents(batch);
           batch = [];
           this.#o.onSync(event.revision);
-        } else if (event.type !== 'ping') {
+        } else {
+          if (batch.length >= MAX_BATCH) throw new StreamError('too much comes without a sync');
           if (inSnapshot) applyEvent(next, event);
           else batch.push(event);
         }

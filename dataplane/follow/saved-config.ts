@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { emptyNodeConfig, ITEM_KINDS, type NodeConfig } from '../../api/nodeconfig.ts';
+import { isNeeded, itemProblem } from './items.ts';
 
 /** Keeps the last good config on disk: a node enforces it before it has reached any controller. */
 export function saveConfig(path: string, config: NodeConfig): void {
@@ -10,20 +11,28 @@ export function saveConfig(path: string, config: NodeConfig): void {
   renameSync(`${path}.next`, path);
 }
 
-/** What was saved, or an empty config when there is none that can be read. */
+/**
+ * What was saved, or an empty config when there is none that can be read: the controller tells everything anew. A single item that
+ * cannot be read is left out, where that closes something; where it would open something, all of it is.
+ */
 export function loadConfig(path: string): ReturnType<typeof emptyNodeConfig> {
   const config = emptyNodeConfig();
-  let saved: Record<string, unknown>;
+  let saved: unknown;
   try {
-    saved = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+    saved = JSON.parse(readFileSync(path, 'utf8'));
   } catch {
-    return config; // none, or torn: the controller tells everything anew
+    return config; // none, or torn
   }
+  if (typeof saved !== 'object' || saved === null) return config;
   for (const kind of ITEM_KINDS) {
-    const entries = saved[kind];
+    const entries: unknown = (saved as Readonly<Record<string, unknown>>)[kind];
     if (entries === undefined) continue; // an older version did not know this kind
     if (!Array.isArray(entries)) return emptyNodeConfig();
-    for (const [key, value] of entries as [string, never][]) (config[kind] as Map<string, unknown>).set(key, value);
+    for (const entry of entries as unknown[]) {
+      const [key, value] = Array.isArray(entry) ? (entry as unknown[]) : [];
+      if (itemProblem(kind, key, value) === undefined) (config[kind] as Map<unknown, unknown>).set(key, value);
+      else if (isNeeded(kind)) return emptyNodeConfig();
+    }
   }
   return config;
 }

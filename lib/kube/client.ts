@@ -58,6 +58,9 @@ export const MERGE_PATCH = 'application/merge-patch+json';
 /** Lists of built-in kinds are merged by their keys. */
 export const STRATEGIC_MERGE_PATCH = 'application/strategic-merge-patch+json';
 
+/** An object of the API has at most some megabytes. */
+const MAX_LINE = 32 << 20;
+
 /** Requests to one API server. HTTP/1.1, kept alive; a dead connection is noticed by its own time-outs. */
 export class KubeClient implements AsyncDisposable {
   readonly #access: KubeAccess;
@@ -95,30 +98,45 @@ export class KubeClient implements AsyncDisposable {
     }
   }
 
-  /** Reads an answer line by line, as watch and NDJSON streams send it. A cut line at the end is an error. */
+  /**
+   * Reads an answer line by line, as watch and NDJSON streams send it. A cut line at the end is an error, and so is one of more than
+   * `maxLine` characters.
+   */
   async *lines(
     path: string,
-    { onOpen, ...options }: RequestOptions & { readonly onOpen?: () => void } = {},
+    {
+      onOpen,
+      maxLine = MAX_LINE,
+      ...options
+    }: RequestOptions & { readonly onOpen?: () => void; readonly maxLine?: number } = {},
   ): AsyncGenerator<string> {
     const response = await this.#send('GET', path, options);
     if (response.statusCode >= 300)
       throw failure('GET', path, response.statusCode, await response.body.text(), response.headers['retry-after']);
     onOpen?.();
-    let rest = '';
+    let parts: string[] = [];
+    let length = 0;
     const decoder = new TextDecoder();
     try {
       for await (const chunk of response.body) {
-        rest += decoder.decode(chunk as Uint8Array, { stream: true });
-        for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
-          const line = rest.slice(0, end);
-          rest = rest.slice(end + 1);
+        const text = decoder.decode(chunk as Uint8Array, { stream: true });
+        let start = 0;
+        for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', start)) {
+          const line = parts.join('') + text.slice(start, end);
+          [parts, length, start] = [[], 0, end + 1];
           if (line !== '') yield line;
         }
+        const rest = text.slice(start);
+        if (rest === '') continue;
+        parts.push(rest);
+        length += rest.length;
+        if (length > maxLine) throw new RangeError(`a line is longer than ${maxLine} characters`);
       }
     } catch (cause) {
+      if (cause instanceof RangeError) throw new KubeError(`GET ${path}: ${cause.message}`, { status: 0, cause });
       throw new KubeError(`GET ${path}: the stream broke off`, { status: 0, cause });
     }
-    if (rest !== '') throw new KubeError(`GET ${path}: the stream ended inside a line`, { status: 0 });
+    if (length > 0) throw new KubeError(`GET ${path}: the stream ended inside a line`, { status: 0 });
   }
 
   get(r: Resource, name: string, namespace?: string, options?: RequestOptions): Promise<KubeObject> {

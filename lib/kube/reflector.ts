@@ -107,7 +107,10 @@ export class Reflector<T> implements AsyncDisposable {
         query: { limit: 500, continue: continueToken, ...this.#selectors() },
         signal: this.#stop.signal,
       });
-      for (const object of page.items) items.set(keyOf(object), this.#o.read(object));
+      for (const object of page.items) {
+        const value = this.#read(object);
+        if (value !== undefined) items.set(keyOf(object), value);
+      }
       continueToken = page.metadata.continue === '' ? undefined : page.metadata.continue;
       version = page.metadata.resourceVersion ?? '';
     } while (continueToken !== undefined);
@@ -182,9 +185,20 @@ export class Reflector<T> implements AsyncDisposable {
     if (type === 'BOOKMARK') this.stats.bookmarks++;
     else {
       this.stats.events++;
-      this.#o.onEvent(keyOf(object), type === 'DELETED' ? undefined : this.#o.read(object));
+      this.#o.onEvent(keyOf(object), type === 'DELETED' ? undefined : this.#read(object));
     }
     this.#version = object.metadata.resourceVersion ?? this.#version;
+  }
+
+  /** An object that cannot be read is left out: one of them must not keep all others from being seen. */
+  #read(object: KubeObject): T | undefined {
+    try {
+      return this.#o.read(object);
+    } catch (error) {
+      this.stats.failures++;
+      this.#o.onTrouble?.({ what: `read ${this.#o.resource.plural} ${keyOf(object)}`, error, retryInMs: 0 });
+      return undefined;
+    }
   }
 
   #selectors(): { fieldSelector?: string; labelSelector?: string } {

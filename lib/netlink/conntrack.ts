@@ -201,7 +201,8 @@ function dumpMessage(filter: FlowFilter | undefined): MessageWriter {
 const AF = { 4: 2, 6: 10 } as const;
 const nfgenmsg = (family: number): Buffer => Buffer.from([family, 0, 0, 0]);
 
-function readFlow(payload: Buffer): Flow | undefined {
+/** A flow out of a message of ctnetlink. */
+export function readFlow(payload: Buffer): Flow | undefined {
   const attributes = readAttributes(payload.subarray(4));
   const tuple = attributes.get(CTA.orig);
   const orig = readTuple(tuple);
@@ -216,11 +217,15 @@ function readFlow(payload: Buffer): Flow | undefined {
     protocol,
     orig: side,
     reply: back,
-    mark: attributes.get(CTA.mark)?.readUInt32BE(0) ?? 0,
+    mark: bigEndian(attributes.get(CTA.mark), 4),
     tcpState: tcp ? readAttributes(tcp).get(1)?.[0] : undefined,
     handle: { tuple: Buffer.from(tuple), id: attributes.get(CTA.id) },
   };
 }
+
+/** 0 where there is none, or too little of it. */
+const bigEndian = (data: Buffer | undefined, bytes: 2 | 4): number =>
+  data && data.length >= bytes ? data.readUIntBE(0, bytes) : 0;
 
 function readTuple(data: Buffer | undefined): (FlowSide & { readonly protocol: number }) | undefined {
   if (!data) return undefined;
@@ -237,7 +242,7 @@ function readTuple(data: Buffer | undefined): (FlowSide & { readonly protocol: n
     src: formatIp(ipFromBytes(src)),
     dst: formatIp(ipFromBytes(dst)),
     protocol: ports.get(1)?.[0] ?? 0,
-    sport: ports.get(2)?.readUInt16BE(0) ?? 0,
-    dport: ports.get(3)?.readUInt16BE(0) ?? 0,
+    sport: bigEndian(ports.get(2), 2),
+    dport: bigEndian(ports.get(3), 2),
   };
 }
