@@ -8,7 +8,7 @@ import { labCommand } from './lab/command.ts';
 import { explainCommand } from './policy/explain.ts';
 import { policyCommand } from './policy/lint.ts';
 import { dropsCommand, revocationsCommand } from './policy/records.ts';
-import { UsageError } from './output.ts';
+import { UsageError, warn } from './output.ts';
 
 let exitCode = 0;
 const exit = (code: number): void => {
@@ -43,7 +43,7 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) exitCode = error.exitCode === 0 ? 0 : 2;
   else {
-    process.stderr.write(`bulkhead: ${error instanceof Error ? error.message : String(error)}\n`);
+    warn(`bulkhead: ${error instanceof Error ? error.message : String(error)}`);
     exitCode = error instanceof UsageError || (error as { code?: string }).code === 'Invalid' ? 2 : 1;
   }
 }

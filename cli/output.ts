@@ -1,6 +1,11 @@
-import { stripVTControlCharacters, styleText } from 'node:util';
+import { randomBytes } from 'node:crypto';
+import { styleText } from 'node:util';
+import { printable, printableJson, printableLines } from '../lib/text/printable.ts';
 
-/** How a command speaks. Results on stdout; progress, one line that is written over, on stderr of a terminal only. */
+/**
+ * How a command speaks. Results on stdout; progress, one line that is written over, on stderr of a terminal only. Everything goes
+ * through here, and here control characters of what users wrote are escaped: only colours of our own reach a terminal.
+ */
 
 export type Format = 'text' | 'json';
 
@@ -16,25 +21,56 @@ export function format(text: string): Format {
   return text;
 }
 
-/** Writes a line on a terminal in place of the one before; on anything else only when `always`. */
+/** Writes a line on a terminal in place of the one before; on anything else nothing. */
 export function progress(text: string): void {
   if (!process.stderr.isTTY) return;
-  process.stderr.write(text === '' ? '\r\x1b[K' : `\r\x1b[K${text}`);
+  process.stderr.write(text === '' ? '\r\x1b[K' : `\r\x1b[K${printable(text)}`);
 }
 
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${forTerminal(text)}\n`);
 }
 
-export const printJson = (value: unknown): void => print(JSON.stringify(value, undefined, 2));
+/** Something beside the result. */
+export function warn(text: string): void {
+  process.stderr.write(`${forTerminal(text)}\n`);
+}
+
+/** JSON stays JSON: what is escaped is escaped as JSON does. */
+export const printJson = (value: unknown): void => {
+  process.stdout.write(`${jsonText(value)}\n`);
+};
+
+/** The JSON of {@link printJson}. */
+export const jsonText = (value: unknown): string => printableJson(JSON.stringify(value, undefined, 2));
 
 type Style = Parameters<typeof styleText>[0];
+
+/** Stands for a change of colour until the text is printed. Nobody can guess it, so nobody can write one into an object. */
+const NONCE = randomBytes(12).toString('hex');
+const CODES: string[] = [];
+const MARK = new RegExp(`\ue000${NONCE}\\.(\\d+)\ue001`, 'g');
+
 /** Coloured on a terminal, plain elsewhere and under NO_COLOR. */
-export const paint = (style: Style, text: string): string => styleText(style, text, { stream: process.stdout });
+export function paint(style: Style, text: string): string {
+  const [open = '', close = ''] = styleText(style, '\0', { stream: process.stdout }).split('\0');
+  return `${mark(open)}${text}${mark(close)}`;
+}
+
+function mark(code: string): string {
+  if (code === '') return '';
+  if (!CODES.includes(code)) CODES.push(code);
+  return `\ue000${NONCE}.${CODES.indexOf(code)}\ue001`;
+}
+
+/** Text with our own colours, and nothing else that moves or colours anything. */
+export const forTerminal = (text: string): string =>
+  printableLines(text).replace(MARK, (_, i: string) => CODES[Number(i)] ?? '');
 
 /** Columns as wide as their widest cell, two spaces apart. Cells may be painted. */
 export function tableText(rows: readonly (readonly string[])[]): string {
-  const plain = stripVTControlCharacters;
+  const plain = (cell: string): string => cell.replace(MARK, '');
+  rows = rows.map((r) => r.map(printable));
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((r) => plain(r[i] ?? '').length)));
   return rows
     .map((r) =>

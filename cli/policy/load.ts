@@ -3,9 +3,10 @@ import { stateOfManifests } from '../../core/cluster/manifests.ts';
 import { type View, viewOf } from '../../core/cluster/view.ts';
 import { policyKey } from '../../core/policy/model.ts';
 import { readManifests } from '../../lab/world/manifests.ts';
+import { printable } from '../../lib/text/printable.ts';
 import { chooseTarget, type TargetFlags } from '../cluster/choose.ts';
 import { loadState } from '../cluster/state.ts';
-import { UsageError } from '../output.ts';
+import { UsageError, warn } from '../output.ts';
 
 /** What manifests describe, or a cluster. Problems of policies are told, and what they mean is taken as the agents take it. */
 export async function loadView(
@@ -21,11 +22,11 @@ export async function loadView(
     throw new UsageError('-f asks manifests alone: leave --name, --kubeconfig and --context out');
   const state = stateOfManifests(files.flatMap(readManifests));
   for (const policy of quiet ? [] : (state.policies?.values() ?? []))
-    for (const problem of policy.problems) process.stderr.write(`warning: ${policyKey(policy)}: ${problem}\n`);
+    for (const problem of policy.problems) warn(`warning: ${policyKey(policy)}: ${printable(problem)}`);
   const view = viewOf(state);
   for (const refused of quiet ? [] : [view.state.conflicts, view.state.limited])
     for (const [key, { reason, message }] of refused ?? [])
-      process.stderr.write(`warning: VirtualNetwork ${key}: ${reason}: ${message}\n`);
+      warn(`warning: VirtualNetwork ${key}: ${reason}: ${printable(message)}`);
   return view;
 }
 

@@ -14,3 +14,7 @@ export const printableLines = (text: string): string => text.replace(UNSAFE, esc
 /** The same in one line, for messages, events and conditions. */
 export const printable = (text: string): string =>
   printableLines(text).replace(/[\n\t]/g, (c) => (c === '\n' ? '\\n' : '\\t'));
+
+/** JSON that says the same, with nothing in it that a terminal would obey. */
+export const printableJson = (json: string): string =>
+  json.replace(UNSAFE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
