@@ -82,7 +82,7 @@ async function main(options: Options): Promise<void> {
     strangers: connections?.strangers ?? 0,
     cut: connections?.cut ?? 0,
   }));
-  const tokens = agentTokens(client);
+  const tokens = agentTokens(client, () => source.view());
   const reviewer = new Reviewer(client, () => source.view());
   const access = metricsAccess(client);
   const first = await untilDone(() => identity.refresh(), 'certificate authority', stop.signal);

@@ -6,6 +6,7 @@ function answers() {
   const clock = { now: 0 };
   const tokens = new TokenAnswers({
     now: () => clock.now,
+    isLikely: (token) => token.endsWith('likely'),
     ask: (token) => {
       asked.push(token);
       return Promise.resolve(token.startsWith('good') ? `node of ${token}` : undefined);
@@ -51,5 +52,25 @@ describe('answers about tokens', () => {
     await expect(tokens.of('good', '10.0.0.1')).rejects.toThrow(TooManyTokens);
     clock.now = 10_000;
     expect(await tokens.of('good', '10.0.0.1')).toBe('node of good');
+  });
+
+  test('behind the address of a flood: a token that was good goes on, and so does one that is likely', async () => {
+    const { tokens, clock } = answers();
+    await tokens.of('good', '10.0.0.1');
+    clock.now = 120_000;
+    for (let i = 0; i < 100; i++) await tokens.of(`junk${i}`, '10.0.0.1').catch(() => undefined);
+    expect(await tokens.of('good', '10.0.0.1')).toBe('node of good');
+    await expect(tokens.of('good new', '10.0.0.1')).rejects.toThrow(TooManyTokens);
+    expect(await tokens.of('good likely', '10.0.0.1')).toBe('node of good likely');
+  });
+
+  test('a token that is good no longer counts as any other', async () => {
+    let good = true;
+    const clock = { now: 0 };
+    const tokens = new TokenAnswers({ now: () => clock.now, ask: () => Promise.resolve(good ? 1 : undefined) });
+    expect(await tokens.of('t', 'a')).toBe(1);
+    good = false;
+    clock.now = 61_000;
+    expect(await tokens.of('t', 'a')).toBeUndefined();
   });
 });

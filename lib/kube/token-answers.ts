@@ -5,11 +5,13 @@ import { type Rate, TokenBuckets } from '../http/token-bucket.ts';
 export type TokenAnswersOptions<T> = {
   /** Asks the API server; undefined: the token is refused. */
   readonly ask: (token: string) => Promise<T | undefined>;
+  /** Whether a token names something that only its rightful holder knows: it does not wait behind a flood of others. */
+  readonly isLikely?: (token: string) => boolean;
   readonly now?: () => number;
 };
 
 /** Refused tokens that one address may show: each is a question to the API server. */
-const FAILING: Rate = { burst: 20, perSecond: 0.5 };
+const FAILING: Rate = { burst: 20, perSecond: 1 };
 const GOOD_MS = 60_000;
 const REFUSED_MS = 30_000;
 const MOST_REMEMBERED = 10_000;
@@ -22,14 +24,16 @@ type Answer<T> = { readonly value: T | undefined; readonly until: number };
  */
 export class TokenAnswers<T> {
   readonly #ask: (token: string) => Promise<T | undefined>;
+  readonly #isLikely: (token: string) => boolean;
   readonly #now: () => number;
   readonly #failing: TokenBuckets;
   readonly #good = new Map<string, Answer<T>>();
   readonly #refused = new Map<string, Answer<T>>();
   readonly #asking = new Map<string, Promise<T | undefined>>();
 
-  constructor({ ask, now = Date.now }: TokenAnswersOptions<T>) {
+  constructor({ ask, isLikely = () => false, now = Date.now }: TokenAnswersOptions<T>) {
     this.#ask = ask;
+    this.#isLikely = isLikely;
     this.#now = now;
     this.#failing = new TokenBuckets(FAILING, { now });
   }
@@ -37,25 +41,27 @@ export class TokenAnswers<T> {
   /** The answer about a token that was shown from `address`. Throws {@link TooManyTokens}. */
   async of(token: string, address: string): Promise<T | undefined> {
     const key = createHash('sha256').update(token).digest('base64');
+    // One that was good before is asked about again without counting: many callers may be behind one address.
+    const wasGood = this.#good.has(key);
     const known = this.#known(this.#good, key) ?? this.#known(this.#refused, key);
     if (known) return known.value;
     const asked = this.#asking.get(key);
     if (asked) return await asked;
-    if (!this.#failing.take(address)) throw new TooManyTokens(address);
+    const free = wasGood || this.#isLikely(token);
+    if (!free && !this.#failing.take(address)) throw new TooManyTokens(address);
     const asking = this.#ask(token).finally(() => this.#asking.delete(key));
     this.#asking.set(key, asking);
     const value = await asking;
-    if (value !== undefined) this.#failing.giveBack(address);
+    if (value !== undefined && !free) this.#failing.giveBack(address);
     const until = this.#now() + (value === undefined ? REFUSED_MS : GOOD_MS);
+    if (value === undefined) this.#good.delete(key);
     remember(value === undefined ? this.#refused : this.#good, key, { value, until });
     return value;
   }
 
   #known(answers: Map<string, Answer<T>>, key: string): Answer<T> | undefined {
     const answer = answers.get(key);
-    if (answer && answer.until > this.#now()) return answer;
-    answers.delete(key);
-    return undefined;
+    return answer && answer.until > this.#now() ? answer : undefined;
   }
 }
 
@@ -70,6 +76,7 @@ export class TooManyTokens extends Error {
 }
 
 function remember<T>(answers: Map<string, Answer<T>>, key: string, answer: Answer<T>): void {
+  answers.delete(key);
   answers.set(key, answer);
   if (answers.size <= MOST_REMEMBERED) return;
   const [oldest] = answers.keys();
