@@ -17,7 +17,7 @@ export type ClusterItem = {
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
   /** Node ports that no pod of another network may use. */
-  readonly closedNodePorts?: readonly ClosedNodePort[];
+  readonly closedNodePorts?: readonly Pick<ClosedNodePort, 'protocol' | 'port'>[];
   readonly closedFrontends?: readonly ClosedFrontend[];
   /** Namespaces in which a policy may select pods: one that this node has not been told of is closed there. */
   readonly policed?: { readonly namespaces: readonly string[]; readonly others: boolean };
@@ -139,6 +139,7 @@ export type ProblemCode = (typeof PROBLEM_CODES)[number];
 export type BlockItem = {
   readonly cidr: string;
   readonly node: string;
+  /** "": one that has no business on this node, whose root only routes to the block. */
   readonly network: NetworkKey;
   /** Out of the network's own subnet, by the controller; absent: cut from its node's pod CIDR. */
   readonly given?: true;

@@ -44,7 +44,7 @@ export function compile(view: View, node: string): NodeConfig {
     podCIDRs: [...new Set([...state.podCIDRs, ...ownSubnets(view)])],
     serviceCIDRs: state.serviceCIDRs,
     ...(state.policies?.size ? { policed: policedNamespaces(state) } : {}),
-    ...(closed.length > 0 ? { closedNodePorts: closed } : {}),
+    ...(closed.length > 0 ? { closedNodePorts: closed.map(({ protocol, port }) => ({ protocol, port })) } : {}),
     ...(frontends.length > 0 ? { closedFrontends: frontends } : {}),
     ...(apiServers.nodes.length + apiServers.addresses.length > 0 ? { apiServers } : {}),
     ...(state.settings ? { settings: namespaceSettings(state.settings) } : {}),
@@ -97,7 +97,7 @@ export function compile(view: View, node: string): NodeConfig {
     // The root of every node has a route to each of these: no node's pod CIDR holds them.
     if (!block.given) continue;
     if (block.node === node) config.block.set(block.cidr, { ...block, except: exceptOf(view, block, asked) });
-    else if (!state.conflicts?.has(block.network)) config.block.set(block.cidr, block);
+    else if (!state.conflicts?.has(block.network)) config.block.set(block.cidr, nameless(block));
   }
   // Pods of other nodes leave the cluster by this one.
   for (const [key, { egressNode, spec }] of state.networks)
@@ -176,6 +176,15 @@ function egressAddressesByNode(view: View): Map<string, string[]> {
 /** Subnets of all networks that may use theirs: pod ranges, as much as the nodes' own. */
 const ownSubnets = ({ state }: View): string[] =>
   [...state.networks].flatMap(([key, n]) => (state.conflicts?.has(key) ? [] : (n.spec?.subnets ?? []))).sort();
+
+const withoutName = new WeakMap<BlockItem, BlockItem>();
+
+/** A block as the roots of all nodes know it: they route to it, and whose it is they need not know. */
+function nameless(block: BlockItem): BlockItem {
+  const known = withoutName.get(block) ?? { ...block, network: '' };
+  withoutName.set(block, known);
+  return known;
+}
 
 /** Parts of a block that only those get who ask: what the spec sets aside, and single addresses that somebody asks for. */
 function exceptOf({ state }: View, { network, cidr }: BlockItem, asked: ReadonlySet<string>): string[] {

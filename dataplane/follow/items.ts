@@ -36,7 +36,7 @@ const SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   cluster: z.looseObject({
     podCIDRs: z.array(prefix),
     serviceCIDRs: z.array(prefix),
-    closedNodePorts: z.array(z.looseObject({ protocol, port, network: name })).optional(),
+    closedNodePorts: z.array(z.looseObject({ protocol, port })).optional(),
     closedFrontends: z.array(z.looseObject({ ip, protocol, port })).optional(),
     policed: z.looseObject({ namespaces: z.array(name), others: z.boolean() }).optional(),
     apiServers: z.looseObject({ nodes: z.array(name), addresses: z.array(ip) }).optional(),
