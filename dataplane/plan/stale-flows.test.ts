@@ -75,6 +75,15 @@ const one = (p: PeerItem): Partial<FlowRules> => ({
   services: [{ service: service('b/default', VIP, [THEIRS]), reach: peerAdmits(p, { namespace: 'b', name: 'web' }) }],
 });
 
+/** A node port of an own Service; `VIP` is its cluster IP, and internalTrafficPolicy Local does not count for the node port. */
+function nodePort(backends: ServiceItem['ports'][number]['backends'], nodePort = 30_053): Partial<FlowRules> {
+  const item = service('a/default', VIP, []);
+  const ports = [{ ...item.ports[0]!, nodePort, backends }];
+  return { services: [{ service: { ...item, internalTrafficPolicy: 'Local', ports }, reach: 'own' }] };
+}
+const viaNodePort = (more: Details = {}): Flow =>
+  flow(MINE, '192.0.2.11', { real: '10.244.1.6', port: 30_053, realPort: 5353, protocol: 'UDP', ...more });
+
 const opening = (namespace: string) => ({
   pod: 'a/p',
   network: 'a/default',
@@ -160,6 +169,24 @@ describe('stale flows', () => {
       { services: [{ service: service('default-network', VIP, ['10.244.3.3']), reach: 'allowed' }] },
       false,
     ],
+    ['UDP by a node port', viaNodePort(), nodePort([{ ip: '10.244.1.6', port: 5353, node: 'n2' }]), false],
+    ['UDP by a node port to a backend that is gone', viaNodePort(), nodePort([]), true],
+    [
+      'UDP by a node port to a backend that ends while another is ready',
+      viaNodePort(),
+      nodePort([
+        { ip: '10.244.1.6', port: 5353, node: 'n1', ending: true },
+        { ip: '10.244.1.7', port: 5353, node: 'n2' },
+      ]),
+      true,
+    ],
+    [
+      'UDP by a node port that the Service has no more',
+      viaNodePort(),
+      nodePort([{ ip: '10.244.1.6', port: 5353, node: 'n1' }], 30_054),
+      true,
+    ],
+    ['established TCP by a node port that is gone', viaNodePort({ protocol: 'TCP' }), {}, false],
   ];
   test.each(cases)('%s', (_, f, rules, stale) => {
     expect(staleFlows([f], { ...RULES, ...rules })).toHaveLength(stale ? 1 : 0);

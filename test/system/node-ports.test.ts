@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { decide } from '../../core/decide.ts';
 import { pod, shop, useLab, virtualNetwork } from './lab.ts';
 
 // Node ports that a network's own pods dial: their own instance translates them, for every address of every node.
@@ -106,6 +107,23 @@ describe("node ports of a network's own Services", () => {
     }
   });
 
+  test('the model says what packets do, by every node, for every client', async () => {
+    const view = await lab.view();
+    const wrong: unknown[] = [];
+    for (const from of ['a/p1', 'a/p2', 'b/p1', 'nat/cli', 'flat/p1', 'flat/p2'])
+      for (const f of FAMILIES)
+        for (const address of NODES[f])
+          for (const [port, protocol] of [a, b].flatMap(({ tcp, udp }) => [
+            [tcp, 'TCP'] as const,
+            [udp, 'UDP'] as const,
+          ])) {
+            const { verdict, why } = decide(view, await lab.pod(from), { address, port, protocol });
+            const [measured] = (await lab.connect(from, address, port, protocol)).split(':');
+            if (measured !== verdict) wrong.push({ from, address, port, protocol, verdict, measured, why });
+          }
+    expect(wrong).toEqual([]);
+  });
+
   test('nothing leaves the network: a pod is met as itself, wherever it dials', async () => {
     await lab.apply(
       [
@@ -148,6 +166,24 @@ describe("node ports of a network's own Services", () => {
       for (const f of FAMILIES)
         for (const address of NODES[f])
           expect(await becomes('a/p1', address, far, /^open/)).toEqual(['open:a/far', expect.stringMatching(/^open/)]);
+      // For pods of the flat network they are: kube-proxy of another node takes them for that other node's packets.
+      const view = await lab.view();
+      const local = policy === 'externalTrafficPolicy';
+      for (const f of FAMILIES)
+        for (const [from, address, wanted] of [
+          ['flat/p1', NODES[f][0], 'open'],
+          ['flat/p1', NODES[f][1], 'open'],
+          ['flat/p2', NODES[f][0], local ? 'closed' : 'open'],
+          ['flat/p2', NODES[f][1], 'open'],
+        ] as const) {
+          expect([
+            from,
+            address,
+            decide(view, await lab.pod(from), { address, port: far.tcp, protocol: 'TCP' }).verdict,
+          ]).toEqual([from, address, wanted]);
+          const measured = await lab.connect(from, address, far.tcp);
+          expect([from, address, measured]).toEqual([from, address, expect.stringMatching(`^${wanted}`)]);
+        }
       await lab.kubectl('delete', 'svc', '-n', 'a', 'far');
     }
   });
