@@ -29,7 +29,8 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
       .addOption(nameOption())
       .option('--nodes <count>', 'how many nodes', '3')
       .option('--ip-family <family>', 'ipv4, ipv6 or dual', 'dual')
-      .option('-f, --file <path>', 'manifests to apply: a file or a folder; may be repeated', collect, []);
+      .option('-f, --file <path>', 'manifests to apply: a file or a folder; may be repeated', collect, [])
+      .option('--without-admission', 'leave the policies and the webhook of manifests/admission out');
 
   upFlags(lab.command('up').description('make a lab and wait until its pods are ready')).action((flags: UpFlags) =>
     up(flags),

@@ -8,6 +8,7 @@ export type UpFlags = {
   readonly nodes: string;
   readonly ipFamily: string;
   readonly file: readonly string[];
+  readonly withoutAdmission?: boolean;
 };
 
 /** Makes a lab from flags, with progress. */
@@ -25,6 +26,7 @@ export async function up(flags: UpFlags): Promise<void> {
     manifests: flags.file,
     checkout,
     progress,
+    ...(flags.withoutAdmission ? { admission: false } : {}),
   });
   progress('');
   process.stderr.write(

@@ -1,5 +1,8 @@
 import { canonicalIp, familyOf, formatIp } from '../../lib/ip/address.ts';
 import { mustPrefix, nth, sizeOf } from '../../lib/ip/prefix.ts';
+import { checkPolicy } from './admission/policies.ts';
+import { checkWebhooks } from './admission/webhooks.ts';
+import { checkDefinition } from './crd.ts';
 import { invalid } from './error.ts';
 import { arr, at, isObject, type Json, num, obj, str, strs } from './path.ts';
 import type { Resources, ResourceType } from './resources.ts';
@@ -234,6 +237,13 @@ function checkKind(type: ResourceType, object: Json, before: Json | undefined): 
     }
     case 'Job':
       return checkPodSpec(obj(at(spec, 'template', 'spec')), 'spec.template.spec');
+    case 'CustomResourceDefinition':
+      return [...checkDefinition(object)];
+    case 'ValidatingAdmissionPolicy':
+      return [...checkPolicy(object)];
+    case 'ValidatingWebhookConfiguration':
+    case 'MutatingWebhookConfiguration':
+      return [...checkWebhooks(object)];
     default:
       return [];
   }

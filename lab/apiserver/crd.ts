@@ -1,5 +1,7 @@
 import { Ajv, type ValidateFunction } from 'ajv';
 import ajvFormats from 'ajv-formats';
+import { checkRules, type Problem, readRules, type Rules } from './cel/rules.ts';
+import { sameValue } from './cel/values.ts';
 import { invalid } from './error.ts';
 import { crdColumn } from './columns.ts';
 import { arr, at, type Json, obj, str, strs } from './path.ts';
@@ -7,7 +9,7 @@ import type { ResourceType } from './resources.ts';
 
 /**
  * Custom resources: a CustomResourceDefinition becomes a served resource. Objects are checked against its structural
- * schema and get its defaults. CEL rules are not evaluated here; the programs behind a kind check again anyway.
+ * schema and its rules, and get its defaults.
  */
 export function typesOf(crd: Json): ResourceType[] {
   const names = obj(at(crd, 'spec', 'names'));
@@ -25,11 +27,27 @@ export function typesOf(crd: Json): ResourceType[] {
       status: at(v, 'subresources', 'status') !== undefined,
       columns: arr(v['additionalPrinterColumns']).map(crdColumn),
       schema: obj(at(v, 'schema', 'openAPIV3Schema')),
+      ...rulesOf(v),
     }));
 }
 
-/** Checks an object of a custom resource and fills in defaults. Unknown fields are refused, with their path. */
-export function checkCustom(type: ResourceType, object: Json): Json {
+/** What is wrong with a definition: rules that cannot be compiled. */
+export function checkDefinition(crd: Json): readonly Problem[] {
+  return arr(at(crd, 'spec', 'versions')).flatMap(
+    (v, i) => readRules(obj(at(v, 'schema', 'openAPIV3Schema')), `spec.versions[${i}].schema.openAPIV3Schema`).problems,
+  );
+}
+
+function rulesOf(version: Json): { readonly rules?: Rules } {
+  const { rules } = readRules(obj(at(version, 'schema', 'openAPIV3Schema')), '');
+  return rules ? { rules } : {};
+}
+
+/**
+ * Checks an object of a custom resource and fills in defaults. Unknown fields are refused, with their path. What was wrong before
+ * and is unchanged is left alone, so that a stricter definition does not keep its users from editing the rest.
+ */
+export function checkCustom(type: ResourceType, object: Json, before: Json | undefined): Json {
   if (!type.schema) return object;
   let validate = validators.get(type.schema);
   if (!validate) {
@@ -38,24 +56,52 @@ export function checkCustom(type: ResourceType, object: Json): Json {
   }
   const { metadata, apiVersion, kind, ...rest } = structuredClone(object) as Record<string, unknown>;
   if (!validate(rest)) {
-    const problems = (validate.errors ?? []).map((e) => {
-      const field = e.instancePath
-        .slice(1)
-        .replaceAll(/\/(\d+)/g, '[$1]')
-        .replaceAll('/', '.');
-      const extra =
-        e.keyword === 'additionalProperties'
-          ? `unknown field "${String((e.params as { additionalProperty?: string }).additionalProperty)}"`
-          : undefined;
-      const allowed =
-        e.keyword === 'enum'
-          ? `must be one of ${((e.params as { allowedValues?: unknown[] }).allowedValues ?? []).map((v) => JSON.stringify(v)).join(', ')}`
-          : undefined;
-      return { field: field === '' ? 'spec' : field, message: extra ?? allowed ?? e.message ?? 'is invalid' };
-    });
-    throw invalid(`${type.kind}.${type.group}`, str(at(object, 'metadata', 'name')), problems);
+    const problems = (validate.errors ?? [])
+      .filter((e) => !isUnchanged(e.instancePath, rest, before))
+      .map((e) => {
+        const field = e.instancePath
+          .slice(1)
+          .replaceAll(/\/(\d+)/g, '[$1]')
+          .replaceAll('/', '.');
+        const extra =
+          e.keyword === 'additionalProperties'
+            ? `unknown field "${String((e.params as { additionalProperty?: string }).additionalProperty)}"`
+            : undefined;
+        const allowed =
+          e.keyword === 'enum'
+            ? `must be one of ${((e.params as { allowedValues?: unknown[] }).allowedValues ?? []).map((v) => JSON.stringify(v)).join(', ')}`
+            : undefined;
+        return { field: field === '' ? 'spec' : field, message: extra ?? allowed ?? e.message ?? 'is invalid' };
+      });
+    if (problems.length > 0) throw invalid(`${type.kind}.${type.group}`, str(at(object, 'metadata', 'name')), problems);
   }
+  checkCustomRules(type, { ...rest, apiVersion, kind, metadata }, before);
   return { apiVersion, kind, metadata, ...rest };
+}
+
+function checkCustomRules(type: ResourceType, object: Json, before: Json | undefined): void {
+  if (!type.rules) return;
+  const problems = checkRules(type.rules, rootOf(object), before && rootOf(before));
+  if (problems.length > 0) throw invalid(`${type.kind}.${type.group}`, str(at(object, 'metadata', 'name')), problems);
+}
+
+/** Of the metadata, rules see the name alone. */
+function rootOf(object: Json): Json {
+  const { name, generateName } = obj(object['metadata']);
+  return { ...object, metadata: { name, ...(generateName === undefined ? {} : { generateName }) } };
+}
+
+/** Whether the value at a JSON pointer, or one that holds it, is what it was. */
+function isUnchanged(pointer: string, object: unknown, before: unknown): boolean {
+  let [now, then] = [object, before];
+  for (const step of pointer.split('/').slice(1)) {
+    const key = step.replaceAll('~1', '/').replaceAll('~0', '~');
+    if (typeof now !== 'object' || now === null || typeof then !== 'object' || then === null) return false;
+    now = (now as Record<string, unknown>)[key];
+    then = (then as Record<string, unknown>)[key];
+    if (now !== undefined && sameValue(now, then)) return true;
+  }
+  return false;
 }
 
 const ajv = new Ajv({ allErrors: true, useDefaults: true, strict: false });

@@ -5,7 +5,7 @@ import { applyPatch } from './patch.ts';
 import { arr, at, isObject, type Json, obj, str } from './path.ts';
 import { Resources, type ResourceType } from './resources.ts';
 import { fieldSelector, labelSelector } from './select.ts';
-import { type Meta, resourceName, Store, type StoredObject } from './store.ts';
+import { type Meta, randomSuffix, resourceName, Store, type StoredObject } from './store.ts';
 import { timestamp } from '../../lib/kube/client.ts';
 
 /** Where an operation is aimed. */
@@ -16,6 +16,9 @@ export type DeleteOptions = {
   readonly propagationPolicy?: string;
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
 };
+
+/** An update that is ready to be stored. */
+export type Draft = { readonly before: StoredObject; readonly next: StoredObject };
 
 /** What the API does, apart from HTTP. Controllers of the lab use it directly. */
 export class Operations {
@@ -28,6 +31,11 @@ export class Operations {
   }
 
   create(type: ResourceType, namespace: string | undefined, body: Json, { dryRun = false } = {}): StoredObject {
+    return this.commitCreate(type, this.draftCreate(type, namespace, body), { dryRun });
+  }
+
+  /** The object that a creation would store: checked, with defaults. */
+  draftCreate(type: ResourceType, namespace: string | undefined, body: Json): Json {
     const object = this.#inPlace(type, namespace, body);
     if (type.namespaced) this.#mustHaveNamespace(type, str(at(object, 'metadata', 'namespace')));
     const {
@@ -36,13 +44,20 @@ export class Operations {
       creationTimestamp: _c,
       deletionTimestamp: _d,
       managedFields: _m,
-      ...metadata
+      ...given
     } = obj(object['metadata']);
+    const metadata = named(given);
     const { status: _s, ...withoutStatus } = object;
     const admitted = this.#admit(type, { ...(type.status ? withoutStatus : object), metadata }, undefined);
-    const name = str(metadata['name']);
-    if (name !== '' && this.store.get(type, type.namespaced ? str(metadata['namespace']) : undefined, name))
-      throw new ApiError(409, 'AlreadyExists', `${resourceName(type)} "${name}" already exists`);
+    this.#mustBeNew(type, obj(admitted['metadata']));
+    return admitted;
+  }
+
+  /** Stores what {@link draftCreate} made. */
+  commitCreate(type: ResourceType, admitted: Json, { dryRun = false } = {}): StoredObject {
+    const metadata = obj(admitted['metadata']);
+    this.#mustBeNew(type, metadata);
+    if (type.namespaced) this.#mustHaveNamespace(type, str(metadata['namespace']));
     if (dryRun)
       return {
         ...admitted,
@@ -58,8 +73,13 @@ export class Operations {
     body: Json,
     { subresource = '', dryRun = false }: { subresource?: string; dryRun?: boolean } = {},
   ): StoredObject {
+    return this.commitUpdate(ref, this.draftUpdate(ref, body, subresource), { subresource, dryRun });
+  }
+
+  /** The object that an update would store, with what it would replace. */
+  draftUpdate(ref: Ref, body: Json, subresource = ''): Draft {
     const before = this.store.must(ref.type, ref.namespace, ref.name);
-    if (subresource === 'scale') return this.#scaled(ref, before, body, dryRun);
+    if (subresource === 'scale') return { before, next: this.#scaled(before, body) };
     const sent = this.#inPlace(ref.type, ref.namespace, body);
     if (str(at(sent, 'metadata', 'name')) !== ref.name)
       throw badRequest(
@@ -68,11 +88,22 @@ export class Operations {
     const version = str(at(sent, 'metadata', 'resourceVersion'));
     if (version !== '' && version !== before.metadata.resourceVersion) throw conflict(resourceName(ref.type), ref.name);
     const next = merge(ref.type, before, sent, subresource);
-    const admitted = (subresource === 'status' ? next : this.#admit(ref.type, next, before)) as StoredObject;
-    if (dryRun) return admitted;
-    const updated = this.store.update(ref.type, admitted);
-    this.#afterWrite(ref.type, updated);
-    return updated;
+    const admitted =
+      subresource === 'status' ? this.#admitStatus(ref.type, next, before) : this.#admit(ref.type, next, before);
+    return { before, next: admitted as StoredObject };
+  }
+
+  /** Stores what {@link draftUpdate} made. Throws Conflict when the object has changed since. */
+  commitUpdate(
+    ref: Ref,
+    { before, next }: Draft,
+    { subresource = '', dryRun = false }: { subresource?: string; dryRun?: boolean } = {},
+  ): StoredObject {
+    const now = this.store.must(ref.type, ref.namespace, ref.name);
+    if (now !== before) throw conflict(resourceName(ref.type), ref.name);
+    const updated = dryRun ? next : this.store.update(ref.type, next);
+    if (!dryRun) this.#afterWrite(ref.type, updated);
+    return subresource === 'scale' ? scaleOf(updated) : updated;
   }
 
   patch(
@@ -85,22 +116,34 @@ export class Operations {
     if (!before && contentType.startsWith('application/apply-patch') && isObject(patch)) {
       return { object: this.create(ref.type, ref.namespace, patch, options), created: true };
     }
-    const current = this.store.must(ref.type, ref.namespace, ref.name);
-    const target = options.subresource === 'scale' ? scaleOf(current) : current;
-    const patched = applyPatch(contentType, target, patch);
-    return { object: this.update(ref, patched, options), created: false };
+    return {
+      object: this.update(ref, this.patched(ref, contentType, patch, options.subresource), options),
+      created: false,
+    };
   }
 
-  /** The object as it is afterwards: gone, or waiting for its finalizers, its kubelet. */
-  delete(ref: Ref, options: DeleteOptions = {}, { dryRun = false } = {}): StoredObject {
-    const { type } = ref;
-    const before = this.store.must(type, ref.namespace, ref.name);
+  /** The present object, or its scale, with a patch applied. */
+  patched(ref: Ref, contentType: string, patch: unknown, subresource?: string): Json {
+    const current = this.store.must(ref.type, ref.namespace, ref.name);
+    return applyPatch(contentType, subresource === 'scale' ? scaleOf(current) : current, patch);
+  }
+
+  /** The object that a deletion is aimed at. Throws NotFound, or Conflict when it is not the one that is meant. */
+  mayDelete(ref: Ref, options: DeleteOptions = {}): StoredObject {
+    const before = this.store.must(ref.type, ref.namespace, ref.name);
     const { uid, resourceVersion } = options.preconditions ?? {};
     if (
       (uid !== undefined && uid !== before.metadata.uid) ||
       (resourceVersion !== undefined && resourceVersion !== before.metadata.resourceVersion)
     )
-      throw conflict(resourceName(type), ref.name);
+      throw conflict(resourceName(ref.type), ref.name);
+    return before;
+  }
+
+  /** The object as it is afterwards: gone, or waiting for its finalizers, its kubelet. */
+  delete(ref: Ref, options: DeleteOptions = {}, { dryRun = false } = {}): StoredObject {
+    const { type } = ref;
+    const before = this.mayDelete(ref, options);
     if (dryRun) return before;
     const running =
       type.kind === 'Pod' &&
@@ -146,8 +189,13 @@ export class Operations {
   }
 
   #admit(type: ResourceType, object: Json, before: Json | undefined): Json {
-    const checked = checkCustom(type, object);
+    const checked = checkCustom(type, object, before);
     return admit(type, checked, before, { store: this.store, resources: this.resources, ...this.#options });
+  }
+
+  /** A status is checked by the schema too. */
+  #admitStatus(type: ResourceType, next: Json, before: Json): Json {
+    return checkCustom(type, next, before);
   }
 
   #inPlace(type: ResourceType, namespace: string | undefined, body: Json): Json {
@@ -175,12 +223,17 @@ export class Operations {
     }
   }
 
-  #scaled(ref: Ref, before: StoredObject, body: Json, dryRun: boolean): StoredObject {
+  #scaled(before: StoredObject, body: Json): StoredObject {
     const replicas = at(body, 'spec', 'replicas');
     if (!Number.isInteger(replicas) || Number(replicas) < 0)
       throw badRequest(`spec.replicas: ${JSON.stringify(replicas)} is no number of replicas`);
-    const next = { ...before, spec: { ...obj(before['spec']), replicas } };
-    return scaleOf(dryRun ? next : this.store.update(ref.type, next));
+    return { ...before, spec: { ...obj(before['spec']), replicas } };
+  }
+
+  #mustBeNew(type: ResourceType, metadata: Json): void {
+    const name = str(metadata['name']);
+    if (this.store.get(type, type.namespaced ? str(metadata['namespace']) : undefined, name))
+      throw new ApiError(409, 'AlreadyExists', `${resourceName(type)} "${name}" already exists`);
   }
 
   #orphan(owner: StoredObject): void {
@@ -218,6 +271,13 @@ export class Operations {
       this.resources.remove(t);
     }
   }
+}
+
+/** Metadata with a name: a generated one where none is given. */
+function named(metadata: Json): Json {
+  const { name, generateName } = metadata;
+  if ((name !== undefined && name !== '') || typeof generateName !== 'string' || generateName === '') return metadata;
+  return { ...metadata, name: `${generateName.slice(0, 58)}${randomSuffix()}` };
 }
 
 /** The Scale of a Deployment, ReplicaSet or StatefulSet. */

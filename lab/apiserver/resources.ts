@@ -1,3 +1,5 @@
+import type { Rules } from './cel/rules.ts';
+
 /** A column of `kubectl get`, worked out from an object. `wide`: only with -o wide. */
 export type Column = {
   readonly name: string;
@@ -25,6 +27,8 @@ export type ResourceType = {
   readonly columns?: readonly Column[];
   /** Schema of a custom resource; built-in kinds are taken as they come. */
   readonly schema?: object;
+  /** The rules in that schema. */
+  readonly rules?: Rules;
 };
 
 type Row = readonly [kind: string, plural: string, shortNames: string, flags: string];
@@ -70,6 +74,12 @@ const BUILT_IN: Readonly<Record<string, readonly Row[]>> = {
   ],
   'scheduling.k8s.io/v1': [['PriorityClass', 'priorityclasses', 'pc', 'c']],
   'storage.k8s.io/v1': [['StorageClass', 'storageclasses', 'sc', 'c']],
+  'admissionregistration.k8s.io/v1': [
+    ['ValidatingWebhookConfiguration', 'validatingwebhookconfigurations', '', 'c'],
+    ['MutatingWebhookConfiguration', 'mutatingwebhookconfigurations', '', 'c'],
+    ['ValidatingAdmissionPolicy', 'validatingadmissionpolicies', '', 'cs'],
+    ['ValidatingAdmissionPolicyBinding', 'validatingadmissionpolicybindings', '', 'c'],
+  ],
   'apiextensions.k8s.io/v1': [['CustomResourceDefinition', 'customresourcedefinitions', 'crd,crds', 'cs']],
 };
 

@@ -9,26 +9,33 @@ import {
   openApiIndex,
   openApiV2,
 } from './discovery.ts';
+import { bearer } from '../../lib/http/bearer.ts';
+import { Admission } from './admission/admission.ts';
+import { warningHeader } from './admission/warning.ts';
+import type { CallWebhook } from './admission/webhooks.ts';
 import { ApiError, badRequest, notServed, statusOf } from './error.ts';
 import { type DeleteOptions, type Operations, scaleOf } from './operations.ts';
 import { isObject, type Json } from './path.ts';
 import { parseTarget, type Target } from './request.ts';
+import { type Asking, Requests } from './requests.ts';
+import type { User } from './user.ts';
 import { apiVersion, type StoredObject } from './store.ts';
 import { table } from './table.ts';
 import { watch } from './watch.ts';
 
-/** Who a bearer token is. */
-export type User = {
-  readonly username: string;
-  readonly groups: readonly string[];
-  readonly extra?: Readonly<Record<string, readonly string[]>>;
-  readonly audiences?: readonly string[];
-};
+const ANONYMOUS: User = { username: 'system:anonymous', groups: ['system:unauthenticated'] };
+const noWebhooks: CallWebhook = () => Promise.reject(new Error('this API server calls no webhooks'));
 
 type Query = Readonly<Record<string, string | undefined>>;
 
 /** The HTTP side. Listens nowhere by itself: `routing` is given to as many listeners as the lab has. */
-export function apiServer(ops: Operations, users: ReadonlyMap<string, User>): FastifyInstance {
+export function apiServer(
+  ops: Operations,
+  users: ReadonlyMap<string, User>,
+  admission: Admission = new Admission(ops.store, ops.resources, noWebhooks),
+): FastifyInstance {
+  const requests = new Requests(ops, admission);
+  const userOf = (request: FastifyRequest): User | undefined => users.get(bearer(request.headers.authorization) ?? '');
   const server = Fastify({ bodyLimit: 16 << 20, exposeHeadRoutes: false });
   server.removeAllContentTypeParsers();
   server.addContentTypeParser('*', { parseAs: 'string' }, (request, body, done) => {
@@ -49,8 +56,7 @@ export function apiServer(ops: Operations, users: ReadonlyMap<string, User>): Fa
   for (const path of ['/healthz', '/livez', '/readyz']) server.get(path, () => 'ok');
   server.addHook('onRequest', async (request) => {
     if (/^\/(healthz|livez|readyz|version)/.test(request.url)) return;
-    const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? [];
-    if (token === undefined || !users.has(token)) throw new ApiError(401, 'Unauthorized', 'Unauthorized');
+    if (!userOf(request)) throw new ApiError(401, 'Unauthorized', 'Unauthorized');
   });
   server.get('/version', () => ({
     major: '1',
@@ -85,68 +91,101 @@ export function apiServer(ops: Operations, users: ReadonlyMap<string, User>): Fa
   server.route({
     method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
     url: '/*',
-    handler: (request, reply) => serveResource(ops, request, reply),
+    handler: (request, reply) => serveResource(ops, requests, userOf(request) ?? ANONYMOUS, request, reply),
   });
   return server;
 }
 
-async function serveResource(ops: Operations, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+async function serveResource(
+  ops: Operations,
+  requests: Requests,
+  user: User,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
   const target = parseTarget(request.url.split('?')[0] ?? '', ops.resources);
   const query = request.query as Query;
-  const dryRun = query['dryRun'] !== undefined;
   const { type, namespace, name, subresource } = target;
   const ref = { type, ...(namespace === undefined ? {} : { namespace }), name: name ?? '' };
-  const options = { dryRun, ...(subresource === undefined ? {} : { subresource }) };
+  const warnings: string[] = [];
+  const asking: Asking = {
+    user,
+    warnings,
+    dryRun: query['dryRun'] !== undefined,
+    ...(subresource === undefined ? {} : { subresource }),
+  };
   const asTable = (request.headers.accept ?? '').includes('as=Table');
   const show = (o: StoredObject): object => (asTable ? table(type, [o], o.metadata.resourceVersion) : o);
-  switch (request.method) {
-    case 'GET': {
-      if (name !== undefined) {
-        const found = ops.store.must(type, namespace, name);
-        return subresource === 'scale' ? scaleOf(found) : show(found);
-      }
-      if (query['watch'] === 'true' || query['watch'] === '1') {
-        const start = watch(ops, target, query, asTable);
-        reply.hijack();
-        start(reply.raw);
-        return reply;
-      }
-      return list(ops, target, query, asTable);
+  if (request.method === 'GET') {
+    if (name !== undefined) {
+      const found = ops.store.must(type, namespace, name);
+      return subresource === 'scale' ? scaleOf(found) : show(found);
     }
-    case 'POST':
-      if (name !== undefined) throw notServed(`POST to ${type.plural}/${name}`);
-      return await reply.code(201).send(show(ops.create(type, namespace, request.body as Json, options)));
-    case 'PUT':
-      return show(ops.update(ref, request.body as Json, options));
-    case 'PATCH': {
-      const { object, created } = ops.patch(ref, request.headers['content-type'] ?? '', request.body, options);
-      return await reply.code(created ? 201 : 200).send(show(object));
+    if (query['watch'] === 'true' || query['watch'] === '1') {
+      const start = watch(ops, target, query, asTable);
+      reply.hijack();
+      start(reply.raw);
+      return reply;
     }
-    default:
-      return remove(ops, target, query, request.body ?? {}, dryRun);
+    return list(ops, target, query, asTable);
+  }
+  try {
+    switch (request.method) {
+      case 'POST': {
+        if (name !== undefined) throw notServed(`POST to ${type.plural}/${name}`);
+        const created = await requests.create(type, namespace, request.body as Json, asking);
+        return await answer(reply.code(201), warnings).send(show(created));
+      }
+      case 'PUT': {
+        const updated = await requests.update(ref, request.body as Json, asking);
+        return await answer(reply, warnings).send(show(updated));
+      }
+      case 'PATCH': {
+        const contentType = request.headers['content-type'] ?? '';
+        const { object, created } = await requests.patch(ref, contentType, request.body, asking);
+        return await answer(reply.code(created ? 201 : 200), warnings).send(show(object));
+      }
+      default: {
+        const removed = await remove(ops, requests, target, query, request.body ?? {}, asking);
+        return await answer(reply, warnings).send(removed);
+      }
+    }
+  } catch (error) {
+    answer(reply, warnings);
+    throw error;
   }
 }
 
-function remove(
+/** Adds what admission warns of, as kubectl shows it. */
+function answer(reply: FastifyReply, warnings: readonly string[]): FastifyReply {
+  if (warnings.length > 0) void reply.header('warning', [...new Set(warnings)].map(warningHeader));
+  return reply;
+}
+
+async function remove(
   ops: Operations,
+  requests: Requests,
   { type, namespace, name }: Target,
   query: Query,
   body: DeleteOptions,
-  dryRun: boolean,
-): object {
+  asking: Asking,
+): Promise<object> {
   const grace = query['gracePeriodSeconds'];
   const options: DeleteOptions = {
     ...(grace === undefined ? {} : { gracePeriodSeconds: Number(grace) }),
     ...(query['propagationPolicy'] === undefined ? {} : { propagationPolicy: query['propagationPolicy'] }),
     ...(isObject(body) ? body : {}),
   };
+  const bodyDryRun =
+    Array.isArray((options as Json)['dryRun']) && ((options as Json)['dryRun'] as unknown[]).length > 0;
+  const how = { ...asking, dryRun: asking.dryRun === true || bodyDryRun };
   const inNamespace = (o: StoredObject) =>
     o.metadata.namespace === undefined ? {} : { namespace: o.metadata.namespace };
   if (name !== undefined)
-    return ops.delete({ type, name, ...(namespace === undefined ? {} : { namespace }) }, options, { dryRun });
-  const items = ops
-    .list(type, namespace, query)
-    .map((o) => ops.delete({ type, name: o.metadata.name, ...inNamespace(o) }, options, { dryRun }));
+    return await requests.delete({ type, name, ...(namespace === undefined ? {} : { namespace }) }, options, how);
+  const items: StoredObject[] = [];
+  for (const o of ops.list(type, namespace, query))
+    items.push(await requests.delete({ type, name: o.metadata.name, ...inNamespace(o) }, options, how));
   return { kind: `${type.kind}List`, apiVersion: apiVersion(type), metadata: {}, items };
 }
 

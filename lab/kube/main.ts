@@ -1,13 +1,14 @@
 import { createServer as createHttpsServer, type Server } from 'node:https';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import type { FastifyInstance } from 'fastify';
-import { AGENT_AUDIENCE, AGENT_SERVICE_ACCOUNT, SYSTEM_NAMESPACE } from '../../api/names.ts';
 import { formatPrefix, mustPrefix, nth } from '../../lib/ip/prefix.ts';
 import { listenIn } from '../../lib/netns/listen.ts';
 import { issueServer, makeAuthority } from '../../lib/pki/certificates.ts';
 import { Operations } from '../apiserver/operations.ts';
 import { at, obj, strs } from '../apiserver/path.ts';
-import { apiServer, type User } from '../apiserver/server.ts';
+import { Admission } from '../apiserver/admission/admission.ts';
+import { apiServer } from '../apiserver/server.ts';
+import { usersOf } from './users.ts';
 import { startEcho } from '../node/echo.ts';
 import {
   API,
@@ -24,6 +25,8 @@ import {
   POD_CIDR,
   SERVICE_CIDR,
 } from '../world/plan.ts';
+import { webhookCaller } from './call-webhook.ts';
+import { controllerDialer } from './dial-controller.ts';
 import { runEndpoints } from './endpoints.ts';
 import { runLifecycle } from './lifecycle.ts';
 import { follow } from './queue.ts';
@@ -51,7 +54,10 @@ export async function runKube(lab: LabSpec, log: (message: string, fields?: obje
     ...fs.flatMap((f) => [fabricAddress(f, API), KUBERNETES_IP[f]]),
   ];
   const tls = await issueServer(authority, 'kube-apiserver', hosts);
-  const api = apiServer(ops, usersOf(lab));
+  const admission = new Admission(ops.store, ops.resources, webhookCaller(controllerDialer(lab)), (message) =>
+    log('audit', { message }),
+  );
+  const api = apiServer(ops, usersOf(lab), admission);
   await api.ready();
   const servers: Server[] = [];
   const serve = (listen: (s: Server) => void): void => {
@@ -128,20 +134,4 @@ function runNodeIpam(ops: Operations, fs: readonly (4 | 6)[], length4: number): 
     });
     ops.store.update(type, { ...node, spec: { ...obj(node['spec']), podCIDR: podCIDRs[0], podCIDRs } });
   });
-}
-
-function usersOf(lab: LabSpec): Map<string, User> {
-  const users = new Map<string, User>();
-  for (const [who, token] of Object.entries(lab.tokens)) {
-    const [role, node] = who.split(':');
-    if (role === 'agent' && node !== undefined) {
-      users.set(token, {
-        username: `system:serviceaccount:${SYSTEM_NAMESPACE}:${AGENT_SERVICE_ACCOUNT}`,
-        groups: ['system:serviceaccounts', 'system:authenticated'],
-        extra: { 'authentication.kubernetes.io/node-name': [node] },
-        audiences: [AGENT_AUDIENCE],
-      });
-    } else users.set(token, { username: who, groups: ['system:masters', 'system:authenticated'] });
-  }
-  return users;
 }

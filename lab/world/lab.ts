@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { WEBHOOK_CONFIGURATION } from '../../api/names.ts';
 import { core, KubeClient } from '../../lib/kube/client.ts';
 import { loadAccess } from '../../lib/kube/kubeconfig.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
@@ -49,6 +50,8 @@ export type UpOptions = {
   /** More arguments for agents, as a user would give them. */
   readonly agentArgs?: readonly string[];
   readonly nodeCidrLength?: number;
+  /** `false`: without the policies and the webhook of manifests/admission, to see what is enforced without them. */
+  readonly admission?: boolean;
 };
 
 /** Makes a lab from nothing and waits until all its pods are ready. Cleans up a half-dead one of the same name first. */
@@ -76,8 +79,7 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
     checkout: o.checkout,
     ...(o.agentArgs ? { agentArgs: o.agentArgs } : {}),
     ...(o.nodeCidrLength === undefined ? {} : { nodeCidrLength: o.nodeCidrLength }),
-    ...(o.agentArgs ? { agentArgs: o.agentArgs } : {}),
-    ...(o.nodeCidrLength === undefined ? {} : { nodeCidrLength: o.nodeCidrLength }),
+    ...(o.admission === undefined ? {} : { admission: o.admission }),
   };
   mkdirSync(labDir(o.name), { recursive: true, mode: 0o700 });
   writeFileSync(`${labDir(o.name)}/lab.json`, JSON.stringify(lab), { mode: 0o600 });
@@ -99,9 +101,11 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
     );
     await applyManifests(
       client,
-      [...readManifests(join(o.checkout, 'manifests/crds')), ...readManifests(join(o.checkout, 'lab/manifests'))].map(
-        (m) => withDnsIp(m, lab),
-      ),
+      [
+        ...readManifests(join(o.checkout, 'manifests/crds')),
+        ...(o.admission === false ? [] : readManifests(join(o.checkout, 'manifests/admission'))),
+        ...readManifests(join(o.checkout, 'lab/manifests')),
+      ].map((m) => withDnsIp(m, lab)),
     );
     o.progress(`starting the controller and ${lab.nodes} nodes`);
     writeFileSync(`${labDir(lab.name)}/controller.kubeconfig`, kubeconfig(lab, apiUrl(lab), 'controller'), {
@@ -117,6 +121,10 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
       o.progress(`nodes ready: ${ready} of ${lab.nodes}`);
       return ready === lab.nodes;
     });
+    if (o.admission !== false) {
+      o.progress('waiting for the webhook');
+      await until(deadline, lab, 'the webhook', { watch: true }, () => webhookIsTrusted(client));
+    }
     await applyManifests(client, objects);
     await waitForPods(client, lab, deadline, o.progress);
   } catch (error) {
@@ -125,6 +133,20 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
   }
   return lab;
 }
+
+/** Whether the controller leads, and has told the API server to trust its certificate. */
+async function webhookIsTrusted(client: KubeClient): Promise<boolean> {
+  const { webhooks } = (await client.get(WEBHOOK_CONFIGURATIONS, WEBHOOK_CONFIGURATION)) as unknown as {
+    webhooks?: { clientConfig: { caBundle?: string } }[];
+  };
+  return webhooks?.every((w) => w.clientConfig.caBundle !== undefined) ?? false;
+}
+
+const WEBHOOK_CONFIGURATIONS = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  plural: 'validatingwebhookconfigurations',
+};
 
 /** Starts the real controller of a lab. Also used to start it again after a test has killed it. */
 export function startController(lab: LabSpec, replica = ''): void {

@@ -15,6 +15,8 @@ export type LabSpec = {
   readonly agentArgs?: readonly string[];
   /** Prefix length of a node's IPv4 pod CIDR, as kube-controller-manager's --node-cidr-mask-size; 24 when not given. */
   readonly nodeCidrLength?: number;
+  /** Whether the policies and the webhook of manifests/admission are installed; yes when not given. */
+  readonly admission?: boolean;
 };
 
 export const families = (f: LabFamily): readonly (4 | 6)[] => (f === 'ipv4' ? [4] : f === 'ipv6' ? [6] : [4, 6]);

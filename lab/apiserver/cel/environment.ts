@@ -52,7 +52,10 @@ function extreme(list: readonly Ordered[], side: -1 | 1): Ordered {
 
 function registerPatternFunctions(env: Environment): void {
   env
-    .registerFunction('string.find(string): string', (text: string, p: string) => new RegExp(p, 'u').exec(text)?.[0] ?? '')
+    .registerFunction(
+      'string.find(string): string',
+      (text: string, p: string) => new RegExp(p, 'u').exec(text)?.[0] ?? '',
+    )
     .registerFunction('string.findAll(string): list<string>', (text: string, p: string) =>
       [...text.matchAll(new RegExp(p, 'gu'))].map(([found]) => found),
     );

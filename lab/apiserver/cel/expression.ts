@@ -63,4 +63,5 @@ function parse(text: string, variables: readonly string[]) {
 }
 
 /** Without the picture of the place, which takes several lines. */
-const brief = (error: unknown): string => (error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error));
+const brief = (error: unknown): string =>
+  error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);

@@ -30,9 +30,13 @@ export function registerNetworkFunctions(env: Environment): void {
     .registerFunction('CIDR.ip(): IP', ({ text }: CelCidr) => new CelIp(mustBeIp(text.split('/')[0] ?? '')))
     .registerFunction('CIDR.masked(): CIDR', ({ prefix }: CelCidr) => new CelCidr(formatPrefix(prefix), prefix))
     .registerFunction('CIDR.containsIP(IP): bool', ({ prefix }: CelCidr, { ip }: CelIp) => contains(prefix, ip))
-    .registerFunction('CIDR.containsIP(string): bool', ({ prefix }: CelCidr, text: string) => contains(prefix, mustBeIp(text)))
+    .registerFunction('CIDR.containsIP(string): bool', ({ prefix }: CelCidr, text: string) =>
+      contains(prefix, mustBeIp(text)),
+    )
     .registerFunction('CIDR.containsCIDR(CIDR): bool', (a: CelCidr, b: CelCidr) => covers(a.prefix, b.prefix))
-    .registerFunction('CIDR.containsCIDR(string): bool', ({ prefix }: CelCidr, text: string) => covers(prefix, mustBePrefix(text)));
+    .registerFunction('CIDR.containsCIDR(string): bool', ({ prefix }: CelCidr, text: string) =>
+      covers(prefix, mustBePrefix(text)),
+    );
 }
 
 class CelIp {
@@ -52,11 +56,7 @@ class CelCidr {
   }
 }
 
-const within = (ip: Ip, ...prefixes: readonly string[]): boolean =>
-  prefixes.some((p) => {
-    const prefix = mustBePrefix(p);
-    return prefix.family === ip.family && contains(prefix, ip);
-  });
+const within = (ip: Ip, ...prefixes: readonly string[]): boolean => prefixes.some((p) => contains(mustBePrefix(p), ip));
 
 function mustBeIp(text: string): Ip {
   const ip = parseIp(text);

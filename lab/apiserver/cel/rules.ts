@@ -1,5 +1,6 @@
 import { arr, isObject, type Json, obj, str, strs } from '../path.ts';
 import { CelError, compile, type Expression } from './expression.ts';
+import { Optional } from '@marcbachmann/cel-js';
 import { celValue, sameValue, withEscapedNames } from './values.ts';
 
 /** What is wrong with an object, and where. */
@@ -27,7 +28,10 @@ export type Rules = {
 };
 
 /** Reads `x-kubernetes-validations` of a structural schema. Problems have paths from `path` on. */
-export function readRules(schema: Json, path: string): { readonly rules: Rules | undefined; readonly problems: readonly Problem[] } {
+export function readRules(
+  schema: Json,
+  path: string,
+): { readonly rules: Rules | undefined; readonly problems: readonly Problem[] } {
   const problems: Problem[] = [];
   return { rules: readNode(schema, path, problems), problems };
 }
@@ -51,9 +55,16 @@ export function checkRules(rules: Rules | undefined, value: unknown, before: unk
   return problems;
 }
 
-function checkRule(rule: Rule, rules: Rules, value: unknown, before: unknown, unchanged: boolean, path: string): Problem[] {
+function checkRule(
+  rule: Rule,
+  rules: Rules,
+  value: unknown,
+  before: unknown,
+  unchanged: boolean,
+  path: string,
+): Problem[] {
   if (rule.usesOld ? before === undefined && !rule.optionalOld : unchanged) return [];
-  const variables = { self: seen(value, rules), ...(rule.usesOld ? { oldSelf: seen(before, rules) } : {}) };
+  const variables = { self: seen(value, rules), ...(rule.usesOld ? { oldSelf: oldOf(rule, rules, before) } : {}) };
   const field = `${path}${rule.fieldPath}` || '<root>';
   try {
     if (rule.expression.evaluate(variables) === true) return [];
@@ -62,6 +73,11 @@ function checkRule(rule: Rule, rules: Rules, value: unknown, before: unknown, un
     if (!(error instanceof CelError)) throw error;
     return [{ field, message: error.message }];
   }
+}
+
+function oldOf(rule: Rule, rules: Rules, before: unknown): unknown {
+  if (!rule.optionalOld) return seen(before, rules);
+  return before === undefined ? Optional.none() : Optional.of(seen(before, rules));
 }
 
 function messageOf(rule: Rule, variables: Readonly<Record<string, unknown>>): string {
@@ -114,7 +130,9 @@ function readRule(raw: Json, path: string, problems: Problem[]): Rule | undefine
   const variables = usesOld ? ['self', 'oldSelf'] : ['self'];
   try {
     const messageExpression =
-      raw['messageExpression'] === undefined ? undefined : compile(raw['messageExpression'], ['self', 'oldSelf'], 'string');
+      raw['messageExpression'] === undefined
+        ? undefined
+        : compile(raw['messageExpression'], ['self', 'oldSelf'], 'string');
     return {
       expression: compile(raw['rule'], variables, 'bool'),
       message: str(raw['message']) || `failed rule: ${str(raw['rule'])}`,

@@ -33,9 +33,7 @@ export function sameValue(a: unknown, b: unknown): boolean {
     return Array.isArray(b) && a.length === b.length && a.every((v, i) => sameValue(v, (b as unknown[])[i]));
   if (!isObject(a) || !isObject(b)) return false;
   const keys = Object.keys(a);
-  return (
-    keys.length === Object.keys(b).length && keys.every((k) => Object.hasOwn(b, k) && sameValue(a[k], b[k]))
-  );
+  return keys.length === Object.keys(b).length && keys.every((k) => Object.hasOwn(b, k) && sameValue(a[k], b[k]));
 }
 
 const converted = new WeakMap<object, unknown>();
@@ -57,7 +55,12 @@ const RESERVED = new Set(
     ' ',
   ),
 );
-const ESCAPES: Readonly<Record<string, string>> = { '__': '__underscores__', '.': '__dot__', '-': '__dash__', '/': '__slash__' };
+const ESCAPES: Readonly<Record<string, string>> = {
+  __: '__underscores__',
+  '.': '__dot__',
+  '-': '__dash__',
+  '/': '__slash__',
+};
 
 const escapeName = (name: string): string =>
   RESERVED.has(name) ? `__${name}__` : name.replaceAll(/__|[./-]/g, (c) => ESCAPES[c] ?? c);
