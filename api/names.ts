@@ -60,9 +60,9 @@ export const WEBHOOK_SERVICE = 'bulkhead-controller';
 export const WEBHOOK_CONFIGURATION = 'bulkhead';
 /** Audience of the tokens by which agents show who they are. */
 export const AGENT_AUDIENCE = 'bulkhead-controller';
-/** User that agents run as; the node's name comes from the token's node claim. */
 /** ServiceAccount of the controller: the one that admission lets write AddressBlocks. */
 export const CONTROLLER_SERVICE_ACCOUNT = 'bulkhead-controller';
+/** User that agents run as; the node's name comes from the token's node claim. */
 export const AGENT_SERVICE_ACCOUNT = 'bulkhead-agent';
 
 /** A value under any of a name's keys. `problem` when two keys contradict each other. */

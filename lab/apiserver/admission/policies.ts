@@ -202,6 +202,7 @@ function verdictOf(found: readonly Finding[], a: Attributes, audit: (message: st
       status === 422 ? 'Invalid' : first.reason,
       `${what} "${a.name}" is ${status === 422 ? 'invalid' : 'forbidden'}: ${message}`,
       [{ field: '', message }],
+      { name: a.name, kind: a.type.plural, group: a.type.group },
     ),
     warnings,
   };
