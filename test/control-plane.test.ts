@@ -323,7 +323,7 @@ describe('the API server', () => {
     });
   });
 
-  test('lists in a pod are merged by their keys', async () => {
+  test('lists in a template are merged by their keys; a pod keeps its containers', async () => {
     const { client, ops } = await startApi();
     const pod = {
       apiVersion: 'v1',
@@ -336,7 +336,12 @@ describe('the API server', () => {
         ],
       },
     };
+    const labels = { app: 'p' };
     ops.create(ops.resources.kind('Pod', ''), 'default', pod);
+    ops.create(ops.resources.kind('Deployment'), 'default', {
+      metadata: { name: 'd' },
+      spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec: pod.spec } },
+    });
     const patch = {
       spec: {
         containers: [
@@ -347,11 +352,14 @@ describe('the API server', () => {
         $setElementOrder: 1,
       },
     };
-    const after = (await client.json('PATCH', '/api/v1/namespaces/default/pods/p', {
-      body: patch,
-      contentType: 'application/strategic-merge-patch+json',
-    })) as { spec: { containers: { name: string; image: string; ports?: unknown[] }[] } } & KubeObject;
-    expect(after.spec.containers.map((c) => [c.name, c.image, c.ports?.length ?? 0])).toEqual([
+    const send = (path: string, body: object): Promise<KubeObject> =>
+      client.json('PATCH', path, { body, contentType: 'application/strategic-merge-patch+json' });
+    type Spec = { containers: { name: string; image: string; ports?: unknown[] }[] };
+    const after = (await send('/apis/apps/v1/namespaces/default/deployments/d', { spec: { template: patch } })) as {
+      spec: { template: { spec: Spec } };
+    } & KubeObject;
+    await expect(send('/api/v1/namespaces/default/pods/p', patch)).rejects.toThrow(/may not (add or remove|change)/);
+    expect(after.spec.template.spec.containers.map((c) => [c.name, c.image, c.ports?.length ?? 0])).toEqual([
       ['a', '2', 1],
       ['c', '3', 0],
     ]);

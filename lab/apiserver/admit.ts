@@ -1,18 +1,21 @@
-import { canonicalIp, familyOf, formatIp } from '../../lib/ip/address.ts';
-import { mustPrefix, nth, sizeOf } from '../../lib/ip/prefix.ts';
 import { checkPolicy } from './admission/policies.ts';
 import { checkWebhooks } from './admission/webhooks.ts';
 import { checkDefinition } from './crd.ts';
+import type { Problem } from './cel/rules.ts';
 import { invalid } from './error.ts';
-import { arr, at, isObject, type Json, num, obj, str, strs } from './path.ts';
+import { checkEndpointSlice } from './kinds/endpoint-slice.ts';
+import { checkImmutable } from './kinds/immutable.ts';
+import { checkNetworkPolicy, networkPolicyDefaults } from './kinds/network-policy.ts';
+import { checkPodChange, checkPodSpec, podDefaults } from './kinds/pod.ts';
+import { selectorProblems } from './kinds/selector.ts';
+import { checkService, serviceDefaults, type ServiceRanges } from './kinds/service.ts';
+import { arr, at, isObject, type Json, obj, str } from './path.ts';
 import type { Resources, ResourceType } from './resources.ts';
 import { matchesSelector } from './select.ts';
 import type { Store } from './store.ts';
 
 /** What the lab needs of the cluster to fill in addresses. */
 export type AdmitOptions = { readonly serviceCIDRs: readonly string[]; readonly families: readonly (4 | 6)[] };
-
-type Problem = { readonly field: string; readonly message: string };
 
 /** Fills in what an API server fills in, and refuses what it refuses: enough of both for networks, no more. */
 export function admit(
@@ -21,9 +24,13 @@ export function admit(
   before: Json | undefined,
   world: { store: Store; resources: Resources } & AdmitOptions,
 ): Json {
-  const problems = checkMeta(type, object);
-  const defaulted = withDefaults(type, object, before, world);
-  problems.push(...checkKind(type, defaulted, before));
+  const ranges = { ...world, services: () => world.store.all(world.resources.kind('Service', '')) };
+  const defaulted = withDefaults(type, object, before, ranges);
+  const problems = [
+    ...checkMeta(type, object),
+    ...checkKind(type, defaulted, before, ranges),
+    ...(before ? checkImmutable(type, defaulted, before) : []),
+  ];
   if (problems.length > 0)
     throw invalid(
       type.group === '' ? type.kind : `${type.kind}.${type.group}`,
@@ -35,8 +42,8 @@ export function admit(
 
 const LABEL_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-/** Kinds whose names become DNS labels. */
-const SHORT_NAMED = new Set(['Namespace', 'Service', 'VirtualNetwork']);
+/** Kinds whose names become DNS labels. Those of Services begin with a letter. */
+const SHORT_NAMED = new Set(['Namespace', 'Service']);
 
 function checkMeta(type: ResourceType, object: Json): Problem[] {
   const metadata = obj(object['metadata']);
@@ -45,10 +52,10 @@ function checkMeta(type: ResourceType, object: Json): Problem[] {
   const problems: Problem[] = [];
   const rbac = type.group === 'rbac.authorization.k8s.io';
   if (SHORT_NAMED.has(type.kind)) {
-    if (!LABEL_NAME.test(name))
+    if (!LABEL_NAME.test(name) || (type.kind === 'Service' && !/^[a-z]/.test(name)))
       problems.push({
         field: 'metadata.name',
-        message: `"${name}" must be at most 63 lower-case letters, digits and '-', and begin and end with a letter or digit`,
+        message: `"${name}" must be at most 63 lower-case letters, digits and '-', and begin with a letter${type.kind === 'Service' ? '' : ' or digit'} and end with a letter or digit`,
       });
   } else if (!rbac && (name.length > 253 || !SUBDOMAIN.test(name))) {
     problems.push({
@@ -73,12 +80,7 @@ function checkMeta(type: ResourceType, object: Json): Problem[] {
   return problems;
 }
 
-function withDefaults(
-  type: ResourceType,
-  object: Json,
-  before: Json | undefined,
-  world: { store: Store; resources: Resources } & AdmitOptions,
-): Json {
+function withDefaults(type: ResourceType, object: Json, before: Json | undefined, ranges: ServiceRanges): Json {
   switch (type.kind) {
     case 'Namespace':
       return {
@@ -102,7 +104,7 @@ function withDefaults(
       return type.group === ''
         ? {
             ...object,
-            spec: serviceDefaults(obj(object['spec']), obj(before?.['spec']), world),
+            spec: serviceDefaults(obj(object['spec']), obj(before?.['spec']), ranges),
             status: object['status'] ?? { loadBalancer: {} },
           }
         : object;
@@ -112,129 +114,59 @@ function withDefaults(
       return { ...object, spec: { ...obj(object['spec']), replicas: at(object, 'spec', 'replicas') ?? 1 } };
     case 'EndpointSlice':
       return { ...object, endpoints: object['endpoints'] ?? [] };
+    case 'NetworkPolicy':
+      return type.group === 'networking.k8s.io'
+        ? { ...object, spec: networkPolicyDefaults(obj(object['spec'])) }
+        : object;
+    case 'ValidatingAdmissionPolicy':
+      return { ...object, spec: { failurePolicy: 'Fail', ...obj(object['spec']) } };
+    case 'ValidatingWebhookConfiguration':
+    case 'MutatingWebhookConfiguration':
+      return { ...object, webhooks: arr(object['webhooks']).map((w) => ({ ...WEBHOOK_DEFAULTS, ...w })) };
     default:
       return object;
   }
 }
 
-const PROBE_DEFAULTS = { timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 3 };
+const WEBHOOK_DEFAULTS = {
+  failurePolicy: 'Fail',
+  matchPolicy: 'Equivalent',
+  timeoutSeconds: 10,
+  namespaceSelector: {},
+  objectSelector: {},
+};
 
-function containerDefaults(c: Json): Json {
-  const probes = ['startupProbe', 'readinessProbe', 'livenessProbe'].flatMap((p) =>
-    c[p] === undefined ? [] : [[p, { ...PROBE_DEFAULTS, ...obj(c[p]) }]],
-  );
-  const ports = c['ports'] === undefined ? {} : { ports: arr(c['ports']).map((p) => ({ protocol: 'TCP', ...p })) };
-  return { ...c, ...ports, ...Object.fromEntries(probes) };
-}
-
-function podDefaults(spec: Json): Json {
-  const containers = Array.isArray(spec['containers'])
-    ? arr(spec['containers']).map(containerDefaults)
-    : spec['containers'];
-  return {
-    restartPolicy: 'Always',
-    dnsPolicy: 'ClusterFirst',
-    serviceAccountName: 'default',
-    terminationGracePeriodSeconds: 30,
-    ...spec,
-    containers,
-  };
-}
-
-function serviceDefaults(spec: Json, before: Json, world: { store: Store; resources: Resources } & AdmitOptions): Json {
-  const type = str(spec['type']) || 'ClusterIP';
-  const ports = arr(spec['ports']).map((p) => ({ protocol: 'TCP', targetPort: p['port'], ...p }));
-  if (type === 'ExternalName') return { ...spec, type };
-  const services = [...world.store.all(world.resources.kind('Service', ''))];
-  const policy = str(spec['ipFamilyPolicy']) || 'SingleStack';
-  const wished = strs(spec['ipFamilies']).map((f): 4 | 6 => (f === 'IPv6' ? 6 : 4));
-  const order = [...new Set([...wished, ...world.families])].filter((f) => world.families.includes(f));
-  const families = policy === 'SingleStack' ? order.slice(0, 1) : order;
-  const kept = strs(before['clusterIPs']);
-  const given =
-    strs(spec['clusterIPs']).length > 0
-      ? strs(spec['clusterIPs'])
-      : spec['clusterIP'] === undefined || spec['clusterIP'] === ''
-        ? kept
-        : [str(spec['clusterIP'])];
-  const used = new Set(services.flatMap((s) => strs(at(s, 'spec', 'clusterIPs'))));
-  const clusterIPs =
-    given[0] === 'None'
-      ? ['None']
-      : families.map(
-          (f) =>
-            given.find((ip) => canonicalIp(ip) !== undefined && familyOf(ip) === f) ??
-            freeClusterIp(f, used, world.serviceCIDRs),
-        );
-  const wantsNodePorts = type === 'NodePort' || type === 'LoadBalancer';
-  const usedPorts = new Set(services.flatMap((s) => arr(at(s, 'spec', 'ports')).map((p) => p['nodePort'])));
-  return {
-    sessionAffinity: 'None',
-    internalTrafficPolicy: 'Cluster',
-    ...(wantsNodePorts ? { externalTrafficPolicy: 'Cluster' } : {}),
-    ...spec,
-    type,
-    ipFamilyPolicy: policy,
-    ipFamilies: families.map((f) => `IPv${f}`),
-    clusterIP: clusterIPs[0],
-    clusterIPs,
-    ports: wantsNodePorts
-      ? ports.map((p: Json) => ({
-          ...p,
-          nodePort:
-            p['nodePort'] ??
-            arr(before['ports']).find((b) => b['port'] === p['port'])?.['nodePort'] ??
-            freeNodePort(usedPorts),
-        }))
-      : ports,
-  };
-}
-
-function freeClusterIp(family: 4 | 6, used: Set<string>, cidrs: readonly string[]): string {
-  const cidr = cidrs.map(mustPrefix).find((c) => c.family === family);
-  if (!cidr) return '';
-  // The first 256 are left for addresses that somebody asks for.
-  for (let i = 256n; i < sizeOf(cidr) - 1n; i++) {
-    const ip = formatIp(nth(cidr, i));
-    if (used.has(ip)) continue;
-    used.add(ip);
-    return ip;
-  }
-  throw invalid('Service', '', [{ field: 'spec.clusterIPs', message: 'no address is left in the Service range' }]);
-}
-
-function freeNodePort(used: Set<unknown>): number {
-  for (let port = 30_000; port < 32_768; port++) {
-    if (used.has(port)) continue;
-    used.add(port);
-    return port;
-  }
-  throw invalid('Service', '', [{ field: 'spec.ports', message: 'no node port is left' }]);
-}
-
-function checkKind(type: ResourceType, object: Json, before: Json | undefined): Problem[] {
+function checkKind(type: ResourceType, object: Json, before: Json | undefined, ranges: ServiceRanges): Problem[] {
   const spec = obj(object['spec']);
   switch (type.kind) {
     case 'Pod':
-      return [
-        ...checkPodSpec(spec, 'spec'),
-        ...(before && str(at(before, 'spec', 'nodeName')) !== '' && at(before, 'spec', 'nodeName') !== spec['nodeName']
-          ? [{ field: 'spec.nodeName', message: 'a pod never changes its node' }]
-          : []),
-      ];
-    case 'Service':
-      return type.group === '' ? checkService(spec) : [];
+      return [...checkPodSpec(spec, 'spec'), ...(before ? checkPodChange(spec, obj(before['spec'])) : [])];
+    case 'Service': {
+      const { name, namespace } = obj(object['metadata']);
+      return type.group === ''
+        ? checkService(
+            spec,
+            before && obj(before['spec']),
+            ranges,
+            (s) => s.metadata.name === name && s.metadata.namespace === namespace,
+          )
+        : [];
+    }
+    case 'NetworkPolicy':
+      return type.group === 'networking.k8s.io' ? checkNetworkPolicy(spec) : [];
+    case 'EndpointSlice':
+      return checkEndpointSlice(object, before);
+    case 'ConfigMap':
+      return Object.entries(obj(object['data'])).flatMap(([key, value]) =>
+        typeof value === 'string'
+          ? []
+          : [{ field: `data[${key}]`, message: `must be a string, not ${JSON.stringify(value)}` }],
+      );
     case 'Deployment':
     case 'ReplicaSet':
     case 'StatefulSet':
-    case 'DaemonSet': {
-      const labels = obj(at(spec, 'template', 'metadata', 'labels')) as Record<string, string>;
-      const problems = checkPodSpec(obj(at(spec, 'template', 'spec')), 'spec.template.spec');
-      if (!isObject(spec['selector'])) problems.push({ field: 'spec.selector', message: 'a selector is required' });
-      else if (!matchesSelector(spec['selector'], labels))
-        problems.push({ field: 'spec.template.metadata.labels', message: 'the selector does not match these labels' });
-      return problems;
-    }
+    case 'DaemonSet':
+      return checkWorkload(spec);
     case 'Job':
       return checkPodSpec(obj(at(spec, 'template', 'spec')), 'spec.template.spec');
     case 'CustomResourceDefinition':
@@ -249,41 +181,14 @@ function checkKind(type: ResourceType, object: Json, before: Json | undefined): 
   }
 }
 
-function checkPodSpec(spec: Json, path: string): Problem[] {
-  const containers = arr(spec['containers']);
-  if (containers.length === 0) return [{ field: `${path}.containers`, message: 'at least one container is required' }];
-  return containers.flatMap((c, i) => {
-    const problems: Problem[] = [];
-    if (str(c['name']) === '') problems.push({ field: `${path}.containers[${i}].name`, message: 'a name is required' });
-    for (const [j, p] of arr(c['ports']).entries()) {
-      if (!isPort(p['containerPort']))
-        problems.push({
-          field: `${path}.containers[${i}].ports[${j}].containerPort`,
-          message: `${JSON.stringify(p['containerPort'])} is no port from 1 to 65535`,
-        });
-      problems.push(...checkProtocol(p, `${path}.containers[${i}].ports[${j}].protocol`));
-    }
-    return problems;
-  });
+function checkWorkload(spec: Json): Problem[] {
+  const labels = obj(at(spec, 'template', 'metadata', 'labels')) as Record<string, string>;
+  const problems = checkPodSpec(obj(at(spec, 'template', 'spec')), 'spec.template.spec');
+  if (!isObject(spec['selector'])) problems.push({ field: 'spec.selector', message: 'a selector is required' });
+  else {
+    problems.push(...selectorProblems(spec['selector'], 'spec.selector'));
+    if (!matchesSelector(spec['selector'], labels))
+      problems.push({ field: 'spec.template.metadata.labels', message: 'the selector does not match these labels' });
+  }
+  return problems;
 }
-
-function checkService(spec: Json): Problem[] {
-  const ports = arr(spec['ports']);
-  if (ports.length === 0 && spec['clusterIP'] !== 'None' && spec['type'] !== 'ExternalName')
-    return [{ field: 'spec.ports', message: 'at least one port is required' }];
-  return ports.flatMap((p, i) => [
-    ...(isPort(p['port'])
-      ? []
-      : [{ field: `spec.ports[${i}].port`, message: `${JSON.stringify(p['port'])} is no port from 1 to 65535` }]),
-    ...(ports.length > 1 && str(p['name']) === ''
-      ? [{ field: `spec.ports[${i}].name`, message: 'a name is required when there are several ports' }]
-      : []),
-    ...checkProtocol(p, `spec.ports[${i}].protocol`),
-  ]);
-}
-
-const isPort = (v: unknown): boolean => Number.isInteger(v) && num(v) >= 1 && num(v) <= 65_535;
-const checkProtocol = (p: Json, field: string): Problem[] =>
-  p['protocol'] === undefined || ['TCP', 'UDP', 'SCTP'].includes(str(p['protocol']))
-    ? []
-    : [{ field, message: `${JSON.stringify(p['protocol'])} is not TCP, UDP or SCTP` }];

@@ -36,8 +36,10 @@ export function statusOf(error: ApiError): object {
 
 export const notFound = (what: string, name: string): ApiError =>
   new ApiError(404, 'NotFound', `${what} "${name}" not found`);
+/** The object has changed since it was read: what was worked out from it may be worked out again. */
+export class ChangedError extends ApiError {}
 export const conflict = (what: string, name: string): ApiError =>
-  new ApiError(
+  new ChangedError(
     409,
     'Conflict',
     `Operation cannot be fulfilled on ${what} "${name}": the object has been modified; please apply your changes to the latest version and try again`,

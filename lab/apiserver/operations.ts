@@ -1,6 +1,7 @@
 import { admit, type AdmitOptions } from './admit.ts';
 import { checkCustom, typesOf } from './crd.ts';
 import { ApiError, badRequest, conflict } from './error.ts';
+import { checkTaken } from './kinds/service.ts';
 import { applyPatch } from './patch.ts';
 import { arr, at, isObject, type Json, obj, str } from './path.ts';
 import { Resources, type ResourceType } from './resources.ts';
@@ -58,6 +59,7 @@ export class Operations {
     const metadata = obj(admitted['metadata']);
     this.#mustBeNew(type, metadata);
     if (type.namespaced) this.#mustHaveNamespace(type, str(metadata['namespace']));
+    this.#mustStillBeFree(type, admitted);
     if (dryRun)
       return {
         ...admitted,
@@ -87,6 +89,8 @@ export class Operations {
       );
     const version = str(at(sent, 'metadata', 'resourceVersion'));
     if (version !== '' && version !== before.metadata.resourceVersion) throw conflict(resourceName(ref.type), ref.name);
+    const uid = str(at(sent, 'metadata', 'uid'));
+    if (uid !== '' && uid !== before.metadata.uid) throw conflict(resourceName(ref.type), ref.name);
     const next = merge(ref.type, before, sent, subresource);
     const admitted =
       subresource === 'status' ? this.#admitStatus(ref.type, next, before) : this.#admit(ref.type, next, before);
@@ -101,6 +105,7 @@ export class Operations {
   ): StoredObject {
     const now = this.store.must(ref.type, ref.namespace, ref.name);
     if (now !== before) throw conflict(resourceName(ref.type), ref.name);
+    this.#mustStillBeFree(ref.type, next);
     const updated = dryRun ? next : this.store.update(ref.type, next);
     if (!dryRun) this.#afterWrite(ref.type, updated);
     return subresource === 'scale' ? scaleOf(updated) : updated;
@@ -228,6 +233,18 @@ export class Operations {
     if (!Number.isInteger(replicas) || Number(replicas) < 0)
       throw badRequest(`spec.replicas: ${JSON.stringify(replicas)} is no number of replicas`);
     return { ...before, spec: { ...obj(before['spec']), replicas } };
+  }
+
+  /** Another Service may have got the addresses while admission judged this one. */
+  #mustStillBeFree(type: ResourceType, service: Json): void {
+    if (type.kind !== 'Service' || type.group !== '') return;
+    const { name, namespace } = obj(service['metadata']);
+    const taken = checkTaken(
+      obj(service['spec']),
+      { ...this.#options, services: () => this.store.all(type) },
+      (s) => s.metadata.name === name && s.metadata.namespace === namespace,
+    );
+    if (taken.length > 0) throw conflict(resourceName(type), str(name));
   }
 
   #mustBeNew(type: ResourceType, metadata: Json): void {

@@ -1,6 +1,6 @@
 import type { Admission } from './admission/admission.ts';
 import type { Attributes } from './admission/attributes.ts';
-import { ApiError } from './error.ts';
+import { ChangedError } from './error.ts';
 import { type DeleteOptions, type Draft, type Operations, type Ref, scaleOf } from './operations.ts';
 import { at, isObject, type Json, obj, str } from './path.ts';
 import type { ResourceType } from './resources.ts';
@@ -32,25 +32,21 @@ export class Requests {
   }
 
   async create(type: ResourceType, namespace: string | undefined, body: Json, asking: Asking): Promise<StoredObject> {
-    const { dryRun = false, warnings } = asking;
-    const first = attributes({
-      type,
-      operation: 'CREATE',
-      namespace: namespaceOf(type, namespace, body),
-      name: nameOf(body),
-      object: body,
-      asking,
+    return await this.#retried(false, asking, async (told) => {
+      const first = attributes({
+        type,
+        operation: 'CREATE',
+        namespace: namespaceOf(type, namespace, body),
+        name: nameOf(body),
+        object: body,
+        asking,
+      });
+      const changed = isObject(body) ? ((await this.#admission.mutate(first, told)) ?? body) : body;
+      const draft = this.#ops.draftCreate(type, namespace, changed);
+      const judged = { ...first, name: nameOf(draft), namespace: namespaceOf(type, namespace, draft) };
+      await this.#admission.validate({ ...judged, object: withVersion(type, draft) }, told);
+      return this.#ops.commitCreate(type, draft, { dryRun: asking.dryRun ?? false });
     });
-    const changed = isObject(body) ? ((await this.#admission.mutate(first, warnings)) ?? body) : body;
-    const draft = this.#ops.draftCreate(type, namespace, changed);
-    const judged = {
-      ...first,
-      name: nameOf(draft),
-      namespace: namespaceOf(type, namespace, draft),
-      object: withVersion(type, draft),
-    };
-    await this.#admission.validate(judged, warnings);
-    return this.#ops.commitCreate(type, draft, { dryRun });
   }
 
   async update(ref: Ref, body: Json, asking: Asking): Promise<StoredObject> {
@@ -90,17 +86,23 @@ export class Requests {
   }
 
   async #updated(ref: Ref, make: () => Json, conditional: boolean, asking: Asking): Promise<StoredObject> {
-    const { subresource = '', dryRun = false, warnings } = asking;
+    const { subresource = '', dryRun = false } = asking;
+    return await this.#retried(conditional, asking, async (told) => {
+      const draft = await this.#admitted(ref, make(), subresource, { ...asking, warnings: told });
+      return this.#ops.commitUpdate(ref, draft, { subresource, dryRun });
+    });
+  }
+
+  /** Tries again when the store has changed meanwhile. Warnings are those of the last time. */
+  async #retried<T>(conditional: boolean, { warnings }: Asking, work: (told: string[]) => Promise<T>): Promise<T> {
     for (let tried = 1; ; tried++) {
       const told: string[] = [];
       try {
-        const draft = await this.#admitted(ref, make(), subresource, { ...asking, warnings: told });
-        const updated = this.#ops.commitUpdate(ref, draft, { subresource, dryRun });
+        const result = await work(told);
         warnings.push(...told);
-        return updated;
+        return result;
       } catch (error) {
-        const again = error instanceof ApiError && error.code === 'Conflict' && !conditional && tried < TRIES;
-        if (again) continue;
+        if (error instanceof ChangedError && !conditional && tried < TRIES) continue;
         warnings.push(...told);
         throw error;
       }

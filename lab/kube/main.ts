@@ -7,6 +7,7 @@ import { issueServer, makeAuthority } from '../../lib/pki/certificates.ts';
 import { Operations } from '../apiserver/operations.ts';
 import { at, obj, strs } from '../apiserver/path.ts';
 import { Admission } from '../apiserver/admission/admission.ts';
+import { Requests } from '../apiserver/requests.ts';
 import { apiServer } from '../apiserver/server.ts';
 import { usersOf } from './users.ts';
 import { startEcho } from '../node/echo.ts';
@@ -38,10 +39,13 @@ export async function runKube(lab: LabSpec, log: (message: string, fields?: obje
   const fs = families(lab.family);
   const ops = new Operations({ serviceCIDRs: fs.map((f) => SERVICE_CIDR[f]), families: fs });
   const onError = (key: string, error: unknown): void => log('controller', { key, err: (error as Error).message });
+  const admission = new Admission(ops.store, ops.resources, webhookCaller(controllerDialer(lab)), (message) =>
+    log('audit', { message }),
+  );
   bootstrap(ops, fs);
   runNodeIpam(ops, fs, lab.nodeCidrLength ?? NODE_CIDR_LENGTH[4]);
   runLifecycle(ops, onError);
-  runWorkloads(ops, onError);
+  runWorkloads(ops, new Requests(ops, admission), onError);
   runEndpoints(ops, onError);
   runScheduler(ops, onError);
 
@@ -54,9 +58,6 @@ export async function runKube(lab: LabSpec, log: (message: string, fields?: obje
     ...fs.flatMap((f) => [fabricAddress(f, API), KUBERNETES_IP[f]]),
   ];
   const tls = await issueServer(authority, 'kube-apiserver', hosts);
-  const admission = new Admission(ops.store, ops.resources, webhookCaller(controllerDialer(lab)), (message) =>
-    log('audit', { message }),
-  );
   const api = apiServer(ops, usersOf(lab), admission);
   await api.ready();
   const servers: Server[] = [];

@@ -1,5 +1,5 @@
 import type { Operations } from '../apiserver/operations.ts';
-import { arr, at, obj, str } from '../apiserver/path.ts';
+import { arr, at, type Json, obj, str } from '../apiserver/path.ts';
 import type { StoredObject } from '../apiserver/store.ts';
 
 /** What the workload controllers share: pods made from a template, owned, counted. */
@@ -23,22 +23,34 @@ export const isFinished = (p: StoredObject): boolean => ['Succeeded', 'Failed'].
 export const isReady = (p: StoredObject): boolean =>
   !isDeleting(p) && arr(at(p, 'status', 'conditions')).some((c) => c['type'] === 'Ready' && c['status'] === 'True');
 
+/** Creates a pod as a controller does: through admission, which may refuse it. */
+export type PodMaker = (namespace: string | undefined, pod: Json, owner: StoredObject) => Promise<unknown>;
+
 /** Makes a pod from the template of a workload. */
-export function createPod(ops: Operations, owner: StoredObject, metadata: object, spec: object = {}): void {
+export async function createPod(
+  make: PodMaker,
+  owner: StoredObject,
+  metadata: object,
+  spec: object = {},
+): Promise<void> {
   const template = obj(at(owner, 'spec', 'template'));
   const templateMeta = obj(template['metadata']);
-  ops.create(ops.resources.kind('Pod', ''), owner.metadata.namespace, {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: {
-      annotations: templateMeta['annotations'],
-      ...metadata,
-      namespace: owner.metadata.namespace,
-      labels: { ...obj(templateMeta['labels']), ...obj((metadata as { labels?: unknown }).labels) },
-      ownerReferences: [ownerReference(owner)],
+  await make(
+    owner.metadata.namespace,
+    {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: {
+        annotations: templateMeta['annotations'],
+        ...metadata,
+        namespace: owner.metadata.namespace,
+        labels: { ...obj(templateMeta['labels']), ...obj((metadata as { labels?: unknown }).labels) },
+        ownerReferences: [ownerReference(owner)],
+      },
+      spec: { ...obj(template['spec']), ...spec },
     },
-    spec: { ...obj(template['spec']), ...spec },
-  });
+    owner,
+  );
 }
 
 export function deletePod(ops: Operations, pod: StoredObject): void {

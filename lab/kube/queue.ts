@@ -1,15 +1,20 @@
 import type { Operations } from '../apiserver/operations.ts';
 import type { StoredObject } from '../apiserver/store.ts';
 
-/** Keys that wait for their reconciler. A key that comes again while it waits is one key. */
+/**
+ * Keys that wait for their reconciler. A key that comes again while it waits is one key; one that comes while its reconciler is
+ * still busy with it waits until that is done.
+ */
 export class Queue {
-  readonly #reconcile: (key: string) => void;
+  readonly #reconcile: (key: string) => void | Promise<void>;
   readonly #onError: (key: string, error: unknown) => void;
   readonly #keys = new Set<string>();
   readonly #failures = new Map<string, number>();
+  readonly #busy = new Set<string>();
+  readonly #again = new Set<string>();
   #scheduled = false;
 
-  constructor(reconcile: (key: string) => void, onError: (key: string, error: unknown) => void) {
+  constructor(reconcile: (key: string) => void | Promise<void>, onError: (key: string, error: unknown) => void) {
     this.#reconcile = reconcile;
     this.#onError = onError;
   }
@@ -30,16 +35,38 @@ export class Queue {
     const keys = [...this.#keys];
     this.#keys.clear();
     for (const key of keys) {
-      try {
-        this.#reconcile(key);
-        this.#failures.delete(key);
-      } catch (error) {
-        const n = (this.#failures.get(key) ?? 0) + 1;
-        this.#failures.set(key, n);
-        this.#onError(key, error);
-        this.addLater(key, Math.min(50 * 2 ** n, 5_000));
-      }
+      if (this.#busy.has(key)) this.#again.add(key);
+      else this.#run(key);
     }
+  }
+
+  #run(key: string): void {
+    try {
+      const work = this.#reconcile(key);
+      if (!work) {
+        this.#failures.delete(key);
+        return;
+      }
+      this.#busy.add(key);
+      void work
+        .then(
+          () => this.#failures.delete(key),
+          (error: unknown) => this.#failed(key, error),
+        )
+        .finally(() => {
+          this.#busy.delete(key);
+          if (this.#again.delete(key)) this.add(key);
+        });
+    } catch (error) {
+      this.#failed(key, error);
+    }
+  }
+
+  #failed(key: string, error: unknown): void {
+    const n = (this.#failures.get(key) ?? 0) + 1;
+    this.#failures.set(key, n);
+    this.#onError(key, error);
+    this.addLater(key, Math.min(50 * 2 ** n, 5_000));
   }
 }
 

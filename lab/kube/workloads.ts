@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Operations } from '../apiserver/operations.ts';
 import { at, num, obj, str } from '../apiserver/path.ts';
 import { type StoredObject } from '../apiserver/store.ts';
+import type { Requests } from '../apiserver/requests.ts';
 import { timestamp } from '../../lib/kube/client.ts';
 import {
   controllerOf,
@@ -11,20 +12,23 @@ import {
   isFinished,
   isReady,
   ownerReference,
+  type PodMaker,
   podsOf,
   setStatus,
 } from './pods.ts';
+import { podMaker } from './make-pod.ts';
 import { follow, keyOf, Queue, splitKey } from './queue.ts';
 
 type OnError = (key: string, error: unknown) => void;
 
 /** Starts the controllers of all workload kinds. */
-export function runWorkloads(ops: Operations, onError: OnError): void {
+export function runWorkloads(ops: Operations, requests: Requests, onError: OnError): void {
+  const make = podMaker(ops, requests);
   run(ops, 'Deployment', 'apps', ['ReplicaSet'], reconcileDeployment, onError);
-  run(ops, 'ReplicaSet', 'apps', ['Pod'], reconcileReplicaSet, onError);
-  run(ops, 'StatefulSet', 'apps', ['Pod'], reconcileStatefulSet, onError);
-  run(ops, 'DaemonSet', 'apps', ['Pod', 'Node'], reconcileDaemonSet, onError);
-  run(ops, 'Job', 'batch', ['Pod'], reconcileJob, onError);
+  run(ops, 'ReplicaSet', 'apps', ['Pod'], (_, o) => reconcileReplicaSet(ops, make, o), onError);
+  run(ops, 'StatefulSet', 'apps', ['Pod'], (_, o) => reconcileStatefulSet(ops, make, o), onError);
+  run(ops, 'DaemonSet', 'apps', ['Pod', 'Node'], (_, o) => reconcileDaemonSet(ops, make, o), onError);
+  run(ops, 'Job', 'batch', ['Pod'], (_, o) => reconcileJob(ops, make, o), onError);
 }
 
 function run(
@@ -32,14 +36,14 @@ function run(
   kind: string,
   group: string,
   owns: readonly string[],
-  reconcile: (ops: Operations, o: StoredObject) => void,
+  reconcile: (ops: Operations, o: StoredObject) => void | Promise<void>,
   onError: OnError,
 ): void {
   const type = ops.resources.kind(kind, group);
   const queue = new Queue((key) => {
     const { namespace, name } = splitKey(key);
     const o = ops.store.get(type, namespace, name);
-    if (o && !isDeleting(o)) reconcile(ops, o);
+    return o && !isDeleting(o) ? reconcile(ops, o) : undefined;
   }, onError);
   follow(ops, kind, group, (o) => queue.add(keyOf(o)));
   for (const owned of owns) {
@@ -103,10 +107,10 @@ function reconcileDeployment(ops: Operations, d: StoredObject): void {
   });
 }
 
-function reconcileReplicaSet(ops: Operations, r: StoredObject): void {
+async function reconcileReplicaSet(ops: Operations, make: PodMaker, r: StoredObject): Promise<void> {
   const pods = podsOf(ops, r).filter((p) => !isDeleting(p) && !isFinished(p));
   const wanted = num(at(r, 'spec', 'replicas'));
-  for (let i = pods.length; i < wanted; i++) createPod(ops, r, { generateName: `${r.metadata.name}-` });
+  for (let i = pods.length; i < wanted; i++) await createPod(make, r, { generateName: `${r.metadata.name}-` });
   // Those that are not ready go first.
   const surplus = [...pods]
     .sort((a, b) => Number(isReady(a)) - Number(isReady(b)))
@@ -123,7 +127,7 @@ function reconcileReplicaSet(ops: Operations, r: StoredObject): void {
   });
 }
 
-function reconcileStatefulSet(ops: Operations, s: StoredObject): void {
+async function reconcileStatefulSet(ops: Operations, make: PodMaker, s: StoredObject): Promise<void> {
   const pods = new Map(podsOf(ops, s).map((p) => [p.metadata.name, p]));
   const wanted = num(at(s, 'spec', 'replicas'));
   const revision = `${s.metadata.name}-${hashOf(obj(at(s, 'spec', 'template')))}`;
@@ -137,7 +141,7 @@ function reconcileStatefulSet(ops: Operations, s: StoredObject): void {
         'apps.kubernetes.io/pod-index': String(i),
         'controller-revision-hash': revision,
       };
-      createPod(ops, s, { name, labels }, { hostname: name, subdomain: str(at(s, 'spec', 'serviceName')) });
+      await createPod(make, s, { name, labels }, { hostname: name, subdomain: str(at(s, 'spec', 'serviceName')) });
       if (!parallel) break;
     } else if (
       isFinished(pod) ||
@@ -165,7 +169,7 @@ function reconcileStatefulSet(ops: Operations, s: StoredObject): void {
   });
 }
 
-function reconcileDaemonSet(ops: Operations, d: StoredObject): void {
+async function reconcileDaemonSet(ops: Operations, make: PodMaker, d: StoredObject): Promise<void> {
   const revision = hashOf(obj(at(d, 'spec', 'template')));
   const nodes = [...ops.store.all(ops.resources.kind('Node', ''))].map((n) => n.metadata.name);
   const nodeSelector = Object.entries(obj(at(d, 'spec', 'template', 'spec', 'nodeSelector')));
@@ -177,8 +181,8 @@ function reconcileDaemonSet(ops: Operations, d: StoredObject): void {
   for (const node of eligible) {
     const here = pods.filter((p) => at(p, 'spec', 'nodeName') === node);
     if (here.length === 0)
-      createPod(
-        ops,
+      await createPod(
+        make,
         d,
         { generateName: `${d.metadata.name}-`, labels: { 'controller-revision-hash': revision } },
         { nodeName: node },
@@ -201,14 +205,14 @@ function reconcileDaemonSet(ops: Operations, d: StoredObject): void {
 }
 
 /** A Job's containers have no program in the lab: its pods run until their start is done, and count as succeeded. */
-function reconcileJob(ops: Operations, j: StoredObject): void {
+async function reconcileJob(ops: Operations, make: PodMaker, j: StoredObject): Promise<void> {
   const pods = podsOf(ops, j).filter((p) => !isDeleting(p));
   const completions = num(at(j, 'spec', 'completions')) || 1;
   const parallelism = num(at(j, 'spec', 'parallelism')) || 1;
   const succeeded = pods.filter((p) => at(p, 'status', 'phase') === 'Succeeded').length;
   const active = pods.filter((p) => !isFinished(p)).length;
   for (let i = active; i < Math.min(parallelism, completions - succeeded); i++) {
-    createPod(ops, j, {
+    await createPod(make, j, {
       generateName: `${j.metadata.name}-`,
       labels: { 'batch.kubernetes.io/job-name': j.metadata.name, 'job-name': j.metadata.name },
     });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { pod, shop, useLab, virtualNetwork } from './lab.ts';
 
-const lab = useLab('ifs', { nodes: 2 });
+const lab = useLab('ifs', { admission: false, nodes: 2 });
 const KEY = 'k8s.v1.cni.cncf.io/networks';
 const asks = (value: unknown) => ({
   annotations: { [KEY]: typeof value === 'string' ? value : JSON.stringify(value) },

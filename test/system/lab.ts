@@ -40,6 +40,7 @@ export class TestLab {
     manifests: readonly string[],
     nodeCidrLength = 24,
     agentArgs: readonly string[] = ['--audit-interval', '3', '--address-rest', '5'],
+    admission = true,
   ): Promise<void> {
     this.spec = await labUp({
       name: this.name,
@@ -51,6 +52,7 @@ export class TestLab {
       timeoutMs: 150_000,
       nodeCidrLength,
       agentArgs,
+      admission,
     });
     this.client = labClient(this.name);
   }
@@ -187,7 +189,10 @@ export class TestLab {
   }
 }
 
-/** Brings a lab up before the tests of a file, and down after them whatever happens. */
+/**
+ * Brings a lab up before the tests of a file, and down after them whatever happens. `admission: false`: for tests of what is
+ * enforced when an object got past admission, because it was there before or the webhook was away.
+ */
 export function useLab(
   name: string,
   {
@@ -196,16 +201,18 @@ export function useLab(
     manifests = [],
     nodeCidrLength,
     agentArgs,
+    admission,
   }: {
     family?: LabFamily;
     nodes?: number;
     manifests?: readonly string[];
     nodeCidrLength?: number;
     agentArgs?: readonly string[];
+    admission?: boolean;
   } = {},
 ): TestLab {
   const lab = new TestLab(name);
-  beforeAll(() => lab.up(family, nodes, manifests, nodeCidrLength, agentArgs));
+  beforeAll(() => lab.up(family, nodes, manifests, nodeCidrLength, agentArgs, admission));
   afterAll(() => lab.down());
   return lab;
 }

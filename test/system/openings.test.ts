@@ -201,10 +201,13 @@ describe('what a network opens', () => {
       [
         pod('a', 'open1', { node: 'n1', labels: { app: 'opened' }, annotations }),
         pod('a', 'open2', { node: 'n2', labels: { app: 'opened' }, annotations }),
-        pod('a', 'wrong', { node: 'n2', labels: {}, annotations: { 'bulkhead.dev/open-ports': 'http' } }),
+        pod('a', 'wrong', { node: 'n2', labels: {} }),
         service('a', 'opened', { selector: { app: 'opened' } }),
       ].join('\n---\n'),
     );
+    const wrong = { 'bulkhead.dev/open-ports': 'http' };
+    await expect(lab.apply(pod('a', 'refused', { annotations: wrong }))).rejects.toThrow(/"http" is no port/);
+    await lab.kubectl('annotate', 'pod', '-n', 'a', 'wrong', 'bulkhead.dev/open-ports=http'); // admission judges new pods only
     for (const f of families) {
       for (const to of ['a/open1', 'a/open2'])
         for (const from of ['mon/p1', 'mon/p2']) {

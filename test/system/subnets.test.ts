@@ -4,7 +4,7 @@ import { mustIp } from '../../lib/ip/address.ts';
 import { startAgent, startController } from '../../lab/world/lab.ts';
 import { pod, shop, useLab, virtualNetwork } from './lab.ts';
 
-const lab = useLab('subnets', { nodes: 2 });
+const lab = useLab('subnets', { admission: false, nodes: 2 });
 const SUBNETS = ['10.20.0.0/24', 'fd00:20::/64'];
 const families = [4, 6] as const;
 const inside = (ip: string, cidrs: readonly string[]): boolean =>
