@@ -8,12 +8,25 @@ const AF = { 4: 2, 6: 10 } as const;
 const STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
 const POLLOUT = 4;
 
-/** A TCP connection that is made inside another network namespace. Rejects with {@link SyscallError} when there is none in time. */
-export async function dialIn(netns: string, ip: string, port: number, timeoutMs: number): Promise<Socket> {
+/**
+ * A TCP connection that is made inside another network namespace, from one of its addresses when `from` names it. Rejects with
+ * {@link SyscallError} when there is none in time.
+ */
+export async function dialIn(
+  netns: string,
+  { ip, port, from }: { readonly ip: string; readonly port: number; readonly from?: string },
+  timeoutMs: number,
+): Promise<Socket> {
   const address = sockaddr(ip, port);
   const call = `connect ${ip} port ${port}`;
   const { fd, pending } = inNetns<{ fd: number; pending: boolean }>(netns, () => {
     const opened = checked('socket', libc.socket(AF[ip.includes(':') ? 6 : 4], STREAM_NONBLOCK_CLOEXEC, 0));
+    const source = from === undefined ? undefined : sockaddr(from, 0);
+    if (source && libc.bind(opened, source, source.length) !== 0) {
+      const refused = lastErrno();
+      closeSync(opened);
+      throw new SyscallError(`bind ${from}`, refused);
+    }
     if (libc.connect(opened, address, address.length) === 0) return { fd: opened, pending: false };
     const errno = lastErrno();
     if (errnoName(errno) === 'EINPROGRESS') return { fd: opened, pending: true };

@@ -7,7 +7,7 @@ import { bulkheadConfig, pod, shop, useLab } from '../system/lab.ts';
 // A tenant asks for an egress address that somebody on the link has (V3): the router, the API server, a node, a host that the
 // administrator's pool holds by mistake. It stays theirs.
 
-const lab = useLab('atk-egress', { nodes: 2 });
+const lab = useLab('atk-egress', { admission: false, nodes: 2 });
 const PORT = 8098;
 const OUTSIDE = { 4: '203.0.113.10', 6: '2001:db8::10' } as const;
 const FREE = { 4: '192.0.2.200', 6: '2001:db8:2::c8' } as const;

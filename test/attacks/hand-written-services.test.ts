@@ -4,7 +4,7 @@ import { bulkheadConfig, pod, shop, useLab } from '../system/lab.ts';
 // What a tenant may write about Services: EndpointSlices by hand (V10, the class of CVE-2021-25740) and external addresses (V6, the
 // class of CVE-2020-8554). Neither opens nor takes over more than their author has.
 
-const lab = useLab('atk-services', { nodes: 2 });
+const lab = useLab('atk-services', { admission: false, nodes: 2 });
 const OUTSIDE = '203.0.113.10';
 const OUTSIDE_6 = '2001:db8::10';
 const CONTROLLER = '192.0.2.3';

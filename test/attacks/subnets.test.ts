@@ -3,7 +3,7 @@ import { bulkheadConfig, pod, shop, useLab, virtualNetwork } from '../system/lab
 
 // A tenant asks for addresses that are not his to have (V2): nobody but his own pods must notice.
 
-const lab = useLab('atk-subnets', { nodes: 3 });
+const lab = useLab('atk-subnets', { admission: false, nodes: 3 });
 const OUTSIDE = { 4: '203.0.113.10', 6: '2001:db8::10' } as const;
 const families = [4, 6] as const;
 const NODES = ['n1', 'n2', 'n3'] as const;

@@ -30,7 +30,9 @@ export function checkImmutable(type: ResourceType, object: Json, before: Json): 
       : [{ field: path.join('.'), message: 'field is immutable' }],
   );
   const ranges = strs(at(before, 'spec', 'podCIDRs'));
-  if (type.kind === 'Node' && ranges.length > 0 && !sameValue(ranges, at(object, 'spec', 'podCIDRs')))
+  const range = at(before, 'spec', 'podCIDR');
+  const moved = !sameValue(ranges, at(object, 'spec', 'podCIDRs')) || !sameValue(range, at(object, 'spec', 'podCIDR'));
+  if (type.kind === 'Node' && ranges.length > 0 && moved)
     problems.push({ field: 'spec.podCIDRs', message: 'node updates may not change podCIDR except from "" to valid' });
   if (at(before, 'metadata', 'deletionTimestamp') !== undefined) {
     const had = new Set(strs(at(before, 'metadata', 'finalizers')));
