@@ -4,7 +4,7 @@ import { pod, shop, useLab } from '../system/lab.ts';
 // Every address of a node is the node: what pods of networks may not reach at its InternalIP they reach by no other. Beside each stands
 // somebody who may: a pod of the flat network, a host outside.
 
-const lab = useLab('node-addresses', { nodes: 2 });
+const lab = useLab('node-addresses', { admission: false, nodes: 2 });
 const families = [4, 6] as const;
 type Family = (typeof families)[number];
 

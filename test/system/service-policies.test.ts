@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { pod, shop, useLab } from './lab.ts';
+import { bulkheadConfig, pod, shop, useLab } from './lab.ts';
 
 // Readiness, terminating endpoints, traffic policies and hints, on packets: the samples that once went wrong, in an isolated network
 // and in the flat one, where the lab's proxy does the work. The rules as a whole are in test/service-table.test.ts.
@@ -149,6 +149,7 @@ describe('which endpoints a node uses', () => {
 
   test('external addresses: internalTrafficPolicy is not for them, and another zone may be sent to this node', async () => {
     const external = { 4: '198.51.100.77', 6: '2001:db8:77::77' };
+    await lab.apply(bulkheadConfig({ services: { externalIPs: ['198.51.100.0/24', '2001:db8:77::/64'] } }));
     const spec = { internalTrafficPolicy: 'Local', externalIPs: Object.values(external) };
     await serve('iso', 'outer', spec, [{ name: 'p2', hints: { forZones: [{ name: 'z1' }] } }]);
     for (const family of FAMILIES) {
