@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import type { Command } from 'commander';
+import { defaultLabName } from '../lab/default-name.ts';
 import { labNames } from '../lab/status.ts';
 import { UsageError } from '../output.ts';
 import { kubectlTarget } from './kubectl-target.ts';
@@ -32,7 +33,7 @@ export function chooseTarget({ name, kubeconfig, context, identify }: TargetFlag
   const flags = { ...(kubeconfig === undefined ? {} : { kubeconfig }), ...(context === undefined ? {} : { context }) };
   const how = { identify: identify ?? false };
   if (kubeconfig !== undefined || context !== undefined || process.env['KUBECONFIG']) return kubectlTarget(flags, how);
-  if (labNames().includes('default')) return labTarget('default');
+  if (labNames().includes(defaultLabName())) return labTarget(defaultLabName());
   const standard = process.env['KUBERNETES_SERVICE_HOST'] !== undefined || existsSync(`${homedir()}/.kube/config`);
   if (standard) return kubectlTarget(flags, how);
   throw new UsageError('no cluster: bring up a lab (bulkhead lab up), or set KUBECONFIG');

@@ -8,14 +8,17 @@ import { checkout } from '../checkout.ts';
 import { showReach } from '../cluster/command.ts';
 import { labTarget } from '../cluster/lab-target.ts';
 import { format, paint, print, printJson, progress, tableText } from '../output.ts';
+import { defaultLabName } from './default-name.ts';
 import { execInPod } from './exec.ts';
 import { readExecArguments } from './exec-arguments.ts';
 import { labNames, labStatus } from './status.ts';
 import { up, type UpFlags } from './up.ts';
 
-const nameOption = (): Option => new Option('--name <name>', 'which lab').default('default');
+const nameOption = (): Option =>
+  new Option('--name <name>', 'which lab').default(defaultLabName(), 'BULKHEAD_LAB, else default');
 const outputOption = (): Option => new Option('-o, --output <format>', 'text or json').default('text');
 const collect = (value: string, before: readonly string[]): string[] => [...before, value];
+const warn = (text: string): boolean => process.stderr.write(`warning: ${text}\n`);
 type Named = { name: string };
 type Shown = Named & { output: string };
 
@@ -74,7 +77,7 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
     .option('--no-wait', 'do not wait for pods')
     .action(async ({ name, file, wait }: Named & { file: string[]; wait: boolean }) => {
       await using client = labClient(name);
-      for (const done of await applyManifests(client, file.flatMap(readManifests))) print(`${done} applied`);
+      for (const done of await applyManifests(client, file.flatMap(readManifests), warn)) print(`${done} applied`);
       if (wait) await waitForPods(client, labSpec(name), systemClock.now() + 120_000, progress);
       progress('');
     });

@@ -26,6 +26,7 @@ export async function up(flags: UpFlags): Promise<void> {
     manifests: flags.file,
     checkout,
     progress,
+    onWarning: (text) => process.stderr.write(`warning: ${text}\n`),
     ...(flags.withoutAdmission ? { admission: false } : {}),
   });
   progress('');

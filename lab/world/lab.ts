@@ -46,6 +46,8 @@ export type UpOptions = {
   readonly manifests: readonly string[];
   readonly checkout: string;
   readonly progress: (text: string) => void;
+  /** Told what admission warns of in the manifests. */
+  readonly onWarning?: (text: string) => void;
   readonly timeoutMs?: number;
   /** More arguments for agents, as a user would give them. */
   readonly agentArgs?: readonly string[];
@@ -125,7 +127,7 @@ export async function labUp(o: UpOptions): Promise<LabSpec> {
       o.progress('waiting for the webhook');
       await until(deadline, lab, 'the webhook', { watch: true }, () => webhookIsTrusted(client));
     }
-    await applyManifests(client, objects);
+    await applyManifests(client, objects, o.onWarning);
     await waitForPods(client, lab, deadline, o.progress);
   } catch (error) {
     o.progress('');

@@ -76,7 +76,11 @@ export function itemsOf(document: unknown): { readonly items: Manifest[]; readon
 }
 
 /** Applies objects: namespaces and definitions first. Goes on behind a failed one; throws {@link ManifestError} with all failures. */
-export async function applyManifests(client: KubeClient, objects: readonly Manifest[]): Promise<string[]> {
+export async function applyManifests(
+  client: KubeClient,
+  objects: readonly Manifest[],
+  onWarning: (text: string) => void = () => undefined,
+): Promise<string[]> {
   const problems: string[] = [];
   const done: string[] = [];
   for (const object of [...objects].sort((a, b) => rank(a) - rank(b))) {
@@ -86,6 +90,7 @@ export async function applyManifests(client: KubeClient, objects: readonly Manif
         body: object,
         contentType: 'application/apply-patch+yaml',
         query: { fieldManager: 'bulkhead-lab', force: true },
+        onWarning: (text) => onWarning(`${nameOf(object)}: ${text}`),
       });
       done.push(nameOf(object));
     } catch (error) {

@@ -1,5 +1,6 @@
 import { Agent, request } from 'undici';
 import { KubeError } from './error.ts';
+import { readWarnings } from './warning.ts';
 import type { KubeAccess } from './kubeconfig.ts';
 
 /** Any API object. */
@@ -49,6 +50,8 @@ export type RequestOptions = {
   readonly contentType?: string;
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
+  /** Told each warning that comes with the answer, refusals included. */
+  readonly onWarning?: (text: string) => void;
 };
 
 /** RFC 3339, whole seconds, as Kubernetes writes times. */
@@ -86,6 +89,7 @@ export class KubeClient implements AsyncDisposable {
   /** Sends one request and reads its JSON. Throws {@link KubeError}. */
   async json<T = KubeObject>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
     const response = await this.#send(method, path, { timeoutMs: 30_000, ...options });
+    if (options.onWarning) for (const text of readWarnings(response.headers['warning'])) options.onWarning(text);
     const text = await response.body.text().catch((cause: unknown) => {
       throw new KubeError(`${method} ${path}: the answer broke off`, { status: 0, cause });
     });
