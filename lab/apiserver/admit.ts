@@ -10,21 +10,11 @@ import { checkPodChange, checkPodSpec, podDefaults } from './kinds/pod.ts';
 import { selectorProblems } from './kinds/selector.ts';
 import { checkService, serviceDefaults, type ServiceRanges } from './kinds/service.ts';
 import { arr, at, isObject, type Json, obj, str } from './path.ts';
-import type { Resources, ResourceType } from './resources.ts';
+import type { ResourceType } from './resources.ts';
 import { matchesSelector } from './select.ts';
-import type { Store } from './store.ts';
-
-/** What the lab needs of the cluster to fill in addresses. */
-export type AdmitOptions = { readonly serviceCIDRs: readonly string[]; readonly families: readonly (4 | 6)[] };
 
 /** Fills in what an API server fills in, and refuses what it refuses: enough of both for networks, no more. */
-export function admit(
-  type: ResourceType,
-  object: Json,
-  before: Json | undefined,
-  world: { store: Store; resources: Resources } & AdmitOptions,
-): Json {
-  const ranges = { ...world, services: () => world.store.all(world.resources.kind('Service', '')) };
+export function admit(type: ResourceType, object: Json, before: Json | undefined, ranges: ServiceRanges): Json {
   const defaulted = withDefaults(type, object, before, ranges);
   const problems = [
     ...checkMeta(type, object),
@@ -144,12 +134,7 @@ function checkKind(type: ResourceType, object: Json, before: Json | undefined, r
     case 'Service': {
       const { name, namespace } = obj(object['metadata']);
       return type.group === ''
-        ? checkService(
-            spec,
-            before && obj(before['spec']),
-            ranges,
-            (s) => s.metadata.name === name && s.metadata.namespace === namespace,
-          )
+        ? checkService(spec, before && obj(before['spec']), ranges, `${str(namespace)}/${str(name)}`)
         : [];
     }
     case 'NetworkPolicy':

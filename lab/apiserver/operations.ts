@@ -1,7 +1,8 @@
-import { admit, type AdmitOptions } from './admit.ts';
+import { admit } from './admit.ts';
 import { checkCustom, typesOf } from './crd.ts';
 import { ApiError, badRequest, conflict } from './error.ts';
-import { checkTaken } from './kinds/service.ts';
+import { ServiceAllocations } from './kinds/allocations.ts';
+import { checkTaken, type ServiceRanges } from './kinds/service.ts';
 import { applyPatch } from './patch.ts';
 import { arr, at, isObject, type Json, obj, str } from './path.ts';
 import { Resources, type ResourceType } from './resources.ts';
@@ -21,14 +22,18 @@ export type DeleteOptions = {
 /** An update that is ready to be stored. */
 export type Draft = { readonly before: StoredObject; readonly next: StoredObject };
 
+/** What the API gives addresses from. */
+export type OperationsOptions = { readonly serviceCIDRs: readonly string[]; readonly families: readonly (4 | 6)[] };
+
 /** What the API does, apart from HTTP. Controllers of the lab use it directly. */
 export class Operations {
   readonly store = new Store();
   readonly resources = new Resources();
-  readonly #options: AdmitOptions;
+  readonly #ranges: ServiceRanges;
 
-  constructor(options: AdmitOptions) {
-    this.#options = options;
+  constructor({ serviceCIDRs, families }: OperationsOptions) {
+    const allocations = new ServiceAllocations(this.store, this.resources.kind('Service', ''), serviceCIDRs);
+    this.#ranges = { families, allocations };
   }
 
   create(type: ResourceType, namespace: string | undefined, body: Json, { dryRun = false } = {}): StoredObject {
@@ -195,7 +200,7 @@ export class Operations {
 
   #admit(type: ResourceType, object: Json, before: Json | undefined): Json {
     const checked = checkCustom(type, object, before);
-    return admit(type, checked, before, { store: this.store, resources: this.resources, ...this.#options });
+    return admit(type, checked, before, this.#ranges);
   }
 
   /** A status is checked by the schema too. */
@@ -239,11 +244,7 @@ export class Operations {
   #mustStillBeFree(type: ResourceType, service: Json): void {
     if (type.kind !== 'Service' || type.group !== '') return;
     const { name, namespace } = obj(service['metadata']);
-    const taken = checkTaken(
-      obj(service['spec']),
-      { ...this.#options, services: () => this.store.all(type) },
-      (s) => s.metadata.name === name && s.metadata.namespace === namespace,
-    );
+    const taken = checkTaken(obj(service['spec']), this.#ranges.allocations, `${str(namespace)}/${str(name)}`);
     if (taken.length > 0) throw conflict(resourceName(type), str(name));
   }
 

@@ -1,20 +1,17 @@
-import { canonicalIp, familyOf, formatIp, parseIp } from '../../../lib/ip/address.ts';
-import { contains, mustPrefix, nth, sizeOf } from '../../../lib/ip/prefix.ts';
+import { canonicalIp, familyOf, parseIp } from '../../../lib/ip/address.ts';
 import type { Problem } from '../cel/rules.ts';
 import { invalid } from '../error.ts';
-import { arr, at, type Json, num, obj, str, strs } from '../path.ts';
-import type { StoredObject } from '../store.ts';
+import { arr, type Json, num, str, strs } from '../path.ts';
+import { nodePortKey, NODE_PORTS, type ServiceAllocations } from './allocations.ts';
 import { addressProblem } from './address-checks.ts';
 import { checkProtocol, duplicates, isPort, portProblem, unsupported } from './port.ts';
 
 /** What addresses and ports are given out from, and to which Services. */
 export type ServiceRanges = {
-  readonly serviceCIDRs: readonly string[];
   readonly families: readonly (4 | 6)[];
-  readonly services: () => Iterable<StoredObject>;
+  readonly allocations: ServiceAllocations;
 };
 
-const NODE_PORTS = { first: 30_000, last: 32_767 } as const;
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'] as const;
 
 /** Gives a Service its addresses and node ports, and takes from it what its type does not have. `before` is its spec as it was. */
@@ -23,7 +20,6 @@ export function serviceDefaults(given: Json, before: Json, ranges: ServiceRanges
   const type = str(spec['type']) || 'ClusterIP';
   const ports = arr(spec['ports']).map((p): Json => ({ protocol: 'TCP', targetPort: p['port'], ...p }));
   if (type === 'ExternalName') return { sessionAffinity: 'None', ...spec, type };
-  const services = [...ranges.services()];
   const policy = str(spec['ipFamilyPolicy']) || 'SingleStack';
   const wished = strs(spec['ipFamilies']).map((f): 4 | 6 => (f === 'IPv6' ? 6 : 4));
   const kept = strs(before['clusterIPs']);
@@ -36,17 +32,15 @@ export function serviceDefaults(given: Json, before: Json, ranges: ServiceRanges
   const named = own.filter((ip) => parseIp(ip) !== undefined).map(familyOf);
   const order = [...new Set([...wished, ...named, ...ranges.families])].filter((f) => ranges.families.includes(f));
   const families = policy === 'SingleStack' ? order.slice(0, 1) : order;
-  const used = new Set(services.flatMap((s) => strs(at(s, 'spec', 'clusterIPs'))));
   const clusterIPs =
     own[0] === 'None' || own.some((ip) => parseIp(ip) === undefined)
       ? own
       : families.map(
           (f) =>
             own.find((ip) => canonicalIp(ip) !== undefined && familyOf(ip) === f) ??
-            freeClusterIp(f, used, ranges.serviceCIDRs),
+            freeClusterIp(f, ranges.allocations),
         );
   const wantsNodePorts = type === 'NodePort' || type === 'LoadBalancer';
-  const usedPorts = new Set(services.flatMap((s) => arr(at(s, 'spec', 'ports')).map((p) => p['nodePort'])));
   return {
     sessionAffinity: 'None',
     internalTrafficPolicy: 'Cluster',
@@ -57,9 +51,7 @@ export function serviceDefaults(given: Json, before: Json, ranges: ServiceRanges
     ipFamilies: families.map((f) => `IPv${f}`),
     clusterIP: clusterIPs[0],
     clusterIPs,
-    ports: wantsNodePorts
-      ? ports.map((p) => ({ ...p, nodePort: p['nodePort'] ?? portBefore(p, before) ?? freeNodePort(usedPorts) }))
-      : ports,
+    ports: wantsNodePorts ? withNodePorts(ports, before, ranges.allocations) : ports,
   };
 }
 
@@ -67,8 +59,8 @@ export function serviceDefaults(given: Json, before: Json, ranges: ServiceRanges
 export function checkService(
   spec: Json,
   before: Json | undefined,
-  ranges: ServiceRanges,
-  isSelf: (s: StoredObject) => boolean,
+  { allocations }: ServiceRanges,
+  self: string,
 ): Problem[] {
   const type = str(spec['type']);
   const external = type === 'ExternalName';
@@ -102,7 +94,7 @@ export function checkService(
     for (const [i, p] of ports.entries())
       if (p['nodePort'] !== undefined && p['nodePort'] !== 0)
         problems.push({ field: `spec.ports[${i}].nodePort`, message: "may not be used when `type` is 'ClusterIP'" });
-  problems.push(...checkChange(spec, before), ...checkTaken(spec, ranges, isSelf));
+  problems.push(...checkChange(spec, before), ...checkTaken(spec, allocations, self));
   return problems;
 }
 
@@ -131,35 +123,25 @@ function checkChange(spec: Json, before: Json | undefined): Problem[] {
   );
 }
 
-/** Addresses and node ports that are not to be had. */
-export function checkTaken(
-  spec: Json,
-  { services, serviceCIDRs }: ServiceRanges,
-  isSelf: (s: StoredObject) => boolean,
-): Problem[] {
-  const others = [...services()].filter((s) => !isSelf(s)).map((s) => obj(s['spec']));
+/** Addresses and node ports that are not to be had. `self`: "namespace/name". */
+export function checkTaken(spec: Json, allocations: ServiceAllocations, self: string): Problem[] {
   const problems: Problem[] = [];
-  const takenIps = new Set(others.flatMap((s) => strs(s['clusterIPs'])).map((ip) => canonicalIp(ip) ?? ip));
-  for (const [i, text] of strs(spec['clusterIPs']).entries()) {
-    const ip = parseIp(text);
-    if (text === 'None') continue;
-    if (!ip)
+  for (const [i, ip] of strs(spec['clusterIPs']).entries()) {
+    if (ip === 'None') continue;
+    const at = 'spec.clusterIPs';
+    if (!parseIp(ip))
       problems.push({
-        field: `spec.clusterIPs[${i}]`,
-        message: `"${text}" must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)`,
+        field: `${at}[${i}]`,
+        message: `"${ip}" must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)`,
       });
-    else if (takenIps.has(formatIp(ip)))
+    else if (allocations.isIpTaken(ip, self))
+      problems.push({ field: at, message: `failed to allocate IP ${ip}: provided IP is already allocated` });
+    else if (!allocations.isInRange(ip))
       problems.push({
-        field: 'spec.clusterIPs',
-        message: `failed to allocate IP ${text}: provided IP is already allocated`,
-      });
-    else if (!serviceCIDRs.some((c) => contains(mustPrefix(c), ip)))
-      problems.push({
-        field: 'spec.clusterIPs',
-        message: `failed to allocate IP ${text}: the provided network does not match the current range`,
+        field: at,
+        message: `failed to allocate IP ${ip}: the provided network does not match the current range`,
       });
   }
-  const takenPorts = new Set(others.flatMap((s) => arr(s['ports']).map((p) => nodePortKey(p))));
   const mine = new Set<string>();
   for (const [i, p] of arr(spec['ports']).entries()) {
     const port = num(p['nodePort']);
@@ -170,14 +152,12 @@ export function checkTaken(
         field,
         message: `${port}: provided port is not in the valid range. The range of valid ports is ${NODE_PORTS.first}-${NODE_PORTS.last}`,
       });
-    else if (takenPorts.has(nodePortKey(p)) || mine.has(nodePortKey(p)))
+    else if (allocations.isNodePortTaken(p, self) || mine.has(nodePortKey(p)))
       problems.push({ field, message: `${port}: provided port is already allocated` });
     mine.add(nodePortKey(p));
   }
   return problems;
 }
-
-const nodePortKey = (p: Json): string => `${str(p['protocol']) || 'TCP'}/${String(p['nodePort'])}`;
 
 /** A new type drops what the old one brought, unless the change says a new value. */
 function withoutFormer(spec: Json, before: Json): Json {
@@ -203,24 +183,21 @@ function withoutFormer(spec: Json, before: Json): Json {
 const portBefore = (p: Json, before: Json): unknown =>
   arr(before['ports']).find((b) => b['port'] === p['port'] && b['protocol'] === (p['protocol'] ?? 'TCP'))?.['nodePort'];
 
-function freeClusterIp(family: 4 | 6, used: Set<string>, cidrs: readonly string[]): string {
-  const cidr = cidrs.map(mustPrefix).find((c) => c.family === family);
-  if (!cidr) return '';
-  // The first 256 are left for addresses that are asked for.
-  for (let i = 256n; i < sizeOf(cidr) - 1n; i++) {
-    const ip = formatIp(nth(cidr, i));
-    if (used.has(ip)) continue;
-    used.add(ip);
-    return ip;
-  }
-  throw invalid('Service', '', [{ field: 'spec.clusterIPs', message: 'no address is left in the Service range' }]);
+function freeClusterIp(family: 4 | 6, allocations: ServiceAllocations): string {
+  const ip = allocations.freeIp(family);
+  if (ip === undefined)
+    throw invalid('Service', '', [{ field: 'spec.clusterIPs', message: 'no address is left in the Service range' }]);
+  return ip;
 }
 
-function freeNodePort(used: Set<unknown>): number {
-  for (let port = NODE_PORTS.first; port <= NODE_PORTS.last; port++) {
-    if (used.has(port)) continue;
-    used.add(port);
-    return port;
-  }
-  throw invalid('Service', '', [{ field: 'spec.ports', message: 'no node port is left' }]);
+/** A node port for each port that has none. */
+function withNodePorts(ports: readonly Json[], before: Json, allocations: ServiceAllocations): Json[] {
+  const mine = new Set(ports.map((p) => num(p['nodePort'])));
+  return ports.map((p) => {
+    const nodePort = p['nodePort'] ?? portBefore(p, before) ?? allocations.freeNodePort(str(p['protocol']), mine);
+    if (nodePort === undefined)
+      throw invalid('Service', '', [{ field: 'spec.ports', message: 'no node port is left' }]);
+    mine.add(num(nodePort));
+    return { ...p, nodePort };
+  });
 }
