@@ -135,7 +135,9 @@ export class Operations {
   /** The present object, or its scale, with a patch applied. */
   patched(ref: Ref, contentType: string, patch: unknown, subresource?: string): Json {
     const current = this.store.must(ref.type, ref.namespace, ref.name);
-    return applyPatch(contentType, subresource === 'scale' ? scaleOf(current) : current, patch);
+    return applyPatch(contentType, subresource === 'scale' ? scaleOf(current) : current, patch, {
+      custom: ref.type.schema !== undefined,
+    });
   }
 
   /** The object that a deletion is aimed at. Throws NotFound, or Conflict when it is not the one that is meant. */

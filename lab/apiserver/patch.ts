@@ -3,8 +3,11 @@ import { ApiError, badRequest } from './error.ts';
 
 type Json = { [key: string]: unknown };
 
-/** Applies a patch by its content type. Throws 400, 415 or 422. */
-export function applyPatch(contentType: string, object: object, patch: unknown): Json {
+/**
+ * Applies a patch by its content type. Throws 400, 415 or 422. `custom`: an object of a custom resource, whose lists are replaced as a
+ * whole.
+ */
+export function applyPatch(contentType: string, object: object, patch: unknown, { custom = false } = {}): Json {
   const type = contentType.split(';')[0]?.trim();
   switch (type) {
     case 'application/json-patch+json':
@@ -12,8 +15,15 @@ export function applyPatch(contentType: string, object: object, patch: unknown):
     case 'application/merge-patch+json':
       return mergePatch(object, asObject(patch)) as Json;
     case 'application/strategic-merge-patch+json':
+      if (custom)
+        throw new ApiError(
+          415,
+          'UnsupportedMediaType',
+          'the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml',
+        );
+      return strategicMerge(object as Json, asObject(patch), keysFor(object as Json));
     case 'application/apply-patch+yaml':
-      return strategicMerge(object as Json, asObject(patch));
+      return strategicMerge(object as Json, asObject(patch), custom ? {} : keysFor(object as Json));
     default:
       throw new ApiError(
         415,
@@ -43,15 +53,14 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return result;
 }
 
-/**
- * Keys by which lists of objects are merged, from the API types' patchMergeKey tags. A list that is not named here is replaced.
- * "ports" has two: a container's by containerPort, a Service's by port.
- */
-const MERGE_KEYS: Readonly<Record<string, readonly string[]>> = {
+/** Keys by which lists of objects are merged. A list that is not named is replaced. */
+type MergeKeys = Readonly<Record<string, readonly string[]>>;
+
+/** From the API types' patchMergeKey tags. */
+const MERGE_KEYS: MergeKeys = {
   containers: ['name'],
   initContainers: ['name'],
   ephemeralContainers: ['name'],
-  ports: ['containerPort', 'port'],
   env: ['name'],
   volumes: ['name'],
   volumeMounts: ['mountPath'],
@@ -64,10 +73,24 @@ const MERGE_KEYS: Readonly<Record<string, readonly string[]>> = {
   secrets: ['name'],
   topologySpreadConstraints: ['topologyKey'],
 };
+/** Ports are merged in a Service by their number, in a container by another; in slices and policies they are replaced. */
+function keysFor({ kind }: Json): MergeKeys {
+  switch (kind) {
+    case 'Service':
+      return { ...MERGE_KEYS, ports: ['port'] };
+    case 'EndpointSlice':
+    case 'Endpoints':
+    case 'NetworkPolicy':
+      return MERGE_KEYS;
+    default:
+      return { ...MERGE_KEYS, ports: ['containerPort'] };
+  }
+}
+
 /** Lists of scalars that are merged as sets. */
 const MERGED_SCALARS = new Set(['finalizers']);
 
-function strategicMerge(target: Json, patch: Json): Json {
+function strategicMerge(target: Json, patch: Json, keys: MergeKeys): Json {
   if (patch['$patch'] === 'replace') return without(patch, '$patch');
   const retain = Array.isArray(patch['$retainKeys']) ? new Set(patch['$retainKeys'] as string[]) : undefined;
   const result: Json = retain
@@ -80,16 +103,16 @@ function strategicMerge(target: Json, patch: Json): Json {
       const gone = new Set(value as unknown[]);
       result[field] = ((result[field] as unknown[] | undefined) ?? []).filter((v) => !gone.has(v));
     } else if (value === null) delete result[key];
-    else if (Array.isArray(value)) result[key] = mergeList(key, result[key], value);
-    else if (isObject(value)) result[key] = strategicMerge(isObject(result[key]) ? result[key] : {}, value);
+    else if (Array.isArray(value)) result[key] = mergeList(key, result[key], value, keys);
+    else if (isObject(value)) result[key] = strategicMerge(isObject(result[key]) ? result[key] : {}, value, keys);
     else result[key] = value;
   }
   return result;
 }
 
-function mergeList(field: string, target: unknown, patch: readonly unknown[]): unknown[] {
+function mergeList(field: string, target: unknown, patch: readonly unknown[], keys: MergeKeys): unknown[] {
   if (MERGED_SCALARS.has(field)) return [...new Set([...((target as unknown[] | undefined) ?? []), ...patch])];
-  const key = MERGE_KEYS[field]?.find((k) => patch.every((p) => isObject(p) && (k in p || '$patch' in p)));
+  const key = keys[field]?.find((k) => patch.every((p) => isObject(p) && (k in p || '$patch' in p)));
   if (key === undefined) return [...patch];
   if (patch.some((p) => isObject(p) && p['$patch'] === 'replace'))
     return patch.filter((p) => !(isObject(p) && '$patch' in p));
@@ -101,7 +124,7 @@ function mergeList(field: string, target: unknown, patch: readonly unknown[]): u
     const at = result.findIndex(same);
     if (item['$patch'] === 'delete') {
       if (at >= 0) result.splice(at, 1);
-    } else if (at >= 0) result[at] = strategicMerge(result[at] as Json, item);
+    } else if (at >= 0) result[at] = strategicMerge(result[at] as Json, item, keys);
     else result.push(item);
   }
   return result;

@@ -13,7 +13,8 @@ type Command = { readonly line: string; readonly shown: readonly string[] };
 /** Commands of the code blocks, without prompts and comments, with the output that the README shows behind each. */
 function commandsOf(text: string): Command[] {
   const commands: { line: string; shown: string[] }[] = [];
-  for (const [, block = ''] of text.matchAll(/^```(?:sh|console)?\n([\s\S]*?)^```$/gm)) {
+  for (const [, language = '', block = ''] of text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)) {
+    if (!['', 'sh', 'console'].includes(language)) continue;
     let current: { line: string; shown: string[] } | undefined;
     for (const raw of block.split('\n')) {
       const [, line] = /^(?:\$ )?((?:make|\.\/bulkhead|kubectl) .*?)(?:\s+# .*)?$/.exec(raw) ?? [];

@@ -277,6 +277,23 @@ describe('objects of built-in kinds', () => {
     expect([spec()['clusterIP'], spec()['clusterIPs']]).toEqual([undefined, undefined]);
   });
 
+  test('applied again with another port: a slice has that one, a Service both', () => {
+    const ops = cluster();
+    const apply = (kind: string, o: Json) =>
+      ops.patch({ type: typeOf(ops, kind), namespace: 'default', name: 'e' }, 'application/apply-patch+yaml', {
+        metadata: { name: 'e' },
+        ...o,
+      });
+    const ports = (kind: string, path: readonly string[]) =>
+      arr(at(ops.store.must(typeOf(ops, kind), 'default', 'e'), ...path)).map((p) => p['port']);
+    for (const port of [80, 81]) {
+      apply('EndpointSlice', { ...slice('10.1.1.1'), ports: [{ name: 'x', port }] });
+      apply('Service', service({ ports: [{ name: `p${port}`, port }] }));
+    }
+    expect(ports('EndpointSlice', ['ports'])).toEqual([81]);
+    expect(ports('Service', ['spec', 'ports'])).toEqual([80, 81]);
+  });
+
   test('a NetworkPolicy says its directions and protocols', () => {
     const ops = cluster();
     create(ops, 'NetworkPolicy', policy({ ingress: [{ ports: [{ port: 80 }] }] }));
