@@ -1,6 +1,6 @@
 import { readName, NETWORK, NETWORKS } from '../../api/names.ts';
 import type { Assignment, InterfaceItem, NetworkKey, Problem, ProblemCode } from '../../api/nodeconfig.ts';
-import { assignPod, useNetwork } from '../cluster/assign.ts';
+import { assignNamespace, assignPod, useNetwork } from '../cluster/assign.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { type Claims, requestProblem } from '../ipam/claims.ts';
 import { readAddressRequest } from '../ipam/requests.ts';
@@ -38,18 +38,33 @@ export function planPod(state: State, pod: Pod, claims: Claims): PodPlan {
   return { first: { ...own, assignment: problem ? { problem } : first }, others };
 }
 
-/** Networks that a pod is to be on by what its objects say now, whatever it is attached to. */
-export function networksAskedBy(
-  state: Pick<State, 'namespaces' | 'networks' | 'settings' | 'definitions' | 'multus'>,
-  pod: Pod,
-): NetworkKey[] {
-  const now = { ...state, attached: new Map(), blocks: new Map() };
-  const others =
-    pod.annotations[NETWORKS] === undefined ? [] : parseInterfaces(pod.annotations, pod.namespace).interfaces;
-  return [assignPod(now, pod), ...others.flatMap((r) => resolve(now, pod, r) ?? [])].flatMap((a) =>
-    'network' in a ? [a.network] : [],
-  );
+/** Tells on which networks pods are to be by what their objects say now, whatever they are attached to. */
+export class AskedNetworks {
+  readonly #state: State;
+  readonly #byNamespace = new Map<string, readonly NetworkKey[]>();
+
+  constructor(state: Pick<State, 'namespaces' | 'networks' | 'settings' | 'definitions' | 'multus'>) {
+    this.#state = { ...state, attached: new Map(), blocks: new Map() };
+  }
+
+  /** The network of a namespace's pods that name none themselves; none when they must wait. */
+  ofNamespace(name: string): readonly NetworkKey[] {
+    const known = this.#byNamespace.get(name) ?? networkIn(assignNamespace(this.#state, name));
+    this.#byNamespace.set(name, known);
+    return known;
+  }
+
+  ofPod(pod: Pod): readonly NetworkKey[] {
+    const named = NETWORK.aliases.some((a) => a in pod.annotations) || NETWORK.key in pod.annotations;
+    const first = named ? networkIn(assignPod(this.#state, pod)) : this.ofNamespace(pod.namespace);
+    if (pod.annotations[NETWORKS] === undefined) return first;
+    const { interfaces } = parseInterfaces(pod.annotations, pod.namespace);
+    const others = interfaces.map((r) => resolve(this.#state, pod, r));
+    return [...first, ...others.flatMap((a) => (a ? networkIn(a) : []))];
+  }
 }
+
+const networkIn = (a: Assignment): NetworkKey[] => ('network' in a ? [a.network] : []);
 
 /** Undefined: somebody else makes it, on a node that has Multus. */
 function planOther(

@@ -2,10 +2,18 @@ import { FLAT_NETWORK } from '../../api/names.ts';
 import type { BlockItem, NetworkKey } from '../../api/nodeconfig.ts';
 import type { NodeReport } from '../../api/report.ts';
 import { parseIp } from '../../lib/ip/address.ts';
-import { covers, formatPrefix, hostPrefix, mustPrefix, parsePrefix, type Prefix, sizeOf } from '../../lib/ip/prefix.ts';
+import {
+  contains,
+  covers,
+  formatPrefix,
+  hostPrefix,
+  mustPrefix,
+  parsePrefix,
+  type Prefix,
+  sizeOf,
+} from '../../lib/ip/prefix.ts';
 import { PrefixSet } from '../../lib/ip/prefix-set.ts';
-import { networksAskedBy } from '../attach/interfaces.ts';
-import { assignNamespace } from '../cluster/assign.ts';
+import { AskedNetworks } from '../attach/interfaces.ts';
 import type { ClusterState, Node, Pod } from '../cluster/state.ts';
 
 /** Why something that an agent says is not taken for true. */
@@ -63,11 +71,13 @@ export function believeReports(
     now,
   }: { readonly stored: Iterable<BlockItem>; readonly evidence: Evidence; readonly now: number },
 ): Believed {
-  const blocks = [...stored].map((b) => ({ ...b, prefix: mustPrefix(b.cidr) }));
-  const given = new PrefixSet(blocks.filter((b) => b.given).map((b) => b.prefix));
+  const blocks = [...stored];
+  let given: PrefixSet | undefined;
   const podsByNode = Map.groupBy(state.pods.values(), (p) => p.node);
   const blocksByNode = Map.groupBy(blocks, (b) => b.node);
-  const known = new Map([...state.pods.values()].map((p) => [p.uid, p]));
+  const known = new Map<string, Pod>();
+  for (const pod of state.pods.values()) known.set(pod.uid, pod);
+  const asked = new AskedNetworks(state);
   const refused: Refusal[] = [];
   const attached = new Map<string, NetworkKey>();
   const held = new Map<string, ReadonlyMap<string, HeldBlock>>();
@@ -79,7 +89,11 @@ export function believeReports(
       pods: podsByNode.get(name) ?? [],
       stored: blocksByNode.get(name) ?? [],
       known,
-      given,
+      asked,
+      isGiven: (prefix) => {
+        given ??= new PrefixSet(blocks.flatMap((b) => (b.given ? mustPrefix(b.cidr) : [])));
+        return given.overlaps(prefix);
+      },
       attached: evidence.attached,
       held: evidence.blocks.get(name) ?? new Map(),
       now,
@@ -95,15 +109,15 @@ export function believeReports(
 
 type Endpoint = NodeReport['endpoints'][number];
 type Block = NodeReport['blocks'][number];
-type Stored = BlockItem & { readonly prefix: Prefix };
 type Context = {
   /** Of this node, as the API says. */
   readonly pods: readonly Pod[];
-  readonly stored: readonly Stored[];
+  readonly stored: readonly BlockItem[];
   /** Pods of all nodes, by uid. */
   readonly known: ReadonlyMap<string, Pod>;
-  /** Blocks that nodes were given. */
-  readonly given: PrefixSet;
+  readonly asked: AskedNetworks;
+  /** Whether a part of the prefix is some node's, by an AddressBlock. */
+  readonly isGiven: (prefix: Prefix) => boolean;
   readonly attached: Evidence['attached'];
   /** Of this node, by cidr. */
   readonly held: ReadonlyMap<string, HeldBlock>;
@@ -118,9 +132,8 @@ class Judge {
   readonly #c: Context;
   readonly #cidrs: readonly Prefix[];
   /** Blocks that the API says are this node's. */
-  readonly #stored: ReadonlyMap<string, Stored>;
-  readonly #storedOf: ReadonlyMap<NetworkKey, PrefixSet>;
-  readonly #asked = new Map<Pod, ReadonlySet<NetworkKey>>();
+  readonly #stored: ReadonlyMap<string, BlockItem>;
+  readonly #storedOf: ByNetwork;
   #podAddresses: PrefixSet | undefined;
   /** What is borne out of this node's blocks now. */
   readonly held = new Map<string, HeldBlock>();
@@ -133,7 +146,7 @@ class Judge {
     this.#c = context;
     this.#cidrs = node.podCIDRs.map(mustPrefix);
     this.#stored = new Map(context.stored.map((b) => [b.cidr, b]));
-    this.#storedOf = byNetwork(context.stored);
+    this.#storedOf = new ByNetwork(context.stored);
   }
 
   judge(report: NodeReport): NodeReport {
@@ -146,8 +159,8 @@ class Judge {
     for (const [cidr, before] of this.#c.held)
       if (!this.held.has(cidr) && (this.#stored.has(cidr) || claimed.has(cidr) || returned.has(cidr)))
         this.held.set(cidr, before);
-    const prefixes = byNetwork(blocks.map((b) => ({ ...b, prefix: mustPrefix(b.cidr) })));
-    const endpoints = known.filter((e) => this.#hasItsAddresses(e, prefixes.get(e.network)));
+    const prefixes = new ByNetwork(blocks);
+    const endpoints = known.filter((e) => this.#hasItsAddresses(e, prefixes));
     return {
       ...report,
       blocks,
@@ -160,18 +173,11 @@ class Judge {
   /** Networks that have business on this node. */
   #networks(endpoints: readonly Endpoint[]): Set<NetworkKey> {
     const found = new Set<NetworkKey>([FLAT_NETWORK, ...endpoints.map((e) => e.network)]);
-    for (const pod of this.#pods) for (const network of this.#askedBy(pod)) found.add(network);
-    for (const namespace of new Set(this.#pods.map((p) => p.namespace))) {
-      const assignment = assignNamespace(this.#state, namespace);
-      if ('network' in assignment) found.add(assignment.network);
-    }
+    const { asked } = this.#c;
+    for (const pod of this.#pods) for (const network of asked.ofPod(pod)) found.add(network);
+    for (const namespace of new Set(this.#pods.map((p) => p.namespace)))
+      for (const network of asked.ofNamespace(namespace)) found.add(network);
     return found;
-  }
-
-  #askedBy(pod: Pod): ReadonlySet<NetworkKey> {
-    const asked = this.#asked.get(pod) ?? new Set(networksAskedBy(this.#state, pod));
-    this.#asked.set(pod, asked);
-    return asked;
   }
 
   /** An interface of a pod that the API says is here, on a network that this pod may be on, or was on already. */
@@ -182,7 +188,7 @@ class Judge {
     if (pod.node !== this.#node.name || pod.hostNetwork)
       return this.#refuse('PodNotOnNode', `pod ${pod.namespace}/${pod.name}`);
     const { network } = endpoint;
-    const asked = this.#askedBy(pod).has(network);
+    const asked = this.#c.asked.ofPod(pod).includes(network);
     if (!asked && this.#c.attached.get(keyOf(endpoint)) !== network && !this.#wasThere(endpoint, pod))
       return this.#refuse('NetworkNotOnNode', `pod ${pod.namespace}/${pod.name} on network ${network}`);
     // Its name is the API's, too.
@@ -192,14 +198,13 @@ class Judge {
   /** The controller wrote down a block of this network on this node once, and the pod's status has an address out of it. */
   #wasThere({ network, ips, extra }: Endpoint, pod: Pod): boolean {
     if (!extra && !ips.some((ip) => pod.ips.includes(ip))) return false;
-    const stored = this.#storedOf.get(network);
-    return stored !== undefined && ips.length > 0 && ips.every((ip) => holds(stored, ip));
+    return ips.length > 0 && ips.every((ip) => this.#storedOf.holds(network, ip));
   }
 
   #block(block: Block, networks: ReadonlySet<NetworkKey>): Block | undefined {
     const { cidr, network, given } = block;
-    const prefix = parsePrefix(cidr);
-    if (!prefix || formatPrefix(prefix) !== cidr) return this.#refuse('Unreadable', `block ${cidr}`);
+    const prefix = canonicalPrefix(cidr);
+    if (!prefix) return this.#refuse('Unreadable', `block ${cidr}`);
     if (!given && !this.#cidrs.some((c) => covers(c, prefix)))
       return this.#refuse('BlockNotOfNode', `block ${cidr} of network ${network}`);
     const at = given ? this.#givenAt(block, prefix) : this.#usedAt(block, networks);
@@ -225,7 +230,7 @@ class Judge {
   #givenAt({ cidr, network }: Block, prefix: Prefix): number | undefined {
     const stored = this.#stored.get(cidr);
     if (stored?.given && stored.network === network) return this.#c.now;
-    if (this.#c.given.overlaps(prefix)) return undefined;
+    if (this.#c.isGiven(prefix)) return undefined;
     const before = this.#c.held.get(cidr);
     if (before?.given && before.network === network) return this.#c.now;
     const own = this.#state.networks.get(network)?.spec?.subnets?.some((s) => covers(mustPrefix(s), prefix)) ?? false;
@@ -240,11 +245,10 @@ class Judge {
     return false;
   }
 
-  #hasItsAddresses({ uid, network, ips }: Endpoint, blocks: PrefixSet | undefined): boolean {
-    const stored = this.#storedOf.get(network);
+  #hasItsAddresses({ uid, network, ips }: Endpoint, blocks: ByNetwork): boolean {
     const inside = (ip: string): boolean =>
-      (blocks !== undefined && holds(blocks, ip)) ||
-      (stored !== undefined && holds(stored, ip)) ||
+      blocks.holds(network, ip) ||
+      this.#storedOf.holds(network, ip) ||
       (network === FLAT_NETWORK && this.#cidrs.some((c) => covers(c, hostOf(ip) ?? NOWHERE)));
     if (ips.every(inside)) return true;
     this.#refuse('AddressNotInBlock', `pod ${uid} with ${ips.slice(0, 4).join(', ')} on network ${network}`);
@@ -271,17 +275,42 @@ function hostOf(ip: string): Prefix | undefined {
   return parsed && hostPrefix(parsed);
 }
 
-function holds(set: PrefixSet, ip: string): boolean {
-  const parsed = parseIp(ip);
-  return parsed !== undefined && set.contains(parsed);
-}
+/** Blocks by their networks. Asked for one network at a time, which has few on a node, unless somebody lies. */
+class ByNetwork {
+  readonly #blocks = new Map<NetworkKey, string[]>();
+  readonly #sets = new Map<NetworkKey, PrefixSet>();
 
-const byNetwork = (
-  blocks: readonly { readonly network: NetworkKey; readonly prefix: Prefix }[],
-): Map<NetworkKey, PrefixSet> =>
-  new Map(
-    [...Map.groupBy(blocks, (b) => b.network)].map(([network, list]) => [
-      network,
-      new PrefixSet(list.map((b) => b.prefix)),
-    ]),
-  );
+  constructor(blocks: readonly { readonly network: NetworkKey; readonly cidr: string }[]) {
+    for (const { network, cidr } of blocks) {
+      const list = this.#blocks.get(network);
+      if (list) list.push(cidr);
+      else this.#blocks.set(network, [cidr]);
+    }
+  }
+
+  /** Whether a block of the network holds the address. */
+  holds(network: NetworkKey, ip: string): boolean {
+    const cidrs = this.#blocks.get(network);
+    const address = cidrs && parseIp(ip);
+    if (!address) return false;
+    if (cidrs.length <= FEW) return cidrs.some((c) => contains(canonicalPrefix(c) ?? NOWHERE, address));
+    const set = this.#sets.get(network) ?? new PrefixSet(cidrs.flatMap((c) => canonicalPrefix(c) ?? []));
+    this.#sets.set(network, set);
+    return set.contains(address);
+  }
+}
+const FEW = 8;
+
+/** Prefixes that were read before: the same ones come in every report. */
+const read = new Map<string, Prefix | undefined>();
+const MOST_READ = 200_000;
+
+/** The prefix, when the text is its canonical form. */
+function canonicalPrefix(text: string): Prefix | undefined {
+  if (read.has(text)) return read.get(text);
+  const prefix = parsePrefix(text);
+  const canonical = prefix && formatPrefix(prefix) === text ? prefix : undefined;
+  if (read.size >= MOST_READ) read.clear();
+  read.set(text, canonical);
+  return canonical;
+}
