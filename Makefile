@@ -1,6 +1,6 @@
 # Few words; each calls one script. `make lab` and `make test` set up all that they need.
 
-.PHONY: lab test attacks verify format generate bench bench-networks bench-policy bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down
+.PHONY: lab test attacks verify format generate bench bench-networks bench-policy bench-beside bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down
 
 lab: ## bring up the lab with the example shops and show who reaches whom (ARGS=--once: and take it down)
 	@./bulkhead lab run $(ARGS)
@@ -28,6 +28,9 @@ bench-networks: ## what routers and many Services cost; writes docs/benchmarks-n
 
 bench-policy: ## what policies cost; writes docs/benchmarks-policy.md
 	@hack/setup.sh && node_modules/.bin/node hack/bench/policy.ts $(ARGS)
+
+bench-beside: ## this version beside another (REF), in one run; writes docs/benchmarks-beside.md
+	@hack/bench/beside.sh $(ARGS)
 
 bench-kind: ## pods on real kubelets beside ptp, on the cluster of make kind; prints a table
 	@hack/bench/kind.sh
