@@ -40,6 +40,13 @@ else
   echo "policy suites: not run: e2e.test, ginkgo and npa-conformance.test are not there (KUBE_LAB_DIR/build.sh e2e makes them)"
 fi
 
+# Kubernetes' own specs with every namespace isolated, in short.
+isolated='0 passed, 0 failed'
+if PATH=$PATH:${KUBE_LAB:-$HOME/.cache/kube-lab}/bin command -v e2e.test ginkgo >/dev/null; then
+  ISOLATED=1 hack/kind/conformance.sh short | tee "$out/isolated" || code=1
+  isolated=$(sed -n 's/^conformance: //p' "$out/isolated")
+fi
+
 # Uninstall, and look at every node as before the installation.
 kubectl -n kube-system scale deployment/coredns --replicas=0 >/dev/null
 kubectl -n kube-system wait --for=delete pod -l k8s-app=kube-dns --timeout=60s >/dev/null
@@ -60,7 +67,8 @@ node_modules/.bin/node -e '
   const r = JSON.parse(require("node:fs").readFileSync(process.argv[1], "utf8"));
   const broken = r.testResults.filter((f) => f.status === "failed" && f.assertionResults.every((a) => a.status !== "failed")).length;
   const ok = Number(process.argv[2]);
-  const [passed, failed] = process.argv[3].match(/\d+/g).map(Number);
+  const counts = process.argv.slice(3).map((text) => text.match(/\d+/g).map(Number));
+  const [passed, failed] = [0, 1].map((i) => counts.reduce((sum, c) => sum + c[i], 0));
   console.log(`${r.numPassedTests + ok + passed} passed, ${r.numFailedTests + broken + 1 - ok + failed} failed`);
-' "$out/report.json" "$uninstalled" "${suites:-0 passed, 1 failed}"
+' "$out/report.json" "$uninstalled" "${suites:-0 passed, 1 failed}" "${isolated:-0 passed, 1 failed}"
 exit "$code"
