@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { VXLAN_PORT, vtepMac } from '../../dataplane/plan/names.ts';
+import { VXLAN_PORT } from '../../api/names.ts';
+import { vtepMac } from '../../dataplane/plan/names.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { fabricAddress, netPath, nodeHost, nodeNames } from '../../lab/world/plan.ts';

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { GATEWAY_MAC, UPLINK_MAC, VXLAN_PORT } from '../../dataplane/plan/names.ts';
+import { VXLAN_PORT } from '../../api/names.ts';
+import { GATEWAY_MAC, UPLINK_MAC } from '../../dataplane/plan/names.ts';
 import { netPath } from '../../lab/world/plan.ts';
 import { shop, useLab } from '../system/lab.ts';
 import { ethernet, ip, ipv4, ipv6, marker, PROTOCOL, TCP_FLAG, tcp, udp } from './packets.ts';
