@@ -55,7 +55,7 @@ export type ClosedFrontend = { readonly ip: string; readonly protocol: Protocol;
 
 export type ClosedNodePort = { readonly protocol: Protocol; readonly port: number; readonly network: NetworkKey };
 
-/** A node, key = its name. */
+/** A node, key = its name. Without pod CIDRs it has no part in the overlay, and only its addresses matter. */
 export type NodeItem = {
   readonly name: string;
   /** Address of its VXLAN end; the first InternalIP. */

@@ -116,3 +116,20 @@ describe('compile', () => {
     );
   });
 });
+
+test('a node without pod CIDRs, or without InternalIP, is an address that pods may not reach, and no part of the overlay', () => {
+  const state = exampleState();
+  const [n2] = [...state.nodes.values()].filter((n) => n.name === 'n2');
+  if (!n2) throw new Error('n2');
+  const nodes = new Map(state.nodes)
+    .set('n2', { ...n2, podCIDRs: [] })
+    .set('n3', { ...n2, name: 'n3', addresses: [], further: ['203.0.113.7'] })
+    .set('n4', { ...n2, name: 'n4', addresses: [] });
+  const view = viewOf({ ...state, nodes });
+  const { node } = compile(view, 'n1');
+  expect(node.get('n2')).toMatchObject({ underlay: '192.0.2.12', podCIDRs: [] });
+  expect(node.get('n3')).toMatchObject({ further: ['203.0.113.7'], podCIDRs: [] });
+  expect(node.has('n4')).toBe(false);
+  // Its own agent waits until there are pod CIDRs to give addresses from.
+  expect(compile(view, 'n2').node.has('n2')).toBe(false);
+});

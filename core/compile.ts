@@ -15,7 +15,7 @@ import { hostCidr } from '../lib/ip/prefix.ts';
 import { canonicalIp } from '../lib/ip/address.ts';
 import { apiServerAccess } from './api-server/access.ts';
 import { apiServerHosts } from './api-server/hosts.ts';
-import { keyOf, type Network, type Settings } from './cluster/state.ts';
+import { keyOf, type Network, type Settings, type Node } from './cluster/state.ts';
 import { networksOf, type View } from './cluster/view.ts';
 import { holderOf } from './egress/holder.ts';
 import { egressParts } from './egress/parts.ts';
@@ -51,18 +51,9 @@ export function compile(view: View, node: string): NodeConfig {
   });
   const egress = egressAddressesByNode(view);
   for (const n of state.nodes.values()) {
-    const [underlay] = n.addresses;
-    if (underlay === undefined || n.podCIDRs.length === 0) continue;
-    const further = [...new Set([...n.further, ...(egress.get(n.name) ?? [])])];
-    config.node.set(n.name, {
-      name: n.name,
-      underlay,
-      addresses: n.addresses,
-      ...(further.length > 0 ? { further } : {}),
-      ...(n.unheard ? { unheard: n.unheard } : {}),
-      podCIDRs: n.podCIDRs,
-      ...(n.zone === '' ? {} : { zone: n.zone }),
-    });
+    const item = nodeItem(n, egress.get(n.name) ?? []);
+    // Until it has a pod CIDR a node cannot attach pods; the others know it, as what their pods may not reach.
+    if (item && (item.podCIDRs.length > 0 || n.name !== node)) config.node.set(n.name, item);
   }
   const present = new Set<NetworkKey>();
   const { profiles } = policiesOf(view);
@@ -150,6 +141,23 @@ function addNetwork(view: View, node: string, key: NetworkKey, config: ReturnTyp
 function namespaceSettings(settings: Settings): ClusterSettings {
   const { ceilings: _, ...rest } = settings;
   return rest;
+}
+
+/** A node as the others know it; without pod CIDRs while it has no part in the overlay, undefined while it has no address at all. */
+function nodeItem(n: Node, egress: readonly string[]): NodeItem | undefined {
+  const further = [...new Set([...n.further, ...egress])];
+  const [internal] = n.addresses;
+  const underlay = internal ?? further[0];
+  if (underlay === undefined) return undefined;
+  return {
+    name: n.name,
+    underlay,
+    addresses: n.addresses,
+    ...(further.length > 0 ? { further } : {}),
+    ...(n.unheard ? { unheard: n.unheard } : {}),
+    podCIDRs: internal === undefined ? [] : n.podCIDRs,
+    ...(n.zone === '' ? {} : { zone: n.zone }),
+  };
 }
 
 /** A network whose fixed addresses no node has does not leave the cluster at all: with another address it would not be itself. */

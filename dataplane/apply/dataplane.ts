@@ -11,7 +11,7 @@ import { isGone } from '../../lib/netlink/error.ts';
 import { type Nft, NftError, openNft } from '../../lib/nft/nft.ts';
 import type { Denial } from '../plan/denials.ts';
 import { planInstance } from '../plan/instance.ts';
-import { isOurLink, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
+import { addressesOf, isOurLink, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { hostPortTargets, planHostPorts } from '../plan/host-ports.ts';
 import { planFlatPod, planPod, type PodChains, type PodLink } from '../plan/pod.ts';
 import type { HostPort, PresentOwners } from '../plan/former-flows.ts';
@@ -74,7 +74,8 @@ export class Dataplane implements Disposable {
   readonly #openings = new Map<string, string>();
   /** Networks whose connections must be looked at again. */
   readonly #changedRules = new Set<string>();
-  /** Hosts of the API server when connections were last looked at. */
+  /** Addresses of nodes, and hosts of the API server, when connections were last looked at. */
+  readonly #nodeAddresses = new Map<string, string>();
   #apiServers: string | undefined;
   #allDirty = true;
   /** Networks of which only what policies say of their pods may have changed. */
@@ -225,6 +226,13 @@ export class Dataplane implements Disposable {
       case 'source':
         for (const key of this.#wanted.openTo(event.key)) this.#changedRules.add(key);
         return;
+      case 'node': {
+        const addresses = event.type === 'upsert' && event.kind === 'node' ? addressesOf(event.value).join() : '';
+        if (addresses !== this.#nodeAddresses.get(event.key))
+          for (const key of this.#held.keys()) this.#changedRules.add(key);
+        this.#nodeAddresses.set(event.key, addresses);
+        return;
+      }
       case 'cluster': {
         const hosts = JSON.stringify(event.type === 'upsert' && event.kind === 'cluster' ? event.value.apiServers : []);
         if (hosts !== this.#apiServers) for (const key of this.#held.keys()) this.#changedRules.add(key);

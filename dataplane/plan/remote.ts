@@ -17,6 +17,7 @@ export function planRemoteBlock(block: BlockItem, owner: NodeItem): Fragment {
 
 /** Another node, seen from the flat network: its whole pod CIDR. */
 export function planRemoteNode(node: NodeItem): Fragment {
+  if (node.podCIDRs.length === 0) return {};
   return {
     routes: node.podCIDRs.map((c) => ({
       dst: c,

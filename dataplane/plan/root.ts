@@ -48,7 +48,8 @@ export function planRootSets(
     nft.push(element(`closed_frontends${familyOf(ip)}`, `${ip} . ${protocol.toLowerCase()} . ${port}`));
   for (const node of nodes) {
     for (const a of addressesOf(node)) nft.push(element(`nodes${familyOf(a)}`, a));
-    if (node.name !== self.name) nft.push(element(`vteps${familyOf(node.underlay)}`, node.underlay));
+    if (node.name !== self.name && node.podCIDRs.length > 0)
+      nft.push(element(`vteps${familyOf(node.underlay)}`, node.underlay));
   }
   return { nft };
 }
