@@ -19,6 +19,8 @@ export type ClusterItem = {
   /** Node ports that no pod of another network may use. */
   readonly closedNodePorts?: readonly Pick<ClosedNodePort, 'protocol' | 'port'>[];
   readonly closedFrontends?: readonly ClosedFrontend[];
+  /** Outer addresses of all Services: what leaves a network for one of another's goes nowhere. */
+  readonly frontends?: readonly ClosedFrontend[];
   /** Namespaces in which a policy may select pods: one that this node has not been told of is closed there. */
   readonly policed?: { readonly namespaces: readonly string[]; readonly others: boolean };
   /** Hosts of the API server; absent: none is known. */

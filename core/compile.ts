@@ -27,7 +27,7 @@ import { policiesOf } from './policy/of-view.ts';
 import { peersOf } from './routers/peers.ts';
 import { allowedServices } from './services/allowed.ts';
 import { serviceItem } from './services/backends.ts';
-import { closedFrontends, closedNodePorts } from './services/node-ports.ts';
+import { closedFrontends, closedNodePorts, frontendsOf } from './services/node-ports.ts';
 
 /**
  * All that one node must know, and nothing of networks that have no business there.
@@ -38,14 +38,16 @@ export function compile(view: View, node: string): NodeConfig {
   const { state } = view;
   const config = emptyNodeConfig();
   const closed = closedNodePorts(view);
-  const frontends = closedFrontends(view);
+  const closedOnes = closedFrontends(view);
+  const frontends = frontendsOf(view);
   const apiServers = apiServerHosts(state);
   config.cluster.set('cluster', {
     podCIDRs: [...new Set([...state.podCIDRs, ...ownSubnets(view)])],
     serviceCIDRs: state.serviceCIDRs,
     ...(state.policies?.size ? { policed: policedNamespaces(state) } : {}),
     ...(closed.length > 0 ? { closedNodePorts: closed.map(({ protocol, port }) => ({ protocol, port })) } : {}),
-    ...(frontends.length > 0 ? { closedFrontends: frontends } : {}),
+    ...(closedOnes.length > 0 ? { closedFrontends: closedOnes } : {}),
+    ...(frontends.length > 0 ? { frontends } : {}),
     ...(apiServers.nodes.length + apiServers.addresses.length > 0 ? { apiServers } : {}),
     ...(state.settings ? { settings: namespaceSettings(state.settings) } : {}),
   });

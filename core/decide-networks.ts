@@ -139,8 +139,8 @@ function decideNodePort(view: View, from: Pod, node: string, target: Target, say
 
 /**
  * An external or load balancer address, from a pod of another network. A pod of the flat network uses it as anybody outside would,
- * through the node's kube-proxy. For a pod of another network it is an address outside, which kube-proxy may not take for itself:
- * what it translates is refused. A network's own pods use it as a cluster IP.
+ * through the node's kube-proxy. A pod of another network is refused, and no kube-proxy translates what it sends. A network's own
+ * pods use it as a cluster IP.
  */
 function decideFrontend(
   view: View,
@@ -175,6 +175,12 @@ function decideFrontend(
     );
   const item = serviceItem(view, service, owner);
   if (!dialledPort(service, item, target)) return outside;
+  if (own)
+    return say(
+      'rejected',
+      'node port gate',
+      `${name} is on ${nameOf(owner)}: pods of other networks reach it by no address`,
+    );
   const left = leftOut(service, target.address, from);
   if (left !== undefined) return say('closed', 'kube-proxy', left);
   const at = (side: 'inside' | 'outside') =>
@@ -186,12 +192,6 @@ function decideFrontend(
       'closed',
       'kube-proxy',
       `Service ${keyOf(service)} has no endpoint on node ${from.node}, and externalTrafficPolicy is Local`,
-    );
-  if (own)
-    return say(
-      'rejected',
-      'node port gate',
-      `${name} is on ${nameOf(owner)}: pods of other networks reach it by no address`,
     );
   return say('open', undefined, `${name} is open to everybody who reaches the nodes`);
 }

@@ -14,12 +14,16 @@ export function closedNodePorts(view: View): ClosedNodePort[] {
 }
 
 /** The same for external and load balancer addresses. */
-export function closedFrontends(view: View): ClosedFrontend[] {
-  const closed: ClosedFrontend[] = [];
+export const closedFrontends = (view: View): ClosedFrontend[] =>
+  frontendsOf(view, (network) => view.state.networks.get(network)?.spec?.services.nodePortAccess === 'External');
+
+/** External and load balancer addresses of the Services of all networks, or of some. Sorted. */
+export function frontendsOf(view: View, of: (network: string) => boolean = () => true): ClosedFrontend[] {
+  const found: ClosedFrontend[] = [];
   for (const [network, services] of view.servicesByNetwork) {
-    if (view.state.networks.get(network)?.spec?.services.nodePortAccess !== 'External') continue;
+    if (!of(network)) continue;
     for (const { frontends, ports } of services)
-      for (const { ip } of frontends) for (const { protocol, port } of ports) closed.push({ ip, protocol, port });
+      for (const { ip } of frontends) for (const { protocol, port } of ports) found.push({ ip, protocol, port });
   }
-  return closed.sort((a, b) => (a.ip < b.ip ? -1 : a.ip > b.ip ? 1 : a.port - b.port));
+  return found.sort((a, b) => (a.ip < b.ip ? -1 : a.ip > b.ip ? 1 : a.port - b.port));
 }

@@ -37,15 +37,23 @@ export function planRootSets(
   self: NodeItem,
   nodes: Iterable<NodeItem>,
   podRanges: readonly string[],
-  { closedNodePorts = [], closedFrontends = [] }: Pick<ClusterItem, 'closedNodePorts' | 'closedFrontends'>,
+  {
+    closedNodePorts = [],
+    closedFrontends = [],
+    frontends = [],
+  }: Pick<ClusterItem, 'closedNodePorts' | 'closedFrontends' | 'frontends'>,
 ): Fragment {
   const nft: NftObject[] = podRanges.map((range) => element(`pods${familyOf(range)}`, range));
   for (const cidr of self.podCIDRs) nft.push(element(`local${familyOf(cidr)}`, cidr));
   for (const address of self.addresses) nft.push(element(`self${familyOf(address)}`, address));
   for (const { protocol, port } of closedNodePorts)
     nft.push(element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`));
-  for (const { ip, protocol, port } of closedFrontends)
-    nft.push(element(`closed_frontends${familyOf(ip)}`, `${ip} . ${protocol.toLowerCase()} . ${port}`));
+  for (const [set, outer] of [
+    ['closed_frontends', closedFrontends],
+    ['frontends', frontends],
+  ] as const)
+    for (const { ip, protocol, port } of outer)
+      nft.push(element(`${set}${familyOf(ip)}`, `${ip} . ${protocol.toLowerCase()} . ${port}`));
   for (const node of nodes) {
     for (const a of addressesOf(node)) nft.push(element(`nodes${familyOf(a)}`, a));
     if (node.name !== self.name && node.podCIDRs.length > 0)
@@ -93,6 +101,7 @@ function familySets(family: 4 | 6): NftObject[] {
     { kind: 'set', name: `via${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `egress_snat${family}`, type: addr, to: addr, flags: ['interval'] },
     { kind: 'set', name: `closed_frontends${family}`, type: `${addr} . inet_proto . inet_service` },
+    { kind: 'set', name: `frontends${family}`, type: `${addr} . inet_proto . inet_service` },
     { kind: 'set', name: `hostbackend${family}`, type: `${addr} . inet_proto . inet_service` },
   ];
 }
@@ -191,10 +200,16 @@ function toNodes(): NftObject[] {
         ...both((ip, f) => `${ip} daddr . meta l4proto . th dport @hostbackend${f} accept`),
         'fib daddr type { local, broadcast, anycast, multicast } counter name node_address goto refuse',
         ...both((ip, f) => `${ip} daddr @nodes${f} counter name node_address goto refuse`),
-        ...both(
-          (ip, f) => `${ip} daddr . meta l4proto . th dport @closed_frontends${f} counter name translated goto refuse`,
-        ),
+        ...both((ip, f) => `${ip} daddr . meta l4proto . th dport @frontends${f} counter name translated goto refuse`),
       ],
+    },
+    {
+      // What leaves an instance goes where it says. Its own address is as good a translation as any other, and the first one
+      // stands: an external address of another network's Service takes nothing of it.
+      kind: 'chain',
+      name: 'nat_instances',
+      hook: { type: 'nat', hook: 'prerouting', priority: 'dstnat - 10', policy: 'accept' },
+      rules: both((ip) => `iifname "bhu*" dnat ${ip} to ${ip} daddr`),
     },
     {
       kind: 'chain',
@@ -221,8 +236,7 @@ function forwarding(): NftObject[] {
           (ip, f) => `${OVERLAY} ${ip} daddr @nodes${f} fib saddr . iif oif missing counter name vxlan_refused drop`,
         ),
         'ct state established,related accept',
-        // An instance translates what its network may reach. What kube-proxy translates beside that is another network's Service
-        // at an address that the sender took for one outside.
+        // An instance translates what its network may reach; nat_instances keeps all others from it.
         'iifname "bhu*" ct status dnat counter name translated goto refuse',
         'iifname != "bhp*" oifname != "bhp*" accept',
         // Pods of the flat network: what the sender's policies say, then the receiver's. Behind kube-proxy's translation.

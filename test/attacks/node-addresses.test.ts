@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { pod, shop, useLab } from '../system/lab.ts';
+import { bulkheadConfig, pod, shop, useLab } from '../system/lab.ts';
 
 // Every address of a node is the node: what pods of networks may not reach at its InternalIP they reach by no other. Beside each stands
 // somebody who may: a pod of the flat network, a host outside.
@@ -44,6 +44,12 @@ const becomes = (from: Parameters<typeof lab.connect>[0], address: string, port:
   lab.eventually(
     () => verdict(from, address, port),
     (v) => v === wanted,
+  );
+
+const becomesBy = (from: string, address: string, who: RegExp): Promise<string> =>
+  lab.eventually(
+    () => lab.connect(from, address, 80),
+    (v) => who.test(v),
   );
 
 beforeAll(async () => {
@@ -171,16 +177,24 @@ describe.each(families)('IPv%s', (f) => {
     expect(await becomes('flat/p1', ADDRESSES.n1[f][0] ?? '', port, 'open')).toBe('open');
   });
 
-  test("another network's outer addresses take nothing of what leaves: refused, while the outside stays open", async () => {
+  test("another network's outer addresses take nothing of what leaves: the outside stays the outside", async () => {
     const nowhere = f === 4 ? '198.51.100.7' : '2001:db8:51::7';
     await lab.apply(service('b', `outer${f}`, { externalIPs: [OUTSIDE[f], nowhere] }));
+    // kube-proxy takes it for all that it translates, whatever the administrator has listed.
+    expect(await becomesBy('flat/p1', OUTSIDE[f], /^open:b\//)).toMatch(/^open:b\//);
+    for (const from of ['a/p1', 'a/p2'])
+      expect([from, await lab.connect(from, OUTSIDE[f], 80)]).toEqual([from, 'open:/outside']);
+    expect(await lab.connect('b/p1', nowhere, 80)).not.toContain('open');
+    // One that the administrator lists is the cluster's: its own network's pods use it, those of others are refused.
+    const pools = f === 4 ? ['203.0.113.0/24', '198.51.100.0/24'] : ['2001:db8::/64', '2001:db8:51::/64'];
+    await lab.apply(bulkheadConfig({ services: { externalIPs: pools } }), { wait: false });
     for (const from of ['a/p1', 'a/p2'])
       for (const address of [OUTSIDE[f], nowhere])
         expect([from, address, await becomes(from, address, 80, 'rejected')]).toEqual([from, address, 'rejected']);
     expect(await lab.connect('a/p1', OUTSIDE[f], 7, 'UDP')).toContain('open');
-    expect(await lab.connect('b/p2', OUTSIDE[f], 80)).toMatch(/^open:b\//);
+    expect(await becomesBy('b/p2', OUTSIDE[f], /^open:b\//)).toMatch(/^open:b\//);
     expect(await lab.differences()).toEqual([]);
     await lab.kubectl('delete', 'svc', '-n', 'b', `outer${f}`);
-    for (const from of ['a/p1', 'a/p2']) expect(await becomes(from, OUTSIDE[f], 80, 'open')).toBe('open');
+    for (const from of ['a/p1', 'a/p2']) expect(await becomesBy(from, OUTSIDE[f], /outside/)).toBe('open:/outside');
   });
 });
