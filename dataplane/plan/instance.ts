@@ -120,7 +120,7 @@ export function planLocalBlock(
       nft: [
         ...(podCIDR !== undefined && covers(mustPrefix(podCIDR), mustPrefix(cidr))
           ? []
-          : [element(`local${family}`, cidr)]),
+          : [element(`local${family}`, cidr), element(`assigned${family}`, cidr)]),
         // Routed: the pod's own address leaves the node.
         ...(egress === 'Routed' ? [element(`routed${family}`, cidr)] : []),
       ],

@@ -1,6 +1,6 @@
 import { familyOf } from '../../lib/ip/address.ts';
 import type { BlockItem, NodeItem } from '../../api/nodeconfig.ts';
-import type { Fragment } from './fragment.ts';
+import { element, type Fragment } from './fragment.ts';
 import { OVERLAY_DEV, podCidrOf, VXLAN_DEV, vtepHop, vtepMac } from './names.ts';
 import { nodeAddress } from '../../core/nodes/addresses.ts';
 
@@ -26,6 +26,7 @@ export function planRemoteNode(node: NodeItem): Fragment {
       via: nodeAddress(c),
       onlink: true,
     })),
+    nft: node.podCIDRs.map((c) => element(`assigned${familyOf(c)}`, c)),
     ...vtep(OVERLAY_DEV, node),
   };
 }
@@ -36,6 +37,7 @@ export function planRemoteGiven(block: BlockItem, owner: NodeItem): Fragment {
   if (cidr === undefined) return {};
   return {
     routes: [{ dst: block.cidr, type: 'unicast', dev: OVERLAY_DEV, via: nodeAddress(cidr), onlink: true }],
+    nft: [element(`assigned${familyOf(block.cidr)}`, block.cidr)],
     ...vtep(OVERLAY_DEV, owner),
   };
 }

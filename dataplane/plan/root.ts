@@ -44,7 +44,8 @@ export function planRootSets(
   }: Pick<ClusterItem, 'closedNodePorts' | 'closedFrontends' | 'frontends'>,
 ): Fragment {
   const nft: NftObject[] = podRanges.map((range) => element(`pods${familyOf(range)}`, range));
-  for (const cidr of self.podCIDRs) nft.push(element(`local${familyOf(cidr)}`, cidr));
+  for (const cidr of self.podCIDRs)
+    nft.push(element(`local${familyOf(cidr)}`, cidr), element(`assigned${familyOf(cidr)}`, cidr));
   for (const address of self.addresses) nft.push(element(`self${familyOf(address)}`, address));
   for (const { protocol, port } of closedNodePorts)
     nft.push(element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`));
@@ -90,6 +91,8 @@ function familySets(family: 4 | 6): NftObject[] {
   return [
     { kind: 'set', name: `src${family}`, type: `ifname . ${addr}` },
     { kind: 'set', name: `pods${family}`, type: addr, flags: ['interval'] },
+    // What of that some node has: in the rest is no pod, and only a default route leads there.
+    { kind: 'set', name: `assigned${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `nodes${family}`, type: addr },
     { kind: 'set', name: `self${family}`, type: addr },
     // VXLAN ends of the other nodes: who may speak the overlay's protocol to this one.
@@ -137,6 +140,10 @@ function fromPods(self: NodeItem): NftObject[] {
         'iifname "bhp*" goto from_pod',
         // An address of pods comes only from where the route to it leads: never by the underlay, and by the overlay only from
         // other nodes. An instance has checked its own pods, and lets pods of other nodes out by this one.
+        ...both(
+          (ip, f) =>
+            `iifname != { "bhu*", "lo" } ${ip} saddr @pods${f} ${ip} saddr != @assigned${f} counter name spoofed_source drop`,
+        ),
         ...both(
           (ip, f) =>
             `iifname != { "bhu*", "lo" } ${ip} saddr @pods${f} fib saddr . iif oif missing counter name spoofed_source drop`,

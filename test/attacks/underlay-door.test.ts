@@ -150,6 +150,67 @@ describe.each([
   });
 });
 
+describe('by way of a translation', () => {
+  const SERVICE_PORT = 5789;
+  /** Services by hand, whose endpoint is the VXLAN end of n2. */
+  const byHand = (type: string): string =>
+    [
+      {
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name: 'door', namespace: 'flat' },
+        spec: { type, ports: [{ name: 'x', port: SERVICE_PORT, targetPort: PORT, protocol: 'UDP' }] },
+      },
+      {
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: { name: 'door', namespace: 'flat', labels: { 'kubernetes.io/service-name': 'door' } },
+        addressType: 'IPv4',
+        ports: [{ name: 'x', port: PORT, protocol: 'UDP' }],
+        endpoints: [{ addresses: [UNDERLAY.n2] }],
+      },
+    ]
+      .map((o) => JSON.stringify(o))
+      .join('\n---\n');
+
+  test.each(FAMILIES)(
+    'a Service, a node port: neither pod nor stranger gets through one node to the next (IPv%s inside)',
+    async (f) => {
+      await lab.apply(byHand('NodePort'));
+      const field = async (path: string): Promise<string> =>
+        (await lab.kubectl('get', 'svc', 'door', '-n', 'flat', '-o', `jsonpath=${path}`)).trim();
+      const [ip, nodePort] = [await field('{.spec.clusterIP}'), Number(await field('{.spec.ports[0].nodePort}'))];
+      const through = [
+        { who: 'flat/p1', address: ip, port: SERVICE_PORT },
+        { who: 'flat/p1', address: UNDERLAY.n1, port: nodePort },
+        { who: 'flat/p1', address: FURTHER.n2, port: nodePort },
+        { who: 'a/p1', address: UNDERLAY.n1, port: nodePort },
+        { who: 'outside', address: UNDERLAY.n1, port: nodePort },
+        { who: 'outside', address: UNDERLAY.n2, port: nodePort },
+      ];
+      expect(
+        await arrived(lab, 'b', 'n2', async () => {
+          const sent: Sent[] = [];
+          for (let round = 0; round < 3; round++)
+            for (const { who, address, port } of through) {
+              const text = marker('translated');
+              const netns = who === 'outside' ? netPath(lab.name, who) : await lab.netns(who);
+              sendDatagram(netns, { address, port }, await forged('b', 'n2', f, text));
+              sent.push({ name: `${who} by ${address}:${port}`, text });
+              await new Promise((resolve) => setTimeout(resolve, 100));
+            }
+          return sent;
+        }),
+      ).toEqual([]);
+      // It was translated, and stopped for what it became.
+      expect(await lab.onNode('n1', 'nft', 'list', 'counter', 'inet', 'bulkhead', 'vxlan_refused')).not.toMatch(
+        /packets 0 /,
+      );
+      await lab.kubectl('delete', 'svc', 'door', '-n', 'flat');
+    },
+  );
+});
+
 describe('strangers on the underlay', () => {
   test.each(['outside', 'fabric'])('%s: nothing comes in, by any address of a node', async (where) => {
     for (const node of ['n1', 'n2'] as const)
@@ -232,6 +293,8 @@ describe.each([0, 1, 2])('rp_filter %s', (value) => {
       zero('n1', f),
       zero('n2', f),
       one('n2', f),
+      // Of the pod range, but no node's.
+      f === 4 ? '10.244.99.7' : 'fd00:10:244:99::7',
       await lab.ip('flat/p2', f),
       await lab.ip('flat/q1', f),
       await lab.ip('b/p2', f),
