@@ -232,6 +232,24 @@ describe('strangers on the underlay', () => {
         ]).toEqual([node, tenant, []]);
   });
 
+  test('when another program takes the table away, the agent puts it back, and the door is shut again', async () => {
+    await lab.onNode('n1', 'nft', 'delete', 'table', 'inet', 'bulkhead');
+    const chain = (): Promise<string> =>
+      lab.onNode('n1', 'nft', 'list', 'chain', 'inet', 'bulkhead', 'vxlan').catch(() => '');
+    expect(await lab.eventually(chain, (text) => text.includes('drop'))).toContain('drop');
+    const text = marker('after');
+    expect(
+      await arrived(lab, 'b', 'n1', async () => {
+        sendDatagram(
+          netPath(lab.name, 'outside'),
+          { address: UNDERLAY.n1, port: PORT },
+          await forged('b', 'n1', 4, text),
+        );
+        return [{ name: 'after', text }];
+      }),
+    ).toEqual([]);
+  });
+
   test('a neighbour that writes frames, with addresses of pods, Services and itself as the outer source', async () => {
     using wire = new RawSocket(netPath(lab.name, 'fabric'), 'n1');
     using n1 = new RawSocket(netPath(lab.name, 'n1'), 'eth0');
