@@ -247,6 +247,8 @@ function decideService(
       `Service ${key} has no ready endpoint${local ? ` on node ${from.node}, and internalTrafficPolicy is Local` : ''}`,
     );
   }
+  if (usable.every((b) => isOverlay({ ...target, port: b.port }) && !view.podByIp.has(b.ip)))
+    return say('closed', 'overlay', NO_OVERLAY);
   if (way && !isEmpty(way.services)) {
     const by = way.by.join(', ');
     if (usable.some((b) => admits(way.services, target.protocol, b.port)))

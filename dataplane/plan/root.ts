@@ -272,12 +272,13 @@ function inputs(self: NodeItem): NftObject[] {
       ],
     },
     {
-      // Behind every translation and reassembly: whatever the packet looked like before, this is where it would get in.
+      // Behind every translation and reassembly: whatever the packet looked like before, this is where it would get in. What raw_pre
+      // took for VXLAN is untracked; a tracked packet has become it here, by a node port for example.
       kind: 'chain',
       name: 'vxlan',
       rules: [
         'iifname "bh*" counter name vxlan_refused drop',
-        `${fromVtep(self)} accept`,
+        `${fromVtep(self)} ct state untracked accept`,
         'counter name vxlan_refused drop',
       ],
     },
