@@ -158,6 +158,7 @@ async function main(o: Options): Promise<void> {
     faults: faults.size,
     problems: node.problems(),
     shares: dataplane.shareStatus(),
+    denialsLeft: dataplane.denialsLeft,
     ...(await dataplane.counters()),
   }));
   const metricsServer = await openMetrics(o, client, metrics);

@@ -22,6 +22,8 @@ export type Observed = {
   readonly problems: readonly { readonly reason: string }[];
   /** Of connection tracking tables. */
   readonly shares: Iterable<{ readonly network: string; readonly entries: number; readonly refused: number }>;
+  /** Denied packets that were logged to the agent and not written, since too many came at once. */
+  readonly denialsLeft: number;
   /** Packets refused or dropped since the tables were made, by reason, over all networks of this node. */
   readonly rules: Iterable<RuleHits>;
   readonly drops: ReadonlyMap<string, { readonly network: string; readonly packets: number }[]>;
@@ -80,6 +82,7 @@ export class AgentMetrics {
     for (const { reason } of now.problems) g.problems.set({ reason }, 1);
     for (const [reason, list] of now.drops)
       for (const { network, packets } of list) g.drops.inc({ network, reason }, packets);
+    g.denialsLeft.set(now.denialsLeft);
     g.connected.set(now.connected ? 1 : 0);
     g.epoch.set(now.epoch);
     g.received.set(now.received);
@@ -115,6 +118,7 @@ function gauges(registers: Registry[]) {
       "Connections in a network's own tracking table; of the flat network, in that of the node.",
       ['network'],
     ),
+    denialsLeft: gauge('denials_unwritten_total', 'Denied packets left out of the log, since too many came at once.'),
     overShare: gauge(
       'sources_over_share',
       'Addresses that get no new connection since they have more than their share of a tracking table.',

@@ -578,6 +578,11 @@ export class Dataplane implements Disposable {
     return this.#policing.denials();
   }
 
+  /** Packets that {@link denials} has left out so far. */
+  get denialsLeft(): number {
+    return this.#policing.denialsLeft;
+  }
+
   /** What the kernel has counted so far. */
   counters(): Promise<Counters> {
     const networks = [...this.#held].map(([key, { nft }]) => [key, nft] as const);

@@ -9,6 +9,7 @@ const mostLogs = (): number => Math.max(0, Math.floor((raiseFileLimit() - 512) /
 export class DenialLogs implements Disposable {
   readonly #most: number;
   readonly #logs = new Map<string, PacketLog>();
+  #left = 0;
 
   constructor(most = mostLogs()) {
     this.#most = most;
@@ -28,19 +29,32 @@ export class DenialLogs implements Disposable {
     if (log) this.#logs.set(network, log);
   }
 
-  /** All that has come since. Costs what was logged, not what is open. */
+  /** What has come since, of each network alike. Costs what was logged, not what is open. */
   read(): { readonly network: string; readonly packets: readonly LoggedPacket[] }[] {
     const waiting = new Set(PacketLog.waiting([...this.#logs.values()]));
     if (waiting.size === 0) return [];
+    const each = Math.max(1, Math.floor(MOST_AT_ONCE / waiting.size));
     return [...this.#logs]
       .filter(([, log]) => waiting.has(log))
-      .map(([network, log]) => ({ network, packets: log.read().packets }));
+      .map(([network, log]) => {
+        const { packets, lost } = log.read();
+        this.#left += Math.max(0, packets.length - each) + (lost ? 1 : 0);
+        return { network, packets: packets.slice(0, each) };
+      });
+  }
+
+  /** Packets that were left out so far, since too many came at once. */
+  get left(): number {
+    return this.#left;
   }
 
   [Symbol.dispose](): void {
     for (const log of this.#logs.values()) log[Symbol.dispose]();
   }
 }
+
+/** In one turn, of all networks together: each is a line of the agent's log, written by the thread that answers ADD. */
+const MOST_AT_ONCE = 500;
 
 /** Another program may have the group there, or no file may be left: then drops are only counted. */
 function tryOpen(netns: string | undefined): PacketLog | undefined {

@@ -129,7 +129,12 @@ export class Policing implements Disposable {
     this.#changed.delete(network);
   }
 
-  /** Packets that policies have dropped since the last call: of each rule some a second, the rest is only counted. */
+  /** Logged packets that {@link denials} has left out so far, since too many came at once. */
+  get denialsLeft(): number {
+    return this.#logs.left;
+  }
+
+  /** Packets that policies have dropped since the last call: of each sender some a second, the rest is only counted. */
   denials(): Denial[] {
     return this.#logs.read().flatMap(({ network, packets }) => {
       const pods = this.#places.get(network)?.pods ?? [];

@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { loadState } from '../../cli/cluster/state.ts';
-import { DNS_IP } from '../../lab/world/plan.ts';
+import { DNS_IP, labDir } from '../../lab/world/plan.ts';
 import { shop, useLab } from '../system/lab.ts';
 
 // One pod takes of what all share as much as it can: connection tracking, neighbours. It gets its share, and all others get theirs.
@@ -187,6 +188,39 @@ describe('neighbours', () => {
     const [api, outside] = f === 4 ? ['192.0.2.2', '203.0.113.10'] : ['2001:db8:2::2', '2001:db8::10'];
     expect(await lab.connect('flat/q1', api, 6443)).toMatch(/^open/);
     expect(await lab.connect('flat/q1', outside, 80)).toMatch(/^open/);
+  });
+});
+
+describe('the log of denied packets', () => {
+  test.each(FAMILIES)('a pod that is refused all the time does not hide that another is (IPv%s)', async (f) => {
+    const policy = {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'closed', namespace: 'b' },
+      spec: { podSelector: { matchLabels: { app: 'web' } }, policyTypes: ['Ingress'] },
+    };
+    await lab.apply(JSON.stringify(policy));
+    const [loud, quiet, target] = [await lab.ip('b/p1', f), await lab.ip('b/q1', f), await lab.ip('b/p2', f)];
+    const refused = (): Promise<string> => lab.connect('b/q1', target, 8080, 'TCP', 400);
+    expect(await lab.eventually(refused, (v) => v === 'closed')).toBe('closed');
+    const records = (source: string): number =>
+      readFileSync(`${labDir(lab.name)}/log/agent-n2.log`, 'utf8')
+        .split('\n')
+        .filter((line) => line.includes('dropped by policy') && line.includes(`"source":"${source}"`)).length;
+    const [before, unlogged] = [records(loud), await counted('n2', 'log_share', await vniOf('b/default'))];
+    const noise = lab.inPod('b/p1', 'python3', '-c', FLOOD, target, '0', '1000000', '6', '0.1');
+    await lab.eventually(
+      async () => await Promise.resolve(records(loud)),
+      (n) => n > before + 10,
+    );
+    const [quietBefore, start] = [records(quiet), performance.now()];
+    while (records(quiet) === quietBefore && performance.now() - start < 4_000) await refused();
+    expect(records(quiet)).toBeGreaterThan(quietBefore);
+    await noise;
+    expect(records(loud) - before).toBeLessThan(120);
+    expect((await counted('n2', 'log_share', await vniOf('b/default'))) - unlogged).toBeGreaterThan(50);
+    await lab.kubectl('delete', 'networkpolicy', '-n', 'b', 'closed');
+    expect(await lab.eventually(refused, (v) => v === 'open:b/p2')).toBe('open:b/p2');
   });
 });
 
