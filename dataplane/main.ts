@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { Command } from 'commander';
 import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
@@ -338,6 +339,7 @@ async function main(o: Options): Promise<void> {
     } catch (error) {
       log.warn({ network, err: brief(error) }, 'instance cannot be opened yet');
     }
+    await setImmediate(); // hundreds take a while, and the kubelet asks whether this process is alive
   }
   for (const a of attachments.dropVanished())
     log.info({ pod: `${a.namespace}/${a.pod}`, ips: a.ips }, 'released: its interface is gone');

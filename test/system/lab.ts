@@ -78,8 +78,8 @@ export class TestLab {
     await this.ready();
   }
 
-  ready(): Promise<void> {
-    return waitForPods(this.client, this.spec, performance.now() + 90_000, () => undefined);
+  ready(ms = 90_000): Promise<void> {
+    return waitForPods(this.client, this.spec, performance.now() + ms, () => undefined);
   }
 
   /** For the commands that ask a cluster. */
