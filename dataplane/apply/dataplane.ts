@@ -19,7 +19,7 @@ import { onLinkPrefixes } from '../plan/on-link.ts';
 import { connectionShares } from '../plan/shares.ts';
 import type { SourceOwners } from '../plan/source-owners.ts';
 import { staleFlows } from '../plan/stale-flows.ts';
-import { dropArp } from './arp.ts';
+import { dropArp, dropOurArp } from './arp.ts';
 import { ConnectionShares, type ShareStatus } from './connection-shares.ts';
 import { trackedTables } from './tracked-tables.ts';
 import { type Counters, readCounters } from './counters.ts';
@@ -270,16 +270,15 @@ export class Dataplane implements Disposable {
     if (!network || !self) throw new Error(`network ${key} is not known on this node`);
     if (held) this.#letGo(key, held); // made again under its old name: it shares nothing with what it was
     const { path: netns, fresh } = this.#namespaces.ensure(network.vni);
-    const base = planInstance(network, self, this.mtuFor(key)); // only its switches, before any link is there
-    writeSysctls(base.sysctls ?? {}, netns);
+    // Its switches, before any link is there.
+    if (fresh) writeSysctls(planInstance(network, self, this.mtuFor(key)).sysctls ?? {}, netns);
     const nft = openNft(netns);
-    dropArp(nft, 'all');
+    dropArp(nft);
     const [netlink, conntrack] = [openNetlink(netns), openConntrack(netns)];
     const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
     this.#held.set(key, { instance, netlink, nft, conntrack, network, wishes: new Wishes(instance) });
     this.#policing.open(key, instance, conntrack, netns);
     if (!fresh) {
-      instance.resync();
       // What an earlier life of this agent let be made, and had no time to cut.
       this.#changedRules.add(key);
       this.#former.prefixes(
@@ -291,6 +290,7 @@ export class Dataplane implements Disposable {
     this.#dirty.add(FLAT_NETWORK);
     // Only what this network needs: ADD waits for it, and others may be dirty with much more.
     this.#planNow(key, FLAT_NETWORK);
+    if (!fresh) instance.resync(); // behind the plan, which says what to look at
     instance.apply('additions');
     applyAll(netlink, [{ verb: 'set', kind: 'link', name: 'lo', change: { up: true } }]);
     this.#root.apply('additions');
@@ -425,6 +425,8 @@ export class Dataplane implements Disposable {
     const held = this.#held.get(key);
     if (!held) return;
     try {
+      // To read them costs a walk over the connections of the whole node.
+      if (held.conntrack.count() === 0) return;
       const flows = held.conntrack.flows();
       if (flows.length > 0)
         held.conntrack.remove(staleFlows(flows, this.#wanted.flowRules(held.network, this.#blocks)));
@@ -480,7 +482,7 @@ export class Dataplane implements Disposable {
   /** What plans need of the node itself, and what others may change: read at the next plan, or now. */
   #readNode(): void {
     this.#mtu = undefined;
-    dropArp(this.#rootNft, 'ours');
+    dropOurArp(this.#rootNft);
     const most = Number(readSysctl('net/netfilter/nf_conntrack_max') ?? DEFAULT_CONNTRACK_MAX);
     const shares = connectionShares(most, this.#connectionsPerPod);
     const onLink = onLinkPrefixes(this.#rootNetlink.hostRoutes());
