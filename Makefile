@@ -1,6 +1,6 @@
 # Few words; each calls one script. `make lab` and `make test` set up all that they need.
 
-.PHONY: lab test attacks verify format generate bench bench-networks bench-policy bench-beside bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down
+.PHONY: lab test attacks verify format generate bench bench-networks bench-policy bench-beside bench-budgets bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down
 
 lab: ## bring up the lab with the example shops and show who reaches whom (ARGS=--once: and take it down)
 	@./bulkhead lab run $(ARGS)
@@ -31,6 +31,9 @@ bench-policy: ## what policies cost; writes docs/benchmarks-policy.md
 
 bench-beside: ## this version beside another (REF), in one run; writes docs/benchmarks-beside.md
 	@hack/bench/beside.sh $(ARGS)
+
+bench-budgets: ## what one tenant's largest objects cost another tenant, in the lab; prints a table (ARGS="--only WORD --seconds N")
+	@hack/setup.sh && node_modules/.bin/node hack/bench/budgets.ts $(ARGS)
 
 bench-kind: ## pods on real kubelets beside ptp, on the cluster of make kind; prints a table
 	@hack/bench/kind.sh

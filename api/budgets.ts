@@ -4,7 +4,8 @@
  *
  * The controller and the agents serve all tenants on one thread each, so an object must cost little to read, and what it makes in a
  * kernel must be small. Beyond a budget that object alone fails closed, before anything else of it is read. Measured on 2 cores
- * (`make bench-budgets`): an element of a kernel map costs an agent about 1 kB and 10 µs.
+ * (`make bench-budgets`): an element of a kernel map costs an agent 3 to 4 kB and 15 µs, half of it where nothing else can have its
+ * turn.
  */
 export const BUDGETS = {
   /**
@@ -38,15 +39,15 @@ export const BUDGETS = {
   /** Keys and values in selectors of a policy. */
   policySelectorTerms: 2_048,
   /** Elements of kernel maps that a policy makes by itself: peers × ports, where a range of up to 8 ports counts each port. */
-  policyCells: 8_192,
+  policyCells: 4_096,
   /** NetworkPolicies of a namespace: each is compared with each of its pods. */
   namespacePolicies: 256,
   /** Peers of all NetworkPolicies of a namespace. */
   namespacePolicyPeers: 4_096,
   /** Elements of kernel maps for all policies that select one pod: the peers of one meet the ports of another. */
-  profileCells: 16_384,
+  profileCells: 8_192,
   /** Elements of kernel maps for all policies of a namespace on one node, pods that differ in their policies counted apart. */
-  namespaceCells: 32_768,
+  namespaceCells: 12_288,
 
   /** Ports of a Service. Each makes chains for each of its addresses. */
   servicePorts: 256,

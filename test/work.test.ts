@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { BUDGETS } from '../api/budgets.ts';
-import type { BlockItem, OpeningItem, PeerItem, ProfileSide } from '../api/nodeconfig.ts';
+import type { BlockItem, OpeningItem, PeerItem, PortSet, ProfileSide } from '../api/nodeconfig.ts';
 import { planDuties, planNews } from '../controller/allocate/plan.ts';
 import { planPolicies, planPolicyNews } from '../controller/allocate/policies.ts';
+import { planSubnetBlocks } from '../controller/allocate/subnet-blocks.ts';
 import { parseInterfaces } from '../core/attach/parse.ts';
 import { readNetworkStatus } from '../core/attach/status.ts';
 import {
@@ -45,6 +46,8 @@ test('the count sees what is quadratic', async () => {
   const once = (n: number) => () => void each(n, (i) => i).filter((x) => x > 3);
   expect((await countWork(once(400))) / (await countWork(once(100)))).toBeLessThan(MOST);
 });
+
+const manyPorts = (n: number): PortSet => each(n, (i) => ({ protocol: 'TCP', first: 1 + 2 * i, last: 1 + 2 * i }));
 
 /** Each makes its input for a size, and returns what is counted. */
 const READERS: Readonly<Record<string, (n: number) => () => unknown>> = {
@@ -131,9 +134,9 @@ const READERS: Readonly<Record<string, (n: number) => () => unknown>> = {
       network: 'a/default',
       other: 'b/default',
       services: [],
-      parts: [{ prefixes: each(n, cidr), pods: 'any', services: 'any' }],
+      parts: [{ prefixes: each(n, cidr), pods: manyPorts(n), services: manyPorts(n) }],
     };
-    return () => planPeer(peer);
+    return () => planPeer(peer, () => 7);
   },
   'connections that stand': (n) => {
     const flow = (i: number): Flow => ({
@@ -340,6 +343,7 @@ describe('a view of the cluster, what a node is told, and what is written and sa
       };
       planDuties(view, { ...nothing, exhausted: new Map(), alive: new Set(['n1']) });
       planNews(view);
+      planSubnetBlocks(view, view.state.blocks, new Map());
       planPolicies(view);
       planPolicyNews(view);
     };

@@ -4,7 +4,8 @@ import type { View } from '../../core/cluster/view.ts';
 import { nextBlock, usableIn } from '../../core/ipam/subnet-blocks.ts';
 import { subnetFamilies } from '../../core/networks/validate.ts';
 import { type Family, familyOf, mustIp } from '../../lib/ip/address.ts';
-import { contains, hostCidr, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
+import { hostCidr, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
+import { PrefixMap } from '../../lib/ip/prefix-map.ts';
 
 /** Addresses that a node has given and can give of a block, as it reported. */
 export type BlockUse = { readonly used: number; readonly free: number };
@@ -30,12 +31,16 @@ export function planSubnetBlocks(
   const give: BlockItem[] = [];
   const exhausted = new Map<NetworkKey, string>();
   const taken = { 4: [] as Prefix[], 6: [] as Prefix[] };
+  const known = new PrefixMap<true>();
   const byPlace = new Map<string, BlockItem[]>();
   const note = (block: BlockItem): void => {
     const prefix = mustPrefix(block.cidr);
     taken[prefix.family].push(prefix);
+    known.set(prefix, true);
     const place = `${block.network} ${block.node} ${prefix.family}`;
-    byPlace.set(place, [...(byPlace.get(place) ?? []), block]);
+    const there = byPlace.get(place);
+    if (there) there.push(block);
+    else byPlace.set(place, [block]);
   };
   for (const block of given.values()) note(block);
   for (const { key, network, node, wanted } of demand(view)) {
@@ -43,14 +48,15 @@ export function planSubnetBlocks(
     for (const family of subnetFamilies(network.spec)) {
       const asked = wanted.flatMap((w) => (w.ips ?? []).filter((ip) => familyOf(ip) === family));
       for (const ip of asked) {
-        if (taken[family].some((t) => contains(t, mustIp(ip)))) continue; // this node's, or another's that must let go first
+        if (known.has(mustIp(ip))) continue; // this node's, or another's that must let go first
         const block: BlockItem = { cidr: hostCidr(ip), network: key, node, given: true };
         give.push(block);
         note(block);
       }
       const mine = (): BlockItem[] => byPlace.get(`${key} ${node} ${family}`) ?? [];
       // A block that is one address which somebody asks for is for nobody else.
-      const shared = (b: BlockItem): boolean => !asked.some((ip) => hostCidr(ip) === b.cidr);
+      const alone = new Set(asked.map(hostCidr));
+      const shared = (b: BlockItem): boolean => !alone.has(b.cidr);
       const room = (): number =>
         mine()
           .filter(shared)

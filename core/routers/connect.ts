@@ -53,10 +53,26 @@ type Side = {
  * types fit (Mesh with Mesh, Hub with Spoke), and each imports the other; inside one namespace one import is enough, since one
  * owner has written both. Never transitive: only pairs are opened.
  */
-export function connectNetworks(state: Pick<ClusterState, 'routers' | 'networks' | 'namespaces' | 'conflicts'>): {
-  readonly connections: Connections;
-  readonly routers: ReadonlyMap<string, RouterState>;
-} {
+export function connectNetworks(state: Connectable): Connected {
+  const parts = [
+    ...[state.routers, state.networks, state.namespaces].map((map) => [...map.values()]),
+    [...(state.conflicts ?? [])].flat(),
+  ];
+  const same = latest?.parts.every((part, i) => sameItems(part, parts[i] ?? []));
+  if (!latest || !same) latest = { parts, connected: workOut(state) };
+  return latest.connected;
+}
+
+type Connectable = Pick<ClusterState, 'routers' | 'networks' | 'namespaces' | 'conflicts'>;
+export type Connected = { readonly connections: Connections; readonly routers: ReadonlyMap<string, RouterState> };
+
+/** One view follows another, and most differ in pods only: as long as these objects are the same ones, so is what comes of them. */
+let latest: { readonly parts: readonly (readonly unknown[])[]; readonly connected: Connected } | undefined;
+
+const sameItems = (a: readonly unknown[], b: readonly unknown[]): boolean =>
+  a.length === b.length && a.every((item, i) => item === b[i]);
+
+function workOut(state: Connectable): Connected {
   const seen = { ...state, ...indexed(state) };
   const tooMany = routersOverBudget(seen.routersByNamespace);
   const sides = new Map([...state.routers].map(([key, router]) => [key, sideOf(seen, key, router, tooMany.get(key))]));

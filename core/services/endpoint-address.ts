@@ -1,6 +1,7 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
+import { PrefixMap } from '../../lib/ip/prefix-map.ts';
 import { type EndpointSlice, keyOf, type Pod, type SliceEndpoint } from '../cluster/state.ts';
 import { networkOf, podAt, type View } from '../cluster/view.ts';
 import { DEFAULT_CEILINGS, parsedPrefixes } from '../networks/ceiling.ts';
@@ -75,16 +76,29 @@ function ofApiServer(view: View, slice: Pick<EndpointSlice, 'name' | 'family'>, 
 }
 
 /** Whether an address is of pods or Services. */
-function isInside({ state }: View, ip: string): boolean {
-  const address = mustIp(ip);
-  const ranges = [
-    ...state.podCIDRs,
-    ...state.serviceCIDRs,
-    ...[...state.nodes.values()].flatMap((n) => n.podCIDRs),
-    ...[...state.networks.values()].flatMap((n) => n.spec?.subnets ?? []),
+const isInside = (view: View, ip: string): boolean => rangesOf(view).inside.has(mustIp(ip));
+const isNode = (view: View, ip: string): boolean => rangesOf(view).nodes.has(ip);
+
+type Ranges = { readonly inside: PrefixMap<true>; readonly nodes: ReadonlySet<string> };
+
+/** Asked of every endpoint: put in order once for each view. */
+function rangesOf(view: View): Ranges {
+  const known = worked.get(view);
+  if (known) return known;
+  const { podCIDRs, serviceCIDRs, nodes, networks } = view.state;
+  const all = [...nodes.values()];
+  const texts = [
+    ...podCIDRs,
+    ...serviceCIDRs,
+    ...all.flatMap((n) => n.podCIDRs),
+    ...[...networks.values()].flatMap((n) => n.spec?.subnets ?? []),
   ];
-  return ranges.some((r) => contains(mustPrefix(r), address));
+  const made = {
+    inside: new PrefixMap(texts.map((t) => [mustPrefix(t), true] as const)),
+    nodes: new Set(all.flatMap((n) => [...n.addresses, ...n.further])),
+  };
+  worked.set(view, made);
+  return made;
 }
 
-const isNode = ({ state }: View, ip: string): boolean =>
-  [...state.nodes.values()].some((n) => n.addresses.includes(ip) || n.further.includes(ip));
+const worked = new WeakMap<View, Ranges>();

@@ -1,6 +1,7 @@
 import type { NetworkKey } from '../../api/nodeconfig.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, formatPrefix, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
+import { PrefixMap } from '../../lib/ip/prefix-map.ts';
 import { type ClusterState, keyOf, type Service } from '../cluster/state.ts';
 import { DEFAULT_CEILINGS, parsedPrefixes } from '../networks/ceiling.ts';
 
@@ -68,9 +69,9 @@ function claimedBy(claims: Map<string, string>, network: string, service: Servic
 
 /** Who has an address already, in words. */
 function ownersOf(state: Seen): (ip: string, external: boolean) => string | undefined {
-  const ranges: { readonly prefix: Prefix; readonly what: string }[] = [];
+  const ranges = new PrefixMap<{ readonly prefix: Prefix; readonly what: string }>();
   const add = (texts: readonly string[], what: string): void => {
-    for (const text of texts) ranges.push({ prefix: mustPrefix(text), what });
+    for (const prefix of texts.map(mustPrefix)) if (!ranges.at(prefix)) ranges.set(prefix, { prefix, what });
   };
   add(state.serviceCIDRs, 'the Service range of the cluster');
   add(state.podCIDRs, 'the pod range of the cluster');
@@ -85,7 +86,7 @@ function ownersOf(state: Seen): (ip: string, external: boolean) => string | unde
     if (service !== undefined) return `is the cluster IP of Service ${service}`;
     const node = external ? nodes.get(ip) : undefined;
     if (node !== undefined) return `is an address of node ${node}`;
-    const range = ranges.find((r) => contains(r.prefix, mustIp(ip)));
+    const range = [...ranges.all(mustIp(ip))].at(-1); // the widest
     return range && `is in ${formatPrefix(range.prefix)}, which belongs to ${range.what}`;
   };
 }

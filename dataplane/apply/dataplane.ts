@@ -384,11 +384,10 @@ export class Dataplane implements Disposable {
     await attempt([...this.#config.network.keys()], (key) => this.#config.network.has(key) && this.open(key));
     const what = authoritative ? 'all' : 'additions';
     this.#noteDirty();
-    await attempt([...this.#held.keys(), FLAT_NETWORK], (key) => {
-      this.#planNow(key);
-      if (key === FLAT_NETWORK) this.#root.apply(what);
-      else this.#held.get(key)?.instance.apply(what);
-    });
+    for (const key of [...this.#held.keys(), FLAT_NETWORK]) {
+      await attempt([key], () => this.#planNow(key));
+      await attempt([key], () => (key === FLAT_NETWORK ? this.#root : this.#held.get(key)?.instance)?.apply(what));
+    }
     if (authoritative) {
       // Behind the rules, so that a connection that is cut cannot be made anew.
       await attempt(changedRules, (key) => this.#cutStaleFlows(key));

@@ -189,22 +189,26 @@ export class Instance {
   #applyNft(what: 'additions' | 'all', problems: Error[]): void {
     const tracker = this.#t.nft;
     if (this.#tableStands && tracker.inSync) return;
-    const changes: NftChange[] = [...tracker.pendingUpdates()].map(({ value, real }) => ({
-      verb: 'set',
-      object: value,
-      before: real,
-    }));
+    const changes: NftChange[] = [];
+    const keys: string[] = [];
+    for (const { key, value, real } of tracker.pendingUpdates()) {
+      keys.push(key);
+      changes.push({ verb: 'set', object: value, before: real });
+    }
     // Elements cost nothing to delete, and one that is left beside a newer one may say the opposite.
-    for (const { real } of tracker.pendingDeletions())
-      if (what === 'all' || real.kind === 'element') changes.push({ verb: 'delete', object: real });
+    for (const { key, real } of tracker.pendingDeletions()) {
+      if (what !== 'all' && real.kind !== 'element') continue;
+      keys.push(key);
+      changes.push({ verb: 'delete', object: real });
+    }
     if (this.#tableStands && changes.length === 0) return;
     try {
       if (!this.#tableStands) this.#writeWholeTable();
       else {
         this.#drivers.nft.change(this.#table, changes, (name) => this.#setOf(name));
-        for (const c of changes) {
-          if (c.verb === 'set') tracker.observed(keyOf(c.object), c.object);
-          else tracker.gone(keyOf(c.object));
+        for (const [i, c] of changes.entries()) {
+          if (c.verb === 'set') tracker.observed(keys[i] ?? '', c.object);
+          else tracker.gone(keys[i] ?? '');
         }
       }
     } catch (error) {

@@ -39,7 +39,7 @@ type Side = {
   readonly side: ProfileSide;
   readonly groups: ReadonlySet<string>;
   readonly entry: Entry;
-  /** Objects that each class has made, by the class's number. */
+  /** Elements that each class has made, by the class's number. */
   readonly sizes: Map<number, number>;
 };
 type Entry = {
@@ -249,8 +249,9 @@ export class PolicyTable {
     const cell = side.cells.get(key) ?? compileCell(side.side, groups, { ownNode: side.way === 'node' });
     side.cells.set(key, cell);
     const objects = planCell(side.way, side.number, cls, cell, this.#rules);
-    this.#budget.add(side.entry.account, objects.length - (side.sizes.get(cls) ?? 0));
-    side.sizes.set(cls, objects.length);
+    const size = objects.reduce((n, o) => n + (o.kind === 'element' ? 1 : 0), 0);
+    this.#budget.add(side.entry.account, size - (side.sizes.get(cls) ?? 0));
+    side.sizes.set(cls, size);
     this.#set(cellOwner(side.number, cls), objects);
   }
 

@@ -68,6 +68,8 @@ export class Wanted {
   #nodesVersion = 0;
   #pods: { readonly version: number; readonly ranges: readonly string[] } | undefined;
   #inside: Inside | undefined;
+  /** Numbers of what routers let pass, in kernel sets: given once, and the same in every instance. */
+  readonly #portNumbers = new Numbers(1, 2 ** 31);
   /** Numbers of namespaces in kernel sets: given once, and the same in every instance. */
   readonly #namespaceNumbers = new Numbers(FIRST_NAMESPACE_NUMBER, 2 ** 31);
 
@@ -229,8 +231,9 @@ export class Wanted {
       if (owner && block.node !== self.name)
         wanted.set(`remote ${block.cidr}`, { deps: [block, owner], plan: () => planRemoteBlock(block, owner) });
     }
+    const portsNumber = (ports: string): number => this.#portNumbers.take(ports);
     for (const peer of closed ? [] : (peers.get(key) ?? []))
-      wanted.set(`peer ${peer.other}`, { deps: [peer], plan: () => planPeer(peer) });
+      wanted.set(`peer ${peer.other}`, { deps: [peer], plan: () => planPeer(peer, portsNumber) });
     const numberOf = (namespace: string): number => this.#namespaceNumbers.take(namespace);
     const named = new Set<string>();
     for (const opening of closed ? [] : (openings.get(key) ?? [])) {

@@ -21,13 +21,16 @@ export function peerSets(family: 4 | 6): NftObject[] {
     type,
     flags: ['interval'],
   });
+  const numbered = 'mark . inet_proto . inet_service';
   return [
     set('peer_out', addr),
-    set('peer_out_port', ports),
     set('peer_in', addr),
-    set('peer_in_port', ports),
+    // Where only some ports pass: the number of a prefix's ports, then that with protocol and port.
+    { kind: 'set', name: `peer_ports${family}`, type: addr, to: 'mark', flags: ['interval'] },
+    set('peer_out_port', numbered),
+    set('peer_in_port', numbered),
     // From here only what stands behind a Service is reached: beside it, `backend` must match.
-    set('peer_in_service', ports),
+    set('peer_in_service', numbered),
     { kind: 'set', name: `backend${family}`, type: ports },
     // What pods open of themselves to flat pods: the number of a source's namespace, then that with pod, protocol and port.
     { kind: 'set', name: `open_from${family}`, type: addr, to: 'mark' },
@@ -40,15 +43,20 @@ export function peerSets(family: 4 | 6): NftObject[] {
 /** Rules of the gate towards other networks, for one family. */
 export const peerOutRules = (ip: string, family: 4 | 6): string[] => [
   `${ip} daddr @peer_out${family} accept`,
-  `${ip} daddr . meta l4proto . th dport @peer_out_port${family} accept`,
+  // The mark of a packet is nobody's here: the sender's policies have been asked, the receiver's begin with none.
+  `meta mark set 0`,
+  `meta mark set ${ip} daddr map @peer_ports${family}`,
+  `meta mark . meta l4proto . th dport @peer_out_port${family} meta mark set 0 accept`,
+  `meta mark set 0`,
 ];
 
 /** Rules of the gate for what comes from other networks, for one family. */
 export const peerInRules = (ip: string, family: 4 | 6): string[] => [
   `${ip} saddr @peer_in${family} return`,
-  `${ip} saddr . meta l4proto . th dport @peer_in_port${family} return`,
-  `${ip} saddr . meta l4proto . th dport @peer_in_service${family} ${ip} daddr . meta l4proto . th dport @backend${family} return`,
-  // The mark of a packet is nobody's here until policies are asked, and they begin with none.
+  `meta mark set 0`,
+  `meta mark set ${ip} saddr map @peer_ports${family}`,
+  `meta mark . meta l4proto . th dport @peer_in_port${family} meta mark set 0 return`,
+  `meta mark . meta l4proto . th dport @peer_in_service${family} ${ip} daddr . meta l4proto . th dport @backend${family} meta mark set 0 return`,
   `meta mark set 0`,
   `${ip} saddr @open_any${family} meta mark set ${ANY_MARK}`,
   ...openedRules(ip, family),
@@ -66,21 +74,26 @@ const openedRules = (ip: string, family: 4 | 6): string[] =>
 const ANY_MARK = hex(1);
 export const FIRST_NAMESPACE_NUMBER = 2;
 
-/** What one peer adds to both gates. */
-export function planPeer(peer: PeerItem): Fragment {
+/**
+ * What one peer adds to both gates: an element for each prefix, and one for each port of those that have the same ports.
+ *
+ * @param numberOf a number for ports, the same for the same ports
+ */
+export function planPeer(peer: PeerItem, numberOf: (ports: string) => number): Fragment {
   const nft: NftObject[] = [];
   for (const { prefixes, pods, services } of peer.parts) {
-    for (const prefix of prefixes) {
-      const family = familyOf(prefix);
-      if (pods === 'any') nft.push(element(`peer_out${family}`, prefix), element(`peer_in${family}`, prefix));
-      else {
-        for (const ports of portKeys(pods))
-          nft.push(
-            element(`peer_out_port${family}`, `${prefix} . ${ports}`),
-            element(`peer_in_port${family}`, `${prefix} . ${ports}`),
-          );
-        for (const ports of portKeys(services)) nft.push(element(`peer_in_service${family}`, `${prefix} . ${ports}`));
-      }
+    if (pods === 'any') {
+      for (const prefix of prefixes)
+        for (const set of ['peer_out', 'peer_in']) nft.push(element(`${set}${familyOf(prefix)}`, prefix));
+      continue;
+    }
+    const number = hex(numberOf(JSON.stringify([pods, services])));
+    for (const prefix of prefixes) nft.push(element(`peer_ports${familyOf(prefix)}`, prefix, number));
+    for (const family of new Set(prefixes.map(familyOf))) {
+      for (const ports of portKeys(pods))
+        for (const set of ['peer_out_port', 'peer_in_port'])
+          nft.push(element(`${set}${family}`, `${number} . ${ports}`));
+      for (const ports of portKeys(services)) nft.push(element(`peer_in_service${family}`, `${number} . ${ports}`));
     }
   }
   return { nft };

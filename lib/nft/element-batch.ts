@@ -20,28 +20,45 @@ export function changeElements(
   changes: readonly NftChange[],
   setOf: (name: string) => NftSet | undefined,
 ): boolean {
-  if (changes.length > MOST_CHANGES) return false;
+  const batch = encodeChanges(changes, setOf);
+  if (batch) sendElements(socket(), table, batch);
+  return batch !== undefined;
+}
+
+/** By set. */
+export type ElementBatch = ReadonlyMap<string, SetChange>;
+
+/** These changes as the kernel takes them; undefined when they are more than plain elements, or too many. */
+export function encodeChanges(
+  changes: readonly NftChange[],
+  setOf: (name: string) => NftSet | undefined,
+): ElementBatch | undefined {
+  if (changes.length > MOST_CHANGES) return undefined;
   const bySet = new Map<string, SetChange>();
   for (const { verb, object, ...change } of changes) {
-    if (object.kind !== 'element') return false;
+    if (object.kind !== 'element') return undefined;
     const set = setOf(object.set);
     const element = set && encodeElement(set, object);
-    if (!element) return false;
+    if (!element) return undefined;
     const of = bySet.get(object.set) ?? { removed: [], added: [] };
     bySet.set(object.set, of);
     // The value of an element cannot be changed in place.
     if (verb === 'delete' || ('before' in change && change.before)) of.removed.push({ key: element.key });
     if (verb === 'set') {
-      if (set.to !== undefined && !element.data) return false;
+      if (set.to !== undefined && !element.data) return undefined;
       of.added.push(element);
     }
   }
+  return bySet;
+}
+
+/** One transaction. Throws NetlinkError. */
+export function sendElements(socket: NetlinkSocket, table: TableName, bySet: ElementBatch): void {
   const messages = (verb: 'removed' | 'added'): Request[] =>
     [...bySet].flatMap(([set, of]) =>
       chunks(of[verb]).map((part) => ({ what: `${verb} in ${set}`, writer: message(verb, table, set, part) })),
     );
-  socket().transaction(NFNL_SUBSYS_NFTABLES, [...messages('removed'), ...messages('added')]);
-  return true;
+  socket.transaction(NFNL_SUBSYS_NFTABLES, [...messages('removed'), ...messages('added')]);
 }
 
 /** What the socket takes at once: 80 bytes for an element, at most. */

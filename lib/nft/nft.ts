@@ -4,7 +4,7 @@ import { KeptOpen } from '../netns/kept-open.ts';
 import { inNetns } from '../netns/netns.ts';
 import { NetlinkError } from '../netlink/error.ts';
 import { AF_NETLINK, NETLINK_NETFILTER, NetlinkSocket } from '../netlink/socket.ts';
-import { changeElements } from './element-batch.ts';
+import { changeElements, encodeChanges, sendElements } from './element-batch.ts';
 import type { NftSet } from './elements.ts';
 import { type NftChange, renderChanges, type TableName } from './program.ts';
 
@@ -49,6 +49,9 @@ let numbers: LowNumbers | undefined;
 /** The library's own, and a socket for what needs no parser. */
 type Context = Disposable & { readonly handle: unknown; readonly socket: NetlinkSocket };
 
+/** Up to so many, one transaction by the parser is as fast. */
+const FEW_CHANGES = 200;
+
 class LibNft implements Nft {
   readonly #netns: string | undefined;
   constructor(netns: string | undefined) {
@@ -65,11 +68,29 @@ class LibNft implements Nft {
   change(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): void {
     try {
       if (changeElements(() => this.#context().socket, table, changes, setOf)) return;
+      if (changes.length > FEW_CHANGES && this.#inTwoSteps(table, changes, setOf)) return;
     } catch (error) {
       if (error instanceof NetlinkError) throw new NftError(error.message, renderChanges(table, changes), error);
       throw error;
     }
     this.run(renderChanges(table, changes));
+  }
+
+  /**
+   * A new chain is nobody's until an element leads to it, so it may stand before that; and thousands of elements take the short way,
+   * where the parser would hold up everything else. Not when anything that stands is replaced or taken away: that is one moment.
+   */
+  #inTwoSteps(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): boolean {
+    const isNew = (c: NftChange): boolean =>
+      c.verb === 'set' && !c.before && (c.object.kind === 'counter' || (c.object.kind === 'chain' && !c.object.hook));
+    const batch = encodeChanges(
+      changes.filter((c) => !isNew(c)),
+      setOf,
+    );
+    if (!batch) return false;
+    this.run(renderChanges(table, changes.filter(isNew)));
+    sendElements(this.#context().socket, table, batch);
+    return true;
   }
 
   list(command: string, { json = false }: { json?: boolean } = {}): string {

@@ -90,8 +90,8 @@ export class DeltaTracker<V> {
   #judge(key: string): void {
     const desired = this.#desired.get(key);
     const real = this.#real.get(key);
-    this.#updates.delete(key);
-    this.#deletions.delete(key);
+    if (this.#updates.size > 0) this.#updates.delete(key);
+    if (this.#deletions.size > 0) this.#deletions.delete(key);
     if (desired === undefined) {
       if (real !== undefined) this.#deletions.add(key);
     } else if (real === undefined || (desired !== real && !this.#equal(desired, real))) {
