@@ -151,6 +151,9 @@ describe('which endpoints a node uses', () => {
     const external = { 4: '198.51.100.77', 6: '2001:db8:77::77' };
     await lab.apply(bulkheadConfig({ services: { externalIPs: ['198.51.100.0/24', '2001:db8:77::/64'] } }));
     const spec = { internalTrafficPolicy: 'Local', externalIPs: Object.values(external) };
+    await lab.apply(bulkheadConfig({ services: { externalIPs: ['198.51.100.0/24', '2001:db8:77::/64'] } }), {
+      wait: false,
+    });
     await serve('iso', 'outer', spec, [{ name: 'p2', hints: { forZones: [{ name: 'z1' }] } }]);
     for (const family of FAMILIES) {
       expect(await answers('iso/cli1', await addressOf('iso', 'outer', family), ['rejected'])).toEqual(['rejected']);
