@@ -100,6 +100,7 @@ const FRAGMENTS: Readonly<Record<string, readonly Fragment[]>> = {
   base: [
     withShares(planInstance(network, self, 1450)),
     withShares(planInstance({ ...network, egress: 'NAT' }, self, 1450)),
+    withShares(planInstance(network, { ...self, underlay: '192.0.2.33' }, 1450)),
   ],
   gate: [planGateSets(self, [self, remote], ['10.244.0.0/16'], ['10.244.0.0/16'])],
   local: [planLocalBlock('10.244.1.16/28', network, self).instance],

@@ -14,6 +14,7 @@ import {
 import { readSysctls, writeSysctls } from '../../lib/netns/sysctl.ts';
 import { DeltaTracker } from '../../lib/reconcile/delta-tracker.ts';
 import type { DesiredLink, Fragment } from '../plan/fragment.ts';
+import { isOtherwise, madeOf, type RealLink, sameLink } from './made-links.ts';
 import { Merged } from './merged.ts';
 
 /** Where an instance writes. The kernel's or a fake. */
@@ -37,8 +38,6 @@ export class ApplyError extends Error {
   }
 }
 
-type RealLink = { readonly mac: string; readonly mtu: number; readonly up: boolean };
-
 /** One namespace: fragments in, kernel out. */
 export class Instance {
   readonly name: string;
@@ -46,9 +45,7 @@ export class Instance {
   readonly #table: TableName;
   readonly #ours: (dev: string) => boolean;
   readonly #t = {
-    links: new DeltaTracker<DesiredLink | RealLink>(
-      (a, b) => a.mac === b.mac && a.mtu === b.mtu && (!('up' in b) || b.up),
-    ),
+    links: new DeltaTracker<DesiredLink | RealLink>(sameLink),
     addresses: new DeltaTracker<Address>(sameJson),
     routes: new DeltaTracker<Route>(sameRoute),
     neighbours: new DeltaTracker<Neighbour>(sameJson),
@@ -143,7 +140,7 @@ export class Instance {
 
   /** The device was made by somebody else (ADD) a moment ago, and is still down. */
   linkMade(link: Pick<DesiredLink, 'name' | 'mac' | 'mtu'>): void {
-    this.#t.links.observed(link.name, { mac: link.mac, mtu: link.mtu, up: false });
+    this.#t.links.observed(link.name, { mac: link.mac, mtu: link.mtu, up: false, kind: 'veth', vxlan: undefined });
   }
 
   /** The device, and all that hung on it, is gone. */
@@ -153,6 +150,8 @@ export class Instance {
     for (const key of keysOn(this.#t.neighbours, name)) this.#t.neighbours.gone(key);
     for (const key of keysOn(this.#t.fdb, name)) this.#t.fdb.gone(key);
     for (const key of keysOn(this.#t.routes, name)) this.#t.routes.gone(key);
+    for (const [key] of [...this.#t.sysctls.realEntries()])
+      if (key.includes(`/conf/${name}/`)) this.#t.sysctls.gone(key);
   }
 
   hasLink(name: string): boolean {
@@ -245,8 +244,10 @@ export class Instance {
     for (const { key, value, real } of tracker.pendingUpdates()) {
       if (!('make' in value)) continue;
       try {
-        if (!real && !this.#makeLink(value)) continue;
-        const current = real as RealLink | undefined;
+        const other = real && !('make' in real) && isOtherwise(value, real);
+        if (other) this.#unmake(key);
+        if ((!real || other) && !this.#makeLink(value)) continue;
+        const current = other ? undefined : (real as RealLink | undefined);
         const change = {
           ...(current && current.mac !== value.mac ? { mac: value.mac } : {}),
           ...(current && current.mtu !== value.mtu ? { mtu: value.mtu } : {}),
@@ -255,7 +256,7 @@ export class Instance {
           { verb: 'set', kind: 'link', name: key, change: { ...change, noAddrGen: true } },
           { verb: 'set', kind: 'link', name: key, change: { up: true } },
         ]);
-        tracker.observed(key, { mac: value.mac, mtu: value.mtu, up: true });
+        tracker.observed(key, { mac: value.mac, mtu: value.mtu, up: true, ...madeOf(value.make) });
       } catch (error) {
         problems.push(error as Error);
       }
@@ -266,6 +267,13 @@ export class Instance {
       if (error && !isGone(error)) problems.push(error);
       else this.linkGone(key);
     }
+  }
+
+  /** Takes away a link of ours that was made otherwise than it should be: some of what a link is made with never changes. */
+  #unmake(name: string): void {
+    const [error] = this.#drivers.netlink.apply([{ verb: 'delete', kind: 'link', name }]);
+    if (error && !isGone(error)) throw error;
+    this.linkGone(name);
   }
 
   /** Whether there is a link now. A pod's, or the far end of an uplink, can only be made by others. */

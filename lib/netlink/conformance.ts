@@ -45,7 +45,11 @@ export function netlinkConformance(make: () => NetlinkWorld): void {
       up('vx'),
       { verb: 'set', kind: 'fdb', value: fdb },
     ]);
-    expect(home.links().find((l) => l.name === 'vx')).toMatchObject({ kind: 'vxlan', vni: 77, mtu: 1400 });
+    expect(home.links().find((l) => l.name === 'vx')).toMatchObject({
+      kind: 'vxlan',
+      vxlan: { vni: 77, local: '127.0.0.1', port: 4789, on: [] },
+      mtu: 1400,
+    });
     expect(home.fdb()).toEqual([fdb]);
     expect(
       codes(home, [
@@ -53,6 +57,21 @@ export function netlinkConformance(make: () => NetlinkWorld): void {
         { verb: 'delete', kind: 'fdb', value: fdb },
       ]),
     ).toEqual([undefined, 'ENOENT']);
+  });
+
+  test('a VXLAN device tells all that it was made with, and takes another address only when it is made again', () => {
+    const { home } = make();
+    const create = (local: string, port: number): NetlinkOp => ({
+      verb: 'create',
+      kind: 'vxlan',
+      value: { name: 'vx', mac: mac(3), mtu: 1400, vni: 78, local, port },
+    });
+    const details = (): unknown => home.links().find((l) => l.name === 'vx')?.vxlan;
+    applyAll(home, [create('::1', 4789), up('vx')]);
+    expect(details()).toEqual({ vni: 78, local: '::1', port: 4789, on: ['zeroCsum6Rx', 'zeroCsum6Tx'] });
+    expect(codes(home, [create('127.0.0.1', 4790)])).toEqual(['EEXIST']);
+    applyAll(home, [{ verb: 'delete', kind: 'link', name: 'vx' }, create('127.0.0.1', 4790)]);
+    expect(details()).toEqual({ vni: 78, local: '127.0.0.1', port: 4790, on: [] });
   });
 
   test('a rule sends a source to a table of its own; tables beside the main one are not read as ours', () => {

@@ -1,6 +1,6 @@
 import { NetlinkError } from './error.ts';
 import type { Address, Fdb, Neighbour, Route } from './inet.ts';
-import type { Link } from './link.ts';
+import { type Link, type VxlanDetails, vxlanDetails } from './link.ts';
 import { describe, type Netlink, type NetlinkOp } from './netlink.ts';
 import { formatPrefix, parsePrefix } from '../ip/prefix.ts';
 
@@ -35,7 +35,7 @@ export class FakeKernel {
       up: false,
       group: 0,
       peerIndex: 0,
-      vni: undefined,
+      vxlan: undefined,
       peer: undefined,
     };
     this.#namespaces.set(path, {
@@ -72,7 +72,9 @@ export class FakeKernel {
   /** All state as text, one thing a line, sorted: for reading and comparing. */
   dump(path: string): string {
     const ns = this.#must(path);
-    const all = [...ns.links.values()].map((l) => `link ${l.name} ${l.kind} mtu ${l.mtu}${l.up ? ' up' : ''}`);
+    const all = [...ns.links.values()].map(
+      (l) => `link ${l.name} ${l.kind} ${JSON.stringify(l.vxlan ?? '')} mtu ${l.mtu}${l.up ? ' up' : ''}`,
+    );
     all.push(...[...ns.addresses.values()].map((a) => `address ${a.cidr} dev ${a.dev}`));
     all.push(...[...ns.routes.values()].map((r) => `route ${JSON.stringify(r)}`));
     all.push(...[...ns.neighbours.values()].map((n) => `neighbour ${n.ip} ${n.mac} dev ${n.dev}`));
@@ -108,7 +110,7 @@ export class FakeKernel {
       }
       case 'vxlan':
         if (this.#must(op.value.netns ?? path).links.has(op.value.name)) fail('EEXIST');
-        this.#addLink(op.value.netns ?? path, op.value, 'vxlan', undefined, op.value.vni);
+        this.#addLink(op.value.netns ?? path, op.value, 'vxlan', undefined, vxlanDetails(op.value));
         return;
       case 'bridge':
         if (ns.links.has(op.value.name)) fail('EEXIST');
@@ -178,7 +180,7 @@ export class FakeKernel {
     end: { readonly name: string; readonly mac: string; readonly mtu: number },
     kind: string,
     peer: FakeLink['peer'],
-    vni?: number,
+    vxlan?: VxlanDetails,
   ): void {
     this.#must(path).links.set(end.name, {
       index: this.#nextIndex++,
@@ -189,7 +191,7 @@ export class FakeKernel {
       up: false,
       group: 0,
       peerIndex: 0,
-      vni,
+      vxlan,
       peer,
     });
   }

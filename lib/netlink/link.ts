@@ -1,4 +1,4 @@
-import { ipToBytes, mustIp } from '../ip/address.ts';
+import { familyOf, formatIp, ipFromBytes, ipToBytes, mustIp } from '../ip/address.ts';
 import { MessageWriter, readAttributes } from './message.ts';
 import { NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST } from './socket.ts';
 
@@ -17,6 +17,27 @@ const INFO_KIND = 1;
 const INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 const VXLAN = { id: 1, local4: 4, learning: 7, port: 15, local6: 17, zeroCsum6Tx: 19, zeroCsum6Rx: 20 } as const;
+/** IFLA_VXLAN_* of switches: those with a value count as set. */
+const VXLAN_SWITCHES: Readonly<Record<string, number>> = {
+  group: 2,
+  link: 3,
+  ttl: 5,
+  tos: 6,
+  learning: VXLAN.learning,
+  limit: 10,
+  proxy: 11,
+  rsc: 12,
+  l2miss: 13,
+  l3miss: 14,
+  group6: 16,
+  zeroCsum6Tx: VXLAN.zeroCsum6Tx,
+  zeroCsum6Rx: VXLAN.zeroCsum6Rx,
+  remCsumTx: 21,
+  remCsumRx: 22,
+  gbp: 23,
+  external: 25,
+  gpe: 27,
+};
 
 /** A device as the kernel shows it. */
 export type Link = {
@@ -29,8 +50,18 @@ export type Link = {
   readonly group: number;
   /** ifindex of the other end (veth) or of the underlay, in its own namespace. 0 when none. */
   readonly peerIndex: number;
-  /** VXLAN network identifier; undefined for other kinds. */
-  readonly vni: number | undefined;
+  /** How it was made, of a VXLAN device; undefined for other kinds. */
+  readonly vxlan: VxlanDetails | undefined;
+};
+
+/** All that a VXLAN device was made with and that no later change of the link can mend. */
+export type VxlanDetails = {
+  readonly vni: number;
+  /** Source of what it sends; "" when it was given none. */
+  readonly local: string;
+  readonly port: number;
+  /** Names of the switches that are on, sorted. */
+  readonly on: readonly string[];
 };
 
 /** Which namespace a device is born in: an open file of it, or undefined for the socket's own. */
@@ -55,6 +86,14 @@ export type VxlanSpec = {
   readonly port: number;
   readonly netns?: NetnsFd;
 };
+
+/** What {@link newVxlan} gives for a specification. */
+export const vxlanDetails = ({ vni, local, port }: Pick<VxlanSpec, 'vni' | 'local' | 'port'>): VxlanDetails => ({
+  vni,
+  local,
+  port,
+  on: familyOf(local) === 6 ? ['zeroCsum6Rx', 'zeroCsum6Tx'] : [],
+});
 
 export function newVeth(here: VethEnd, peer: VethEnd): MessageWriter {
   return create(here, (w) => {
@@ -129,7 +168,6 @@ export function readLink(payload: Buffer): Link {
   const linkinfo = info ? readAttributes(info) : undefined;
   const kind = cstring(linkinfo?.get(INFO_KIND));
   const data = linkinfo?.get(INFO_DATA);
-  const vni = kind === 'vxlan' && data ? readAttributes(data).get(VXLAN.id)?.readUInt32LE(0) : undefined;
   return {
     index: payload.readInt32LE(4),
     name: cstring(attributes.get(IFNAME)),
@@ -139,7 +177,26 @@ export function readLink(payload: Buffer): Link {
     up: (payload.readUInt32LE(8) & IFF_UP) !== 0,
     group: attributes.get(GROUP)?.readUInt32LE(0) ?? 0,
     peerIndex: attributes.get(5)?.readUInt32LE(0) ?? 0,
-    vni,
+    vxlan: kind === 'vxlan' && data ? readVxlan(data) : undefined,
+  };
+}
+
+function readVxlan(data: Buffer): VxlanDetails {
+  const values = readAttributes(data);
+  const local = [VXLAN.local4, VXLAN.local6]
+    .flatMap((type) => values.get(type) ?? [])
+    .find((b) => b.some((x) => x !== 0));
+  return {
+    vni: values.get(VXLAN.id)?.readUInt32LE(0) ?? 0,
+    local: local ? formatIp(ipFromBytes(local)) : '',
+    port: values.get(VXLAN.port)?.readUInt16BE(0) ?? 0,
+    on: Object.entries(VXLAN_SWITCHES)
+      .flatMap(([name, type]) => {
+        const value = values.get(type);
+        // A flag without a value is there or not.
+        return value && (value.length === 0 || value.some((x) => x !== 0)) ? [name] : [];
+      })
+      .sort(),
   };
 }
 
