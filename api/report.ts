@@ -1,7 +1,13 @@
 import { z } from 'zod';
 
 /** Why a node is not as it should be; a reason of its condition BulkheadReady. */
-export const NODE_PROBLEMS = ['KernelFeatureMissing', 'OtherNetworkConfigured', 'StateNotWritable'] as const;
+export const NODE_PROBLEMS = [
+  'KernelFeatureMissing',
+  'OtherNetworkConfigured',
+  'StateNotWritable',
+  'UnderlayAddressMissing',
+  'PodsOutsidePodCIDR',
+] as const;
 
 /** Addresses and routes in one report: more are left out by the agent, and refused by the controller. */
 export const MOST_ADDRESSES = 256;

@@ -19,7 +19,6 @@ import { keyOf, type Network, type Settings, type Node } from './cluster/state.t
 import { networksOf, type View } from './cluster/view.ts';
 import { holderOf } from './egress/holder.ts';
 import { egressParts } from './egress/parts.ts';
-import { requestedBy } from './ipam/claims.ts';
 import { exceptIn } from './ipam/subnet-blocks.ts';
 import { openingsOf, sourceItem } from './openings/openings.ts';
 import { policedNamespaces } from './policy/index.ts';
@@ -84,7 +83,15 @@ export function compile(view: View, node: string): NodeConfig {
     // The next pod of this namespace may come while the controller is away: its network is made known now.
     if (byNamespace && 'network' in byNamespace) present.add(byNamespace.network);
   }
-  const asked = new Set((view.podsByNode.get(node) ?? []).flatMap((p) => requestedBy(p).map(hostCidr)));
+  // Each on its network: the same address may be asked for on another, which gets the subnet next.
+  const asked = new Set(
+    (view.podsByNode.get(node) ?? []).flatMap((pod) => {
+      const plan = view.plans.get(keyOf(pod));
+      return (plan ? [plan.first, ...plan.others] : []).flatMap(({ assignment, ips = [] }) =>
+        'network' in assignment ? ips.map((ip) => `${assignment.network} ${hostCidr(ip)}`) : [],
+      );
+    }),
+  );
   for (const block of state.blocks.values()) {
     if (block.node === node) present.add(block.network);
     // The root of every node has a route to each of these: no node's pod CIDR holds them.
@@ -198,7 +205,7 @@ function nameless(block: BlockItem): BlockItem {
 
 /** Parts of a block that only those get who ask: what the spec sets aside, and single addresses that somebody asks for. */
 function exceptOf({ state }: View, { network, cidr }: BlockItem, asked: ReadonlySet<string>): string[] {
-  return asked.has(cidr) ? [cidr] : exceptIn(state.networks.get(network)?.spec ?? {}, cidr);
+  return asked.has(`${network} ${cidr}`) ? [cidr] : exceptIn(state.networks.get(network)?.spec ?? {}, cidr);
 }
 
 /** The events that lead from one config to the next, deletions last. */

@@ -33,6 +33,7 @@ import { AgentMetrics } from './metrics.ts';
 import { PACKET_LOG, probeFeatures } from './probe/features.ts';
 import type { HostAddresses } from './probe/host-addresses.ts';
 import { NodeState } from './probe/node-state.ts';
+import { renumbered } from './probe/renumbered.ts';
 import { reportOf } from './report.ts';
 
 const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
@@ -135,7 +136,10 @@ async function main(o: Options): Promise<void> {
       authoritative = true;
       unsaved = true;
       // Before those who wait for a block look again.
-      const failed = attempt(() => attachments?.adoptGiven());
+      const failed = attempt(() => {
+        attachments?.followPodCIDRs();
+        attachments?.adoptGiven();
+      });
       if (failed) log.warn({ err: brief(failed) }, 'blocks that were given');
       for (const wake of waiting) wake();
       if (dataplane.self) started.resolve();
@@ -253,9 +257,21 @@ async function main(o: Options): Promise<void> {
         dataplane.resyncRoot();
         applier.request();
       }
+      const { self: me } = dataplane;
+      const moved = me ? renumbered(me, dataplane.underlayDev(), attachments?.outside ?? []) : [];
+      if (JSON.stringify(moved) !== JSON.stringify(node.renumbered)) {
+        node.renumbered = moved;
+        reporter.request();
+      }
       const now = dataplane.survey();
       if (now === host) return;
+      const { addresses: before } = host;
       host = now;
+      if (before.some((a) => !now.addresses.includes(a))) {
+        // Connections from an address that is gone hear nothing any more, and would not say so for a minute.
+        client.dropConnections();
+        link.dropConnections();
+      }
       applier.request();
       reporter.request();
     },

@@ -1,5 +1,6 @@
 import { NETWORK_STATUS, NETWORKS } from '../../api/names.ts';
 import type { NodeReport } from '../../api/report.ts';
+import { parseInterfaces } from '../../core/attach/parse.ts';
 import { networkStatus } from '../../core/attach/status.ts';
 import type { View } from '../../core/cluster/view.ts';
 import type { Duty } from './plan.ts';
@@ -14,7 +15,10 @@ export function planInterfaces(view: View, reports: ReadonlyMap<string, NodeRepo
       const pod = view.state.pods.get(key);
       const mine = endpoints.filter((e) => e.uid === pod?.uid);
       if (!pod || pod.annotations[NETWORKS] === undefined || !mine.some((e) => e.extra)) continue;
-      const value = networkStatus(mine);
+      const value = networkStatus(
+        mine,
+        parseInterfaces(pod.annotations, pod.namespace).interfaces.map((i) => i.ifname),
+      );
       if (pod.annotations[NETWORK_STATUS] !== value) duties.push({ do: 'pod-interfaces', pod, value });
     }
   }

@@ -22,6 +22,12 @@ describe('k8s.v1.cni.cncf.io/networks', () => {
       '[{"name":"blue","ips":["10.0.0.5/24","fd00::5"],"mac":"02-AB-00-00-00-01","cni-args":{"a":1}}]',
       ['own/blue@net1 10.0.0.5 fd00::5 02:ab:00:00:00:01'],
     ],
+    // What a program in Go writes for fields that it never set.
+    [
+      '[{"name":"blue","namespace":"","interface":"","ips":null,"mac":"","default-route":[],"bandwidth":null,"portMappings":[],"infiniband-guid":""}]',
+      ['own/blue@net1'],
+    ],
+    ['[{"name":"blue","namespace":null,"interface":null,"ips":[],"mac":null,"default-route":null}]', ['own/blue@net1']],
   ])('%s', (text, expected) => {
     expect(short(text)).toEqual(expected);
     expect(parse(text).problems).toEqual([]);
@@ -109,6 +115,10 @@ describe('interfaces of a pod', () => {
     ['macvlan', /ForeignNetwork.*plugin macvlan.*install Multus/],
     ['[{"name":"blue","ips":["10.20.0.0"]}]', /AddressUnavailable/],
     ['a@b@c d', /InvalidAnnotation/],
+    [
+      '[{"name":"blue","ips":["10.20.0.5"]},{"name":"blue","ips":["10.20.0.5"]}]',
+      /InvalidAnnotation.*address 10\.20\.0\.5 is asked for by two of its interfaces/,
+    ],
   ])('%s: the pod waits and is told why', (text, why) => {
     expect(said(text)).toMatch(why);
   });
@@ -119,12 +129,21 @@ describe('interfaces of a pod', () => {
     expect(planOf('macvlan,blue', multus)?.others.map((o) => o.ifname)).toEqual(['net2']);
   });
 
+  test('what a pod has is told in the order of its annotation', () => {
+    const one = (ifname: string, extra: boolean) => ({ ifname, network: 'a/x', ips: [], mac: '', extra });
+    const text = networkStatus([one('a', true), one('b', true), one('eth0', false)], ['b', 'a']);
+    expect((JSON.parse(text) as { interface: string }[]).map((i) => i.interface)).toEqual(['eth0', 'b', 'a']);
+  });
+
   test('what a pod has is told as Multus tells it, and read back', () => {
     const extra = { ifname: 'net1', network: 'a/blue', ips: ['10.20.0.5'], mac: '02:00:00:00:00:01' };
-    const text = networkStatus([
-      { ...extra, extra: true },
-      { ifname: 'eth0', network: 'a/default', ips: ['10.244.1.5'], mac: '02:00:00:00:00:02', extra: false },
-    ]);
+    const text = networkStatus(
+      [
+        { ...extra, extra: true },
+        { ifname: 'eth0', network: 'a/default', ips: ['10.244.1.5'], mac: '02:00:00:00:00:02', extra: false },
+      ],
+      ['net1'],
+    );
     expect(
       (JSON.parse(text) as { interface: string; default: boolean }[]).map((i) => [i.interface, i.default]),
     ).toEqual([

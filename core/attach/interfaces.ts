@@ -30,6 +30,7 @@ export function planPod(state: State, pod: Pod, claims: Claims): PodPlan {
   const problem =
     (over === undefined ? undefined : say('OverBudget', `pod ${keyOf(pod)}: ${over}; ask for less`).problem) ??
     (problems.length > 0 ? say('InvalidAnnotation', `pod ${keyOf(pod)}: ${problems.join('; ')}`).problem : undefined) ??
+    askedTwice([request.ips, ...interfaces.map((i) => i.ips)], pod) ??
     (request.problems.length > 0
       ? say('InvalidAnnotation', `pod ${keyOf(pod)}: ${request.problems.join('; ')}`).problem
       : undefined) ??
@@ -106,6 +107,20 @@ function usable(state: State, pod: Pod, key: NetworkKey): Assignment {
     'UnsupportedNetwork',
     `pod ${keyOf(pod)}: VirtualNetwork ${key} has no spec.subnets, by which a pod knows what to send out of an extra interface; give it a subnet, or make it the pod's first network (${readName(NETWORK, {}).key})`,
   );
+}
+
+/** An address is one interface's; said here, since the node would only find it taken by the pod itself. */
+function askedTwice(asked: readonly (readonly string[])[], pod: Pod): Problem | undefined {
+  const seen = new Set<string>();
+  const twice = asked.flat().filter((ip) => {
+    const again = seen.has(ip);
+    seen.add(ip);
+    return again;
+  });
+  if (twice.length === 0) return undefined;
+  const addresses = [...new Set(twice)].join(', ');
+  return say('InvalidAnnotation', `pod ${keyOf(pod)}: address ${addresses} is asked for by two of its interfaces`)
+    .problem;
 }
 
 const wanted = ({ ips, mac }: { readonly ips: readonly string[]; readonly mac: string | undefined }) => ({

@@ -87,7 +87,7 @@ const readShort = (text: string): Entry[] =>
 function readEntry(entry: Entry, index: number, ownNamespace: string, problems: string[]): InterfaceRequest {
   const at = `entry ${index + 1}`;
   const text = (field: string, fallback: string): string => {
-    const value = entry[field] ?? fallback;
+    const value = isAbsent(entry[field]) ? fallback : entry[field];
     if (typeof value === 'string') return value;
     problems.push(`${at}: ${field} must be text`);
     return fallback;
@@ -100,9 +100,9 @@ function readEntry(entry: Entry, index: number, ownNamespace: string, problems: 
   // As the kernel has it: dev_valid_name().
   if (!/^[^\s/:]{1,15}$/.test(ifname) || ['.', '..', 'lo', 'eth0', 'all', 'default'].includes(ifname))
     problems.push(`${at}: "${ifname}" cannot be the name of an extra interface`);
-  for (const field of UNSUPPORTED) if (entry[field] !== undefined) problems.push(`${at}: ${field} is not supported`);
+  for (const field of UNSUPPORTED) if (!isAbsent(entry[field])) problems.push(`${at}: ${field} is not supported`);
   const ips = readIps(entry['ips'], at, problems);
-  const macText = entry['mac'];
+  const macText = isAbsent(entry['mac']) ? undefined : entry['mac'];
   const mac = typeof macText === 'string' ? canonicalMac(macText) : undefined;
   if (macText !== undefined && mac === undefined)
     problems.push(`${at}: mac is no unicast MAC address such as 02:00:00:00:00:01`);
@@ -110,7 +110,7 @@ function readEntry(entry: Entry, index: number, ownNamespace: string, problems: 
 }
 
 function readIps(value: unknown, at: string, problems: string[]): string[] {
-  if (value === undefined) return [];
+  if (isAbsent(value)) return [];
   if (!Array.isArray(value) || !value.every((v) => typeof v === 'string')) {
     problems.push(`${at}: ips must be a list of addresses`);
     return [];
@@ -119,5 +119,9 @@ function readIps(value: unknown, at: string, problems: string[]): string[] {
   problems.push(...read.problems.map((p) => `${at}: ${p}`));
   return read.ips;
 }
+
+/** Programs in Go write empty values for what was never set. */
+const isAbsent = (value: unknown): boolean =>
+  value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0);
 
 const NAME = /^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/;

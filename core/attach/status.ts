@@ -9,10 +9,16 @@ export type ReportedInterface = PodInterface & { readonly extra: boolean };
 
 /**
  * The value of `k8s.v1.cni.cncf.io/network-status`: what a pod really has, as Multus writes it (Network Custom Resource Definition
- * De-facto Standard 1.3, section 5.1). First interface first, then by name.
+ * De-facto Standard 1.3, section 5.1). First interface first, then as they were asked for.
+ *
+ * @param order names of the further interfaces, as the pod's annotation has them
  */
-export function networkStatus(interfaces: readonly ReportedInterface[]): string {
-  const sorted = [...interfaces].sort((a, b) => Number(a.extra) - Number(b.extra) || (a.ifname < b.ifname ? -1 : 1));
+export function networkStatus(interfaces: readonly ReportedInterface[], order: readonly string[]): string {
+  const places = new Map(order.map((ifname, i) => [ifname, i]));
+  const place = ({ ifname }: ReportedInterface): number => places.get(ifname) ?? order.length;
+  const sorted = [...interfaces].sort(
+    (a, b) => Number(a.extra) - Number(b.extra) || place(a) - place(b) || (a.ifname < b.ifname ? -1 : 1),
+  );
   return JSON.stringify(
     sorted.map(({ network, ifname, ips, mac, extra }) => ({
       name: network,

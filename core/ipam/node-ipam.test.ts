@@ -28,6 +28,67 @@ describe('NodeIpam', () => {
     },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.nat(150) }) },
   );
+  const moves = fc.oneof(
+    { weight: 6, arbitrary: step },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('renumber' as const), to: fc.nat(2) }) },
+  );
+  /** Some overlap: the node's own addresses of one lie in blocks of another. */
+  const RENUMBERED = [cidrs, ['10.244.9.0/26', 'fd00:10:244:9::/64'], ['10.244.1.32/27', 'fd00:10:244:1::/120']];
+
+  test('a node that gets other pod CIDRs: what is given is of the present ones, what was given stays with its owner, and nothing stays behind', () => {
+    fc.assert(
+      fc.property(fc.array(moves, { maxLength: 100 }), (steps) => {
+        let now = 1_000;
+        let mine = cidrs;
+        let it = ipam();
+        let journal: IpamEvent[] = [];
+        let owner = 0;
+        const live = new Map<string, string[]>();
+        const isMine = (ip: string): boolean =>
+          mine.map(mustPrefix).some((c) => contains(c, mustIp(ip)) && mustIp(ip).value >= c.first + 4n);
+        for (const s of steps) {
+          if (s.do === 'renumber') {
+            mine = RENUMBERED[s.to] ?? cidrs;
+            it.setPodCIDRs(mine);
+          } else if (s.do === 'add') {
+            const id = `c${owner++}`;
+            try {
+              const { ips, events } = it.allocate(s.network, id, now);
+              journal.push(...events);
+              for (const ip of ips) {
+                expect([...live.values()].flat()).not.toContain(ip);
+                expect(isMine(ip)).toBe(true);
+              }
+              live.set(id, ips);
+            } catch (error) {
+              expect(error).toBeInstanceOf(IpamError);
+            }
+          } else if (s.do === 'delete') {
+            const id = [...live.keys()][s.which % Math.max(1, live.size)];
+            if (id === undefined) continue;
+            for (const ip of live.get(id) ?? []) journal.push(...it.release(ip, now));
+            live.delete(id);
+          } else if (s.do === 'reclaim') journal.push(...it.reclaim(now, { networks: new Set(s.wanted) }));
+          else if (s.do === 'wait') now += s.ms;
+          else {
+            if (s.do === 'compact') journal = it.snapshot();
+            it = replayed(journal, mine);
+          }
+          for (const [id, ips] of live) for (const ip of ips) expect(it.ownerOf(ip)).toBe(id);
+          const blocks = it.blocks(now).map((b) => mustPrefix(b.cidr));
+          for (const ip of [...live.values()].flat()) {
+            const told = blocks.some((b) => contains(b, mustIp(ip)));
+            expect(told).toBe(!it.outside().some((o) => o.ip === ip));
+            if (!isMine(ip)) expect(told).toBe(false);
+          }
+        }
+        for (const ips of live.values()) for (const ip of ips) it.release(ip, now);
+        it.reclaim(now + REST, { networks: new Set() });
+        expect(it.snapshot()).toEqual([]);
+      }),
+      { numRuns: 100 },
+    );
+  });
 
   test('no address twice, none lost, none early, in any order of add, delete, restart and reclaim', () => {
     fc.assert(

@@ -46,8 +46,8 @@ export type BlockUse = {
 /** What a node still needs blocks for. */
 export type Needed = {
   readonly networks: ReadonlySet<NetworkKey>;
-  /** Addresses that pods of this node ask for. */
-  readonly ips?: readonly string[];
+  /** Addresses that pods of this node ask for, each of its network. */
+  readonly asked?: readonly { readonly network: NetworkKey; readonly ip: string }[];
   /** Networks whose pods are scheduled here and have no address yet. */
   readonly waiting?: ReadonlySet<NetworkKey>;
 };
@@ -90,13 +90,35 @@ export type NodeIpamOptions = {
  * replaying these on an empty instance gives the same state.
  */
 export class NodeIpam {
-  readonly #cidrs: readonly Prefix[];
+  #cidrs: readonly Prefix[];
   readonly #restMs: number;
   readonly #blocks = new Map<string, Block>();
 
   constructor({ podCIDRs, restMs }: NodeIpamOptions) {
     this.#cidrs = podCIDRs.map(mustPrefix);
     this.#restMs = restMs;
+  }
+
+  /**
+   * The node has other pod CIDRs from now on. Blocks outside of them belong to other nodes: nothing is given from them any more, nobody
+   * is told of them, and they are let go with their last pod.
+   *
+   * @returns whether that is a change
+   */
+  setPodCIDRs(podCIDRs: readonly string[]): boolean {
+    const next = podCIDRs.map(mustPrefix);
+    if (next.map(formatPrefix).join() === this.#cidrs.map(formatPrefix).join()) return false;
+    this.#cidrs = next;
+    return true;
+  }
+
+  /** Addresses in use that are outside of the node's pod CIDRs, each with its network and owner. */
+  outside(): { readonly ip: string; readonly network: NetworkKey; readonly owner: string }[] {
+    return [...this.#blocks.values()]
+      .filter((b) => this.#isOutside(b))
+      .flatMap(({ prefix: { family }, network, taken }) =>
+        [...taken].map(([value, owner]) => ({ ip: formatIp({ family, value }), network, owner })),
+      );
   }
 
   /** Families that pods of this node get. */
@@ -184,14 +206,16 @@ export class NodeIpam {
   }
 
   /** Gives back blocks whose last address has rested, except what is still needed here. */
-  reclaim(now: number, { networks, ips = [], waiting = new Set() }: Needed): IpamEvent[] {
+  reclaim(now: number, { networks, asked = [], waiting = new Set() }: Needed): IpamEvent[] {
     const events: IpamEvent[] = [];
-    const asked = ips.map(mustIp);
+    const isAsked = (block: Block): boolean =>
+      asked.some(({ network, ip }) => network === block.network && contains(block.prefix, mustIp(ip)));
     for (const block of this.#blocks.values()) {
       this.#wake(block, now);
-      if (block.taken.size > 0 || block.resting.size > 0) continue;
+      const outside = this.#isOutside(block);
+      if (block.taken.size > 0 || (block.resting.size > 0 && !outside)) continue;
       const forAll = !block.given || !block.except.some((e) => covers(e, block.prefix));
-      if (forAll ? this.#keeps(block, networks, waiting) : asked.some((ip) => contains(block.prefix, ip))) continue;
+      if (!outside && (forAll ? this.#keeps(block, networks, waiting) : isAsked(block))) continue;
       this.#blocks.delete(block.cidr);
       events.push({ op: 'unblock', cidr: block.cidr, network: block.network, ...(block.given ? { given: true } : {}) });
     }
@@ -208,6 +232,7 @@ export class NodeIpam {
         b.network === block.network &&
         b.given === block.given &&
         b.prefix.family === block.prefix.family &&
+        !this.#isOutside(b) &&
         !isSingle(b),
     );
     return !another && !isSingle(block);
@@ -264,8 +289,10 @@ export class NodeIpam {
     });
   }
 
+  /** Blocks that this node gives addresses from. */
   blocks(now: number): BlockUse[] {
-    return [...this.#blocks.values()].map((b) => {
+    const mine = [...this.#blocks.values()].filter((b) => !this.#isOutside(b));
+    return mine.map((b) => {
       this.#wake(b, now);
       const usable = Number(sizeOf(b.prefix)) - this.#reservedIn(b);
       return {
@@ -315,6 +342,7 @@ export class NodeIpam {
   #findIn(network: NetworkKey, family: Family, now: number, given: boolean): Place | undefined {
     for (const block of this.#blocks.values()) {
       if (block.network !== network || block.prefix.family !== family || block.given !== given) continue;
+      if (this.#isOutside(block)) continue;
       this.#wake(block, now);
       const value = this.#freeIn(block);
       if (value !== undefined) return { block, value };
@@ -354,7 +382,7 @@ export class NodeIpam {
     // Last: an empty block that another network holds without using it.
     const spare = [...this.#blocks.values()].find((b) => {
       this.#wake(b, now);
-      const idle = b.taken.size === 0 && b.resting.size === 0;
+      const idle = b.taken.size === 0 && b.resting.size === 0 && !this.#isOutside(b);
       return idle && !b.given && b.prefix.family === cidr.family && b.network !== network;
     });
     if (!spare) return undefined;
@@ -369,7 +397,7 @@ export class NodeIpam {
   /** A network begins small, since most have few pods on a node, and each further block is as big as what it has. */
   #lengthsFor(cidr: Prefix, network: NetworkKey): number[] {
     if (cidr.family === 6) return cidr.length <= 120 ? [120, 124, 128] : [128];
-    const all = [...this.#blocks.values()].filter((b) => b.prefix.family === 4 && !b.given);
+    const all = [...this.#blocks.values()].filter((b) => b.prefix.family === 4 && !b.given && !this.#isOutside(b));
     const free = sizeOf(cidr) - all.reduce((sum, b) => sum + sizeOf(b.prefix), 0n);
     const own = all.filter((b) => b.network === network).reduce((sum, b) => sum + sizeOf(b.prefix), 0n);
     const most = own > 4n ? own : 4n;
@@ -416,6 +444,11 @@ export class NodeIpam {
       block?.taken.delete(mustIp(event.ip).value);
       block?.fixed.delete(mustIp(event.ip).value);
     }
+  }
+
+  /** Not in a pod CIDR, or over the addresses in it that are the node's own: cut when the node had other CIDRs. */
+  #isOutside({ given, prefix }: Block): boolean {
+    return !given && !this.#cidrs.some((c) => covers(c, prefix) && !overlaps(ownPrefix(c), prefix));
   }
 
   #blockOf(ip: string): Block | undefined {

@@ -90,8 +90,11 @@ describe('blocks of a subnet', () => {
     expect(it.allocate('a/x', 'two', 1, asks).ips[0]).toBe('10.20.0.9');
     it.release('10.20.0.9', 2);
     const kept = { networks: new Set(['a/x']) };
-    expect(it.reclaim(2, { ...kept, ips: ['10.20.0.9'] })).toEqual([]);
-    expect(it.reclaim(2, kept)).toEqual([{ op: 'unblock', cidr: '10.20.0.9/32', network: 'a/x', given: true }]);
+    expect(it.reclaim(2, { ...kept, asked: [{ network: 'a/x', ip: '10.20.0.9' }] })).toEqual([]);
+    // Who asks for it on another network, which has the subnet by now, does not hold it back.
+    expect(it.reclaim(2, { ...kept, asked: [{ network: 'b/y', ip: '10.20.0.9' }] })).toEqual([
+      { op: 'unblock', cidr: '10.20.0.9/32', network: 'a/x', given: true },
+    ]);
     expect(it.takeBack('10.20.0.16/28')).toHaveLength(1);
   });
 });

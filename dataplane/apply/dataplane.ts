@@ -1,6 +1,14 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
 import { ownAddresses, probeSource } from '../../core/nodes/addresses.ts';
-import type { ItemKind, NetworkItem, NodeConfig, NodeItem, StreamEvent } from '../../api/nodeconfig.ts';
+import type {
+  ClosedNodePort,
+  ClusterItem,
+  ItemKind,
+  NetworkItem,
+  NodeConfig,
+  NodeItem,
+  StreamEvent,
+} from '../../api/nodeconfig.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { type Conntrack, openConntrack } from '../../lib/netlink/conntrack.ts';
@@ -14,7 +22,7 @@ import { planInstance } from '../plan/instance.ts';
 import { addressesOf, isOurLink, TABLE, uplinkName, VXLAN_OVERHEAD } from '../plan/names.ts';
 import { hostPortTargets, planHostPorts } from '../plan/host-ports.ts';
 import { planFlatPod, planPod, type PodChains, type PodLink } from '../plan/pod.ts';
-import type { HostPort, PresentOwners } from '../plan/former-flows.ts';
+import { type ClosedPort, closedKey, type HostPort, type PresentOwners } from '../plan/former-flows.ts';
 import { onLinkPrefixes } from '../plan/on-link.ts';
 import { connectionShares } from '../plan/shares.ts';
 import type { SourceOwners } from '../plan/source-owners.ts';
@@ -90,6 +98,7 @@ export class Dataplane implements Disposable {
   readonly #rootConntrack = openConntrack();
   readonly #policing: Policing;
   readonly #former: FormerFlows;
+  #closedPorts: ReadonlySet<string> = new Set();
   /** Profiles, their groups, or which pods have which may have changed. */
   #policyDirty = false;
   readonly #wanted: Wanted;
@@ -155,6 +164,7 @@ export class Dataplane implements Disposable {
     const kind: ItemKind = event.kind;
     this.#wanted.touched(event);
     this.#noteRuleChange(event);
+    if (event.type === 'upsert' && event.kind === 'cluster') this.#closePorts(event.value);
     switch (kind) {
       case 'cluster':
       case 'node':
@@ -197,6 +207,17 @@ export class Dataplane implements Disposable {
       case 'namespace':
         break;
     }
+  }
+
+  /** What pods of the flat network had open to these ports ends with the rules that close them. */
+  #closePorts({ closedNodePorts = [], closedFrontends = [] }: ClusterItem): void {
+    const of = ({ protocol, port }: Pick<ClosedNodePort, 'protocol' | 'port'>): HostPort => ({
+      protocol: protocol.toLowerCase() as HostPort['protocol'],
+      port,
+    });
+    const ports: ClosedPort[] = [...closedNodePorts.map(of), ...closedFrontends.map((f) => ({ ...of(f), ip: f.ip }))];
+    this.#former.close(ports.filter((p) => !this.#closedPorts.has(closedKey(p))));
+    this.#closedPorts = new Set(ports.map(closedKey));
   }
 
   /** Networks that an opening concerns: the one that it is of now, and the one that it was of before. */
@@ -408,6 +429,7 @@ export class Dataplane implements Disposable {
   #ownersIn(key: string): PresentOwners {
     const node = new Set((this.self?.podCIDRs ?? []).flatMap(ownAddresses));
     const local = new Set(key === FLAT_NETWORK ? this.#ownAddresses(key) : []);
+    const nodes = new Set([...this.#config.node.values()].flatMap(addressesOf));
     const mapped = hostPortTargets([...this.#pods.values()].map((p) => p.link));
     return {
       // Of the pods of that moment: some come while the walk goes on. In the root there are packets of all networks.
@@ -416,6 +438,8 @@ export class Dataplane implements Disposable {
         return node.has(ip) || (pod !== undefined && (key === FLAT_NETWORK || pod.network === key));
       },
       isLocal: (ip) => local.has(ip) || ip.startsWith('127.'),
+      isNode: (ip) => nodes.has(ip),
+      isFlat: (ip) => this.#podAt.get(ip)?.network === FLAT_NETWORK,
       mappedTo: (ip, protocol, port) => mapped(ip, protocol, port),
     };
   }

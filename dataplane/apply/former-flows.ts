@@ -2,7 +2,15 @@ import { FLAT_NETWORK } from '../../api/names.ts';
 import { sweepFlows } from '../../lib/netlink/conntrack.ts';
 import { readSysctl } from '../../lib/netns/sysctl.ts';
 import { overlaps, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
-import { filtersFor, type HostPort, isFormer, type PresentOwners } from '../plan/former-flows.ts';
+import {
+  type ChangedHands,
+  type ClosedPort,
+  closedKey,
+  filtersFor,
+  type HostPort,
+  isFormer,
+  type PresentOwners,
+} from '../plan/former-flows.ts';
 
 /** A namespace with connections: the root, which has no path, or a network's instance. */
 export type Place = { readonly netns?: string };
@@ -20,6 +28,7 @@ export class FormerFlows {
   readonly #onError: (error: Error) => void;
   readonly #prefixes = new Map<string, Set<string>>();
   readonly #hostPorts = new Map<string, HostPort>();
+  readonly #closed = new Map<string, ClosedPort>();
   /** Prefixes that are being looked for now. */
   readonly #inWork = new Set<string>();
   #running: Promise<void> | undefined;
@@ -50,6 +59,11 @@ export class FormerFlows {
     for (const p of ports) this.#hostPorts.set(`${p.protocol} ${p.port}`, p);
   }
 
+  /** Pods of the flat network may not use these node ports any more. */
+  close(ports: Iterable<ClosedPort>): void {
+    for (const p of ports) this.#closed.set(closedKey(p), p);
+  }
+
   /**
    * Cuts what has been noted. Call it when the rules stand; what fails is tried again by the next call.
    *
@@ -78,17 +92,15 @@ export class FormerFlows {
   }
 
   async #run(except: { has(key: string): boolean }): Promise<void> {
-    const hostPorts = [...this.#hostPorts];
     const noted = new Map(this.#prefixes);
-    if (hostPorts.length > 0 && !noted.has(FLAT_NETWORK)) noted.set(FLAT_NETWORK, new Set());
+    if (this.#hostPorts.size + this.#closed.size > 0 && !noted.has(FLAT_NETWORK)) noted.set(FLAT_NETWORK, new Set());
     for (const [key, prefixes] of noted) {
       if (except.has(key)) continue;
       this.#prefixes.delete(key);
       for (const cidr of prefixes) this.#inWork.add(cidr);
       try {
-        await this.#sweep(key, prefixes, key === FLAT_NETWORK ? hostPorts.map(([, p]) => p) : []);
-        if (key === FLAT_NETWORK)
-          for (const [name, p] of hostPorts) if (this.#hostPorts.get(name) === p) this.#hostPorts.delete(name);
+        if (key === FLAT_NETWORK) await this.#sweepRoot(prefixes);
+        else await this.#sweep(key, { prefixes, hostPorts: [] });
       } catch (error) {
         this.prefixes(key, prefixes);
         this.#onError(error as Error);
@@ -97,12 +109,22 @@ export class FormerFlows {
     this.#inWork.clear();
   }
 
-  async #sweep(key: string, prefixes: ReadonlySet<string>, hostPorts: readonly HostPort[]): Promise<void> {
+  /** Host ports and node ports are the root's. What was noted while the walk went on stays for the next. */
+  async #sweepRoot(prefixes: ReadonlySet<string>): Promise<void> {
+    const [hostPorts, closed] = [new Map(this.#hostPorts), new Map(this.#closed)];
+    await this.#sweep(FLAT_NETWORK, { prefixes, hostPorts: [...hostPorts.values()], closed: [...closed.values()] });
+    for (const [noted, done] of [
+      [this.#hostPorts, hostPorts],
+      [this.#closed, closed],
+    ] as const)
+      for (const [name, p] of done) if (noted.get(name) === p) noted.delete(name);
+  }
+
+  async #sweep(key: string, changed: ChangedHands): Promise<void> {
     const place = this.#placeOf(key);
     if (!place) return;
     const count = Number(readSysctl(COUNT, place.netns) ?? MANY);
     if (count === 0) return;
-    const changed = { prefixes, hostPorts };
     const filters = count < MANY ? [] : filtersFor(changed);
     await sweepFlows(place.netns, filters, isFormer(changed, this.#owners(key)));
   }

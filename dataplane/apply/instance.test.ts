@@ -205,6 +205,46 @@ describe('Instance', () => {
     }
   });
 
+  test('what packets have taught a table outlives a restart, for what is still wanted', () => {
+    const world = new World();
+    const all = (instance: Instance, backends: number): void => {
+      instance.resync();
+      instance.setFragment('base', withShares(planInstance(network, self, 1450)));
+      instance.setFragment('s1', service(1, backends, 60));
+      instance.setNft('rules', [{ kind: 'counter', name: 'rule_0' }]);
+      instance.apply();
+    };
+    all(world.instance, 2);
+    const sets = () => [...world.nft.dump(TABLE).matchAll(/set (aff\S+)/g)].map(([, name = '']) => name);
+    const [first = '', second = ''] = sets();
+    world.nft.run(`add element ${TABLE} ${first} { 10.244.1.20 expires 30000ms }`);
+    world.nft.run(`add element ${TABLE} ${second} { 10.244.1.21 expires 30000ms }`);
+    const learnt = (): string[] =>
+      world.nft
+        .dump(TABLE)
+        .split('\n')
+        .filter((l) => l.startsWith('element aff'));
+    const before = learnt();
+    expect(before).toHaveLength(2);
+    all(world.start(), 2);
+    expect(learnt()).toEqual(before);
+    // In the middle of its life, after somebody has meddled: the same.
+    world.nft.faults = (script) =>
+      script.startsWith('add table') ? undefined : new NftError('Error: meddled', script);
+    world.instance.setNft('more', [{ kind: 'counter', name: 'more' }]);
+    world.instance.apply();
+    world.nft.faults = () => undefined;
+    expect(learnt()).toEqual(before);
+    // A backend that is gone takes the memory of it along.
+    all(world.start(), 1);
+    expect(learnt()).toEqual(before.filter((l) => l.includes(first)));
+    // Rules without memory are better than none.
+    world.nft.faults = (script) =>
+      script.includes(' expires ') ? new NftError('Error: out of range', script) : undefined;
+    all(world.start(), 1);
+    expect(learnt()).toEqual([]);
+  });
+
   test('fails closed: no link is made, and none comes up, before the table stands', () => {
     const world = new World();
     world.nft.faults = (script) => new NftError('Error: Operation not permitted', script);

@@ -15,6 +15,7 @@ import { readSysctls, writeSysctls } from '../../lib/netns/sysctl.ts';
 import { DeltaTracker } from '../../lib/reconcile/delta-tracker.ts';
 import type { DesiredLink, Fragment } from '../plan/fragment.ts';
 import { isOtherwise, madeOf, type RealLink, sameLink } from './made-links.ts';
+import { withMemory } from './memory.ts';
 import { Merged } from './merged.ts';
 
 /** Where an instance writes. The kernel's or a fake. */
@@ -63,6 +64,8 @@ export class Instance {
     sysctls: new Merged<string>(this.#t.sysctls),
   };
   #tableStands = false;
+  /** In this life of the agent. */
+  #hasWritten = false;
 
   /** @param ours which devices this instance may touch; all of them in a network's own namespace */
   constructor(name: string, table: TableName, drivers: InstanceDrivers, ours: (dev: string) => boolean) {
@@ -229,14 +232,24 @@ export class Instance {
 
   #writeWholeTable(): void {
     const desired = [...this.#t.nft.desiredEntries()];
-    this.#drivers.nft.run(
-      renderFresh(
-        this.#table,
-        desired.map(([, o]) => o),
-      ),
-    );
+    const objects = desired.map(([, o]) => o);
+    const { nft } = this.#drivers;
+    const remembering = withMemory(nft, this.#table, objects, { rules: this.#hasWritten });
+    try {
+      nft.run(renderFresh(this.#table, remembering));
+    } catch (error) {
+      // Rules without memory are worth more than none. What is wrong with the rules themselves, the second attempt says again.
+      if (!(error instanceof NftError)) throw error;
+      nft.run(renderFresh(this.#table, objects));
+    }
     this.#t.nft.replaceReal(desired);
     this.#tableStands = true;
+    this.#hasWritten = true;
+  }
+
+  /** Keys of a set as the kernel has them: what an earlier life of this agent has left there. */
+  keysIn(set: NftSet): string[] {
+    return this.#drivers.nft.elements(this.#table, set).map(({ key }) => key);
   }
 
   #applyLinks(what: 'additions' | 'all', problems: Error[]): void {

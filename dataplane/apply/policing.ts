@@ -69,7 +69,9 @@ export class Policing implements Disposable {
       setElement: (name, key, value) => instance.setElement(name, key, value),
     });
     this.#logs.follow(network, false, undefined); // of an earlier network of that name
-    this.#places.set(network, { instance, conntrack, table, revocations: new Revocations(set), netns, pods: [] });
+    const revocations = new Revocations(set);
+    revocations.inherit(instance, Date.now());
+    this.#places.set(network, { instance, conntrack, table, revocations, netns, pods: [] });
   }
 
   close(network: string): void {
@@ -120,7 +122,7 @@ export class Policing implements Disposable {
       const denied = rules.pods.size > 0 ? deniedFlows(conntrack.flows(), rules) : [];
       const live = denied.filter((d) => !d.over);
       const now = Date.now();
-      revocations.prune(now, (d) => deniedFlows([d.flow], rules).length > 0);
+      revocations.prune(now, (flows) => deniedFlows(flows, rules).length > 0);
       for (const d of live) revocations.add(d, now);
       instance.apply('additions');
       conntrack.remove(denied.map((d) => d.flow));

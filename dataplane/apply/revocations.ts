@@ -1,5 +1,7 @@
 import type { NftObject } from '../../lib/nft/program.ts';
-import { type DeniedFlow, revokedElements } from '../plan/denied-flows.ts';
+import { type DeniedFlow, flowsOfRevoked, REVOKED_SETS, revokedElements } from '../plan/denied-flows.ts';
+import type { Flow } from '../../lib/netlink/flow.ts';
+import type { Instance } from './instance.ts';
 
 /** Longer than TCP goes on sending again (tcp_retries2: up to 924 s in the worst case, minutes in practice). */
 const REMEMBER_MS = 180_000;
@@ -7,22 +9,35 @@ const REMEMBER_MS = 180_000;
 /** Connections that policies have cut in one namespace: remembered for a while, so that neither end can bring them back. */
 export class Revocations {
   readonly #set: (owner: string, nft: readonly NftObject[] | undefined) => void;
-  readonly #until = new Map<string, { readonly at: number; readonly denied: DeniedFlow }>();
+  readonly #until = new Map<string, { readonly at: number; readonly flows: readonly Flow[] }>();
 
   constructor(set: (owner: string, nft: readonly NftObject[] | undefined) => void) {
     this.#set = set;
   }
 
+  /** Takes over what an earlier life of this agent has cut. When that was, nobody remembers: it counts from now. */
+  inherit(instance: Pick<Instance, 'keysIn'>, now: number): void {
+    for (const set of REVOKED_SETS)
+      for (const key of instance.keysIn(set)) {
+        const owner = `revoked earlier ${key}`;
+        this.#until.set(owner, {
+          at: now + REMEMBER_MS,
+          flows: flowsOfRevoked(key).map((f) => ({ ...f, handle: NO_HANDLE })),
+        });
+        this.#set(owner, [{ kind: 'element', set: set.name, key }]);
+      }
+  }
+
   add(denied: DeniedFlow, now: number): void {
     const key = ownerOf(denied);
-    this.#until.set(key, { at: now + REMEMBER_MS, denied });
+    this.#until.set(key, { at: now + REMEMBER_MS, flows: [denied.flow] });
     this.#set(key, revokedElements(denied));
   }
 
   /** Forgets what is old, and what would be allowed again. */
-  prune(now: number, stillDenied: (denied: DeniedFlow) => boolean): void {
-    for (const [key, { at, denied }] of this.#until) {
-      if (at > now && stillDenied(denied)) continue;
+  prune(now: number, stillDenied: (flows: readonly Flow[]) => boolean): void {
+    for (const [key, { at, flows }] of this.#until) {
+      if (at > now && stillDenied(flows)) continue;
       this.#until.delete(key);
       this.#set(key, undefined);
     }
@@ -32,6 +47,9 @@ export class Revocations {
     return this.#until.size;
   }
 }
+
+/** What is forgotten already needs no name. */
+const NO_HANDLE: Flow['handle'] = { tuple: Buffer.alloc(0), id: undefined };
 
 const ownerOf = ({ protocol, source, sourcePort, destination, port }: DeniedFlow): string =>
   `revoked ${protocol} ${source} ${sourcePort} ${destination} ${port}`;

@@ -13,9 +13,9 @@ import type {
 } from '../../api/nodeconfig.ts';
 import { LOCAL } from '../../core/decide-networks.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
-import { mustIp } from '../../lib/ip/address.ts';
+import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, covers, hostCidr, mustPrefix, overlaps } from '../../lib/ip/prefix.ts';
-import type { Fragment } from '../plan/fragment.ts';
+import { element, type Fragment } from '../plan/fragment.ts';
 import { apiServerSources, planApiServers, planOwnProcesses, planRegistered } from '../plan/api-server.ts';
 import { egressWay, planWay, planWayRoot } from '../plan/egress-way.ts';
 import { planGateSets, planInstance, planLocalBlock, planNodeAddresses, planUplink } from '../plan/instance.ts';
@@ -178,6 +178,12 @@ export class Wanted {
       wanted.set(`way ${network.key}`, { deps, plan: () => planWayRoot(way, own, mine) });
     }
     for (const { cidr, network: key } of blocks) {
+      // Of a pod that is older than the node's present pod CIDRs: what leaves by the root is still this node's to masquerade.
+      if (key === FLAT_NETWORK && !self.podCIDRs.some((c) => covers(mustPrefix(c), mustPrefix(cidr))))
+        wanted.set(`outside ${cidr}`, {
+          deps: [self],
+          plan: () => ({ nft: [element(`local${familyOf(cidr)}`, cidr)] }),
+        });
       const network = held.get(key);
       if (!network || network.closed) continue;
       const plan = (): Fragment => planLocalBlock(cidr, network, self).root;

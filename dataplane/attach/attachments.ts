@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { CNI_ERRORS, type CniRequest, type CniResult } from '../../api/cni.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
-import { type IpamEvent, IpamError, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
+import { type BlockUse, type IpamEvent, IpamError, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
 import type { Dataplane } from '../apply/dataplane.ts';
 import { GATEWAY, GATEWAY_MAC } from '../plan/names.ts';
 import { AttachError } from './error.ts';
@@ -75,9 +75,9 @@ export class Attachments {
     const orphans = [...owned].filter((ip) => !wanted.has(ip)).flatMap((ip) => this.#ipam.release(ip, this.#s.now()));
     this.#s.journal.append(orphans);
     for (const a of this.#byId.values()) this.#s.dataplane.addPod(wiredPod(a));
-    this.#s.dataplane.setBlocks(this.blocks);
+    this.#s.dataplane.setBlocks(this.#wiredBlocks());
     // Who went just before the end of an earlier life may have left connections.
-    this.#s.dataplane.doubt(this.blocks.map((b) => b.cidr));
+    this.#s.dataplane.doubt(this.#wiredBlocks().map((b) => b.cidr));
   }
 
   #snapshot(): JournalEntry[] {
@@ -93,6 +93,23 @@ export class Attachments {
     const vanished = [...this.#byId.values()].filter((a) => this.#s.dataplane.hasLink(a.network, a.hostIf) === false);
     for (const a of vanished) this.#detach(a);
     return vanished;
+  }
+
+  /** Pods whose addresses belong to another node by now: the node has had other pod CIDRs when they were attached. */
+  get outside(): { readonly pod: string; readonly ip: string }[] {
+    return this.#ipam.outside().flatMap(({ ip, owner }) => {
+      const a = this.#byId.get(owner);
+      return a ? [{ pod: `${a.namespace}/${a.pod}`, ip }] : [];
+    });
+  }
+
+  /** Follows the node's pod CIDRs: a node that is removed and added again may get others while this runs. */
+  followPodCIDRs(): void {
+    const { self } = this.#s.dataplane;
+    if (!self || !this.#ipam.setPodCIDRs(self.podCIDRs)) return;
+    // Their addresses were other nodes' a moment ago, and there are connections to those.
+    this.#s.dataplane.doubt(self.podCIDRs);
+    this.#blocksChanged();
   }
 
   /** Makes sure of a block for each network that pods here need, so that other nodes know it before the first pod. */
@@ -334,7 +351,11 @@ export class Attachments {
     const pods = [...this.#s.config.pod.entries()];
     return {
       networks: this.#s.dataplane.neededNetworks(),
-      ips: pods.flatMap(([, p]) => [p, ...(p.interfaces ?? [])].flatMap((i) => i.ips ?? [])),
+      asked: pods.flatMap(([, p]) =>
+        [p, ...(p.interfaces ?? [])].flatMap(({ assignment, ips = [] }) =>
+          'network' in assignment ? ips.map((ip) => ({ network: assignment.network, ip })) : [],
+        ),
+      ),
       waiting: new Set(
         pods
           .filter(([key]) => !attached.has(key))
@@ -342,6 +363,14 @@ export class Attachments {
           .flatMap((assignment) => ('network' in assignment ? [assignment.network] : [])),
       ),
     };
+  }
+
+  /** Blocks as far as packets go: of those that belong to other nodes by now, only the addresses that are still in use here. */
+  #wiredBlocks(): BlockUse[] {
+    const outside = this.#ipam
+      .outside()
+      .map(({ ip, network }) => ({ cidr: hostCidr(ip), network, given: false, used: 1, resting: 0, free: 0 }));
+    return [...this.blocks, ...outside];
   }
 
   #returnedEvents(): IpamEvent[] {
@@ -366,9 +395,11 @@ export class Attachments {
 
   #detach(a: Attachment): void {
     const now = this.#s.now();
+    const wasOutside = this.#ipam.outside().some(({ owner }) => owner === a.id);
     const events = a.ips.flatMap((ip) => (this.#ipam.ownerOf(ip) === a.id ? this.#ipam.release(ip, now) : []));
     this.#byId.delete(a.id);
     this.#doomed.push(a);
+    if (wasOutside) this.#blocksChanged();
     try {
       this.#s.journal.append([{ op: 'detach', id: a.id }, ...events]);
     } catch {
@@ -389,7 +420,7 @@ export class Attachments {
   }
 
   #blocksChanged(): void {
-    this.#s.dataplane.setBlocks(this.blocks);
+    this.#s.dataplane.setBlocks(this.#wiredBlocks());
     this.#s.onChange();
   }
 

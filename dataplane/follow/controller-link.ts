@@ -71,6 +71,11 @@ export class ControllerLink {
     }
   }
 
+  /** Ends the stream, which is made again at once. */
+  dropConnections(): void {
+    this.#peer?.dropConnections();
+  }
+
   /** Sends a report to the leader. Throws when there is no stream: the next one sends it again. */
   async report(report: NodeReport): Promise<void> {
     if (!this.#peer || !this.#connected) throw new Error('no controller');

@@ -2,9 +2,11 @@ import type { ProfileItem, Protocol } from '../../api/nodeconfig.ts';
 import type { Direction } from '../../core/policy/model.ts';
 import { evaluateProfile } from '../../core/policy/evaluate-profile.ts';
 import type { Step } from '../../core/policy/walk.ts';
-import { type Flow, PROTOCOL_NUMBER } from '../../lib/netlink/flow.ts';
+import { familyOf } from '../../lib/ip/address.ts';
+import { type Flow, type FlowSide, PROTOCOL_NUMBER } from '../../lib/netlink/flow.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element } from './fragment.ts';
+import { addrType, FAMILIES } from './names.ts';
 
 /** What decides about connections in one namespace. */
 export type PolicyRules = {
@@ -74,6 +76,31 @@ export function revokedElements({ flow, protocol, source, destination, sourcePor
       ? []
       : [tuple(destination, port, flow.reply.dst, flow.reply.dport)]),
   ];
+}
+
+/** The sets of {@link revokedElements}. */
+export const REVOKED_SETS = FAMILIES.map((f): NftObject & { kind: 'set' } => ({
+  kind: 'set',
+  name: `revoked${f}`,
+  type: `inet_proto . ${addrType(f)} . inet_service . ${addrType(f)} . inet_service`,
+}));
+
+/** The connections that a key of these sets may be of: which end began, it does not say. None for what is no such key. */
+export function flowsOfRevoked(key: string): Omit<Flow, 'handle'>[] {
+  const [name = '', src = '', sport = '', dst = '', dport = ''] = key.split(' . ');
+  const protocol = { tcp: PROTOCOL_NUMBER.TCP, udp: PROTOCOL_NUMBER.UDP, sctp: PROTOCOL_NUMBER.SCTP }[name];
+  if (protocol === undefined) return [];
+  const there = { src, dst, sport: Number(sport), dport: Number(dport) };
+  const back = { src: dst, dst: src, sport: Number(dport), dport: Number(sport) };
+  const flow = (orig: FlowSide, reply: FlowSide) => ({
+    family: familyOf(src),
+    protocol,
+    orig,
+    reply,
+    mark: 0,
+    tcpState: undefined,
+  });
+  return [flow(there, back), flow(back, there)];
 }
 
 function protocolOf(number: number): Protocol | 'ICMP' {

@@ -23,6 +23,8 @@ const flow = (text: string, protocol = 17, tcpState?: number): Flow => {
 
 const owners = (o: Partial<PresentOwners> = {}): PresentOwners => ({
   owns: () => false,
+  isNode: (ip) => ip === '192.0.2.12',
+  isFlat: (ip) => ip === '10.244.0.7',
   isLocal: (ip) => ip === '192.0.2.11' || ip === '2001:db8:2::11',
   mappedTo: hostPortTargets([
     {
@@ -79,6 +81,18 @@ test('a host port: what leads elsewhere, or was made when it led nowhere', () =>
   // A process of the node goes on with those it has; only one that waits for an answer is let go.
   expect(former(flow('203.0.113.1#1 192.0.2.11#80', 6, 3))).toBe(false);
   expect(former(flow('203.0.113.1#1 192.0.2.11#80', 6, 1))).toBe(true);
+});
+
+test('a node port that is closed to pods: what those had open to it, and nothing else', () => {
+  const former = isFormer(
+    { prefixes: new Set(), hostPorts: [], closed: [{ protocol: 'tcp', port: 31_080 }] },
+    owners(),
+  );
+  const to = (src: string): string => `${src}#1 192.0.2.12#31080 10.244.3.9#8080 ${src}#1`;
+  expect(former(flow(to('10.244.0.7'), 6, 3))).toBe(true);
+  expect(former(flow(to('203.0.113.1'), 6, 3))).toBe(false); // from outside it stays open
+  expect(former(flow('10.244.0.7#1 203.0.113.9#31080 203.0.113.9#31080 192.0.2.11#1', 6, 3))).toBe(false);
+  expect(former(flow(to('10.244.0.7'), 17))).toBe(false);
 });
 
 test('few changes are picked by the kernel, many and ranges are not', () => {

@@ -10,7 +10,12 @@ export type ChangedHands = {
   readonly prefixes: ReadonlySet<string>;
   /** Ports of the node that lead to another pod than before. */
   readonly hostPorts: readonly HostPort[];
+  /** Node ports, and ports of outer addresses, that pods of the flat network may not use any more. */
+  readonly closed?: readonly ClosedPort[];
 };
+
+/** A port that is closed, on an outer address or, without one, on every node. */
+export type ClosedPort = HostPort & { readonly ip?: string };
 
 /** A port of the node. */
 export type HostPort = { readonly protocol: Lowercase<Protocol>; readonly port: number };
@@ -21,6 +26,10 @@ export type PresentOwners = {
   readonly owns: (ip: string) => boolean;
   /** Whether an address is one of the node's own, on whichever device. */
   readonly isLocal: (ip: string) => boolean;
+  /** Whether an address is one of any node's. */
+  readonly isNode: (ip: string) => boolean;
+  /** Whether an address belongs to a pod of the flat network here. */
+  readonly isFlat: (ip: string) => boolean;
   /** Where a host port leads: "address port"; undefined where no pod has it. */
   readonly mappedTo: (ip: string, protocol: Lowercase<Protocol>, port: number) => string | undefined;
 };
@@ -35,23 +44,29 @@ export function isFormer(changed: ChangedHands, owners: PresentOwners): (flow: F
   const isIn = (ip: string): boolean => ranges.some((r) => contains(r, mustIp(ip)));
   const changedHands = (ip: string): boolean => (single.has(ip) || isIn(ip)) && !owners.owns(ip);
   const ports = new Set(changed.hostPorts.map((p) => `${p.protocol} ${p.port}`));
+  const closed = new Set((changed.closed ?? []).map(closedKey));
+  const isClosed = (ip: string, port: string): boolean =>
+    closed.has(`${port} ${ip}`) || (closed.has(`${port} `) && (owners.isLocal(ip) || owners.isNode(ip)));
   return (flow) => {
     const { orig, reply } = flow;
     if (changed.prefixes.size > 0 && [orig.src, orig.dst, reply.src, reply.dst].some(changedHands)) return true;
     const protocol = PROTOCOL[flow.protocol];
+    // Whatever these ports lead to is translated: a connection that is not goes elsewhere.
+    const isTranslated = orig.dst !== reply.src || orig.dport !== reply.sport;
+    if (isTranslated && owners.isFlat(orig.src) && isClosed(orig.dst, `${protocol} ${orig.dport}`)) return true;
     if (protocol === undefined || !ports.has(`${protocol} ${orig.dport}`) || !owners.isLocal(orig.dst)) return false;
     const to = owners.mappedTo(orig.dst, protocol, orig.dport);
     if (to === undefined || to === `${reply.src} ${reply.sport}`) return false;
     // A process of the node may have connections on the port from before: only new ones go to the pod.
-    const translated = orig.dst !== reply.src || orig.dport !== reply.sport;
-    return translated || protocol !== 'tcp' || flow.tcpState === TCP_SYN_SENT;
+    return isTranslated || protocol !== 'tcp' || flow.tcpState === TCP_SYN_SENT;
   };
 }
 
 /** What the kernel is asked for; none: everything. Each filter is a walk over all connections of the node, whatever it finds. */
-export function filtersFor({ prefixes, hostPorts }: ChangedHands): FlowFilter[] {
+export function filtersFor({ prefixes, hostPorts, closed = [] }: ChangedHands): FlowFilter[] {
   const addresses = [...prefixes].map(mustPrefix);
-  if (addresses.some((p) => sizeOf(p) > 1n) || addresses.length + hostPorts.length > MOST_FILTERED) return [];
+  if (addresses.some((p) => sizeOf(p) > 1n) || addresses.length + hostPorts.length + closed.length > MOST_FILTERED)
+    return [];
   return [
     ...[...prefixes].flatMap((cidr): FlowFilter[] => {
       const src = addressOf(cidr);
@@ -61,11 +76,14 @@ export function filtersFor({ prefixes, hostPorts }: ChangedHands): FlowFilter[] 
         { direction: 'reply', src },
       ];
     }),
-    ...hostPorts.flatMap(({ protocol, port }): FlowFilter[] =>
+    ...[...hostPorts, ...closed].flatMap(({ protocol, port }): FlowFilter[] =>
       ([4, 6] as const).map((family) => ({ family, protocol: NUMBER[protocol], dport: port })),
     ),
   ];
 }
+
+/** What tells closed ports apart. */
+export const closedKey = ({ protocol, port, ip = '' }: ClosedPort): string => `${protocol} ${port} ${ip}`;
 
 const addressOf = (cidr: string): string => cidr.slice(0, cidr.lastIndexOf('/'));
 

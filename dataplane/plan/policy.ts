@@ -2,6 +2,7 @@ import type { Cell, Outcome } from '../../core/policy/cell.ts';
 import type { Direction } from '../../core/policy/model.ts';
 import { isFew } from '../../core/routers/ports.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
+import { REVOKED_SETS } from './denied-flows.ts';
 import { element } from './fragment.ts';
 import { addrType, FAMILIES, hex, ipWord } from './names.ts';
 
@@ -74,8 +75,8 @@ export function policyObjects(register: Register): NftObject[] {
     ...FAMILIES.flatMap((f): NftObject[] => [
       set(`cls${f}`, addrType(f), { to: 'mark' }),
       set(`cls_range${f}`, addrType(f), { to: 'mark', flags: ['interval'] }),
-      set(`revoked${f}`, `inet_proto . ${addrType(f)} . inet_service . ${addrType(f)} . inet_service`),
     ]),
+    ...REVOKED_SETS,
     set('ep_from', 'ifname', { to: 'verdict' }),
     set('ep_to', 'ifname', { to: 'verdict' }),
     set('pol_from', 'ifname'),

@@ -10,6 +10,8 @@ export class NodeState {
   waitsFor: string | undefined = 'starting';
   /** Why the last good configuration could not be kept on disk. */
   notSaved: Error | undefined;
+  /** What stands on addresses that the node had before. */
+  renumbered: readonly NodeProblem[] = [];
 
   constructor(lacks: readonly Lack[], cniConfDir: string) {
     this.#lacks = lacks;
@@ -52,6 +54,6 @@ export class NodeState {
         blocking: false,
       });
     }
-    return found;
+    return [...found, ...this.renumbered];
   }
 }

@@ -64,26 +64,38 @@ export const STRATEGIC_MERGE_PATCH = 'application/strategic-merge-patch+json';
 /** An object of the API has at most some megabytes. */
 const MAX_LINE = 32 << 20;
 
+const connections = ({ ca, cert, key }: KubeAccess): Agent =>
+  new Agent({
+    connect: {
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+      timeout: 5_000,
+    },
+    allowH2: false,
+    headersTimeout: 35_000,
+    bodyTimeout: 0,
+    keepAliveTimeout: 30_000,
+  });
+
 /** Requests to one API server. HTTP/1.1, kept alive; a dead connection is noticed by its own time-outs. */
 export class KubeClient implements AsyncDisposable {
   readonly #access: KubeAccess;
-  readonly #agent: Agent;
+  #agent: Agent;
 
   constructor(access: KubeAccess) {
     this.#access = access;
-    const { ca, cert, key } = access;
-    this.#agent = new Agent({
-      connect: {
-        ...(ca === undefined ? {} : { ca }),
-        ...(cert === undefined ? {} : { cert }),
-        ...(key === undefined ? {} : { key }),
-        timeout: 5_000,
-      },
-      allowH2: false,
-      headersTimeout: 35_000,
-      bodyTimeout: 0,
-      keepAliveTimeout: 30_000,
-    });
+    this.#agent = connections(access);
+  }
+
+  /**
+   * Ends all connections, and with them what is under way on them; the next requests make new ones. For when the address that they were
+   * made from is gone: nothing comes back to it, and each would wait for its time-out.
+   */
+  dropConnections(): void {
+    const before = this.#agent;
+    this.#agent = connections(this.#access);
+    void before.destroy().catch(() => undefined);
   }
 
   /** Sends one request and reads its JSON. Throws {@link KubeError}. */

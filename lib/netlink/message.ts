@@ -95,17 +95,18 @@ export function* readMessages(data: Buffer): Generator<Message> {
   }
 }
 
-/** Attributes by type; the last of a kind wins, as nobody sends two. */
-export function readAttributes(data: Buffer): Map<number, Buffer> {
-  const found = new Map<number, Buffer>();
+/** Attributes by type; the last of a kind wins. For lists, in which all are of one kind, see {@link listAttributes}. */
+export const readAttributes = (data: Buffer): Map<number, Buffer> => new Map(listAttributes(data));
+
+/** Attributes in their order, each with its type. */
+export function* listAttributes(data: Buffer): Generator<readonly [type: number, value: Buffer]> {
   let at = 0;
   while (at + 4 <= data.length) {
     const length = data.readUInt16LE(at);
     if (length < 4) break;
-    found.set(data.readUInt16LE(at + 2) & 0x3fff, data.subarray(at + 4, at + length));
+    yield [data.readUInt16LE(at + 2) & 0x3fff, data.subarray(at + 4, at + length)];
     at += align(length);
   }
-  return found;
 }
 
 const align = (n: number): number => (n + 3) & ~3;

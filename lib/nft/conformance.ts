@@ -69,6 +69,40 @@ export function nftConformance(make: () => Nft): void {
     change(nft, [drop(chain('c')), drop(chain('d'))]);
   });
 
+  test('what packets have taught a table can be read, and put back into a fresh one', () => {
+    const nft = make();
+    const types = [
+      ['addr4', 'ipv4_addr', '10.0.0.1'],
+      ['addr6', 'ipv6_addr', 'fd00::1'],
+      [
+        'tuple',
+        'inet_proto . ipv4_addr . inet_service . ipv6_addr . inet_service',
+        'udp . 10.0.0.1 . 53 . fd00::1 . 40000',
+      ],
+    ] as const;
+    const sets = types.map(([name, type]): NftObject & { kind: 'set' } => ({
+      kind: 'set',
+      name,
+      type,
+      flags: ['dynamic', 'timeout'],
+      timeout: 600,
+    }));
+    const learnt = types.map(([name, , key]): NftObject => ({ kind: 'element', set: name, key, expires: 300_000 }));
+    const counted: NftObject = { kind: 'counter', name: 'n', from: { packets: 5n, bytes: 700n } };
+    for (let round = 0; round < 2; round++) {
+      nft.run(renderFresh(T, [...sets, counted, ...learnt]));
+      const read = sets.flatMap((s) => nft.elements(T, s));
+      expect(read.map(({ set: name, key }) => [name, key])).toEqual(types.map(([name, , key]) => [name, key]));
+      for (const { expires = 0 } of read) expect(expires > 200_000 && expires <= 300_000).toBe(true);
+      expect(nft.counters(T)).toEqual([counted]);
+    }
+    // One with a rate of its own would, without it, match always.
+    nft.run(`add element ${T} addr4 { 10.0.0.9 limit rate over 10/second }\n`);
+    expect(sets.slice(0, 1).flatMap((s) => nft.elements(T, s).map((e) => e.key))).toEqual(['10.0.0.1']);
+    expect(nft.elements('inet nowhere', { kind: 'set', name: 'x', type: 'ipv4_addr' })).toEqual([]);
+    expect(nft.counters('inet nowhere')).toEqual([]);
+  });
+
   test('an element is not added twice with two values', () => {
     const nft = make();
     nft.run(renderFresh(T, [map, chain('c', 'drop'), chain('d', 'drop'), element('"x"', 'goto c')]));

@@ -1,4 +1,4 @@
-import { ipToBytes, parseIp } from '../ip/address.ts';
+import { formatIp, ipFromBytes, ipToBytes, parseIp } from '../ip/address.ts';
 import type { NftObject } from './program.ts';
 
 /** A set or map as far as its elements go. */
@@ -35,6 +35,29 @@ export function encodeElement(
   return data && { key: encoded, data };
 }
 
+/** The text of a key as the kernel stores it; undefined for types that our tables do not use. */
+export function decodeKey(set: Pick<NftSet, 'type'>, key: Buffer): string | undefined {
+  const types = set.type.split(' . ');
+  const texts: string[] = [];
+  let at = 0;
+  for (const type of types) {
+    const decoder = DECODERS[type];
+    if (!decoder || at + decoder.length > key.length) return undefined;
+    texts.push(decoder.text(key.subarray(at, at + decoder.length)));
+    at += types.length === 1 ? decoder.length : (decoder.length + 3) & ~3;
+  }
+  return texts.join(' . ');
+}
+
+const DECODERS: Readonly<Record<string, { readonly length: number; readonly text: (bytes: Buffer) => string }>> = {
+  ipv4_addr: { length: 4, text: (b) => formatIp(ipFromBytes(b)) },
+  ipv6_addr: { length: 16, text: (b) => formatIp(ipFromBytes(b)) },
+  mark: { length: 4, text: (b) => String(b.readUInt32LE(0)) },
+  inet_proto: { length: 1, text: (b) => PROTOCOL_NAMES[b[0] ?? 0] ?? String(b[0]) },
+  inet_service: { length: 2, text: (b) => String(b.readUInt16BE(0)) },
+  ifname: { length: 16, text: (b) => `"${b.toString().replace(/\0.*$/, '')}"` },
+};
+
 type Encoder = (text: string) => Buffer | undefined;
 
 const PROTOCOLS: Readonly<Record<string, number>> = {
@@ -45,6 +68,8 @@ const PROTOCOLS: Readonly<Record<string, number>> = {
   icmpv6: 58,
   sctp: 132,
 };
+
+const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
 
 const ENCODERS: Readonly<Record<string, Encoder>> = {
   ipv4_addr: (text) => address(text, 4),

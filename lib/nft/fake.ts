@@ -1,10 +1,13 @@
 import { type Nft, NftError } from './nft.ts';
-import { type NftChange, renderChanges, type TableName } from './program.ts';
+import type { NftSet } from './elements.ts';
+import { type NftChange, type NftObject, renderChanges, type TableName } from './program.ts';
 
 type Table = {
   readonly sets: Map<string, Map<string, string>>;
   readonly chains: Map<string, string[]>;
-  readonly counters: Set<string>;
+  readonly counters: Map<string, { packets: bigint; bytes: bigint }>;
+  /** By set and key, for elements that do not live for ever. */
+  readonly expires: Map<string, number>;
 };
 
 /**
@@ -35,6 +38,20 @@ export class FakeNft implements Nft {
     if (script !== '') this.run(script);
   }
 
+  elements(table: TableName, { name }: NftSet): Extract<NftObject, { kind: 'element' }>[] {
+    const t = this.#tables.get(table);
+    const keys = [...(t?.sets.get(name)?.keys() ?? [])].filter((key) => !key.includes(' limit '));
+    return keys.map((key) => {
+      const expires = t?.expires.get(`${name} ${key}`);
+      return { kind: 'element', set: name, key, ...(expires === undefined ? {} : { expires }) };
+    });
+  }
+
+  counters(table: TableName): Extract<NftObject, { kind: 'counter' }>[] {
+    const all = this.#tables.get(table)?.counters ?? new Map<string, { packets: bigint; bytes: bigint }>();
+    return [...all].map(([name, from]) => ({ kind: 'counter', name, from }));
+  }
+
   list(): string {
     return [...this.#tables.keys()].map((t) => `table ${t}\n`).join('');
   }
@@ -46,7 +63,7 @@ export class FakeNft implements Nft {
       `set ${name}`,
       ...[...elements].map(([k, v]) => `element ${name} ${k}${v === '' ? '' : ` : ${v}`}`),
     ]);
-    lines.push(...[...(t?.counters ?? [])].map((name) => `counter ${name}`));
+    lines.push(...[...(t?.counters.keys() ?? [])].map((name) => `counter ${name}`));
     lines.push(...[...(t?.chains ?? [])].map(([name, rules]) => `chain ${name} { ${rules.join('; ')} }`));
     return lines.sort().join('\n');
   }
@@ -76,7 +93,12 @@ export class FakeNft implements Nft {
       if (verb === 'add')
         this.#tables.set(
           tableName,
-          this.#tables.get(tableName) ?? { sets: new Map(), chains: new Map(), counters: new Set() },
+          this.#tables.get(tableName) ?? {
+            sets: new Map(),
+            chains: new Map(),
+            counters: new Map(),
+            expires: new Map(),
+          },
         );
       else if (!this.#tables.delete(tableName)) fail('ENOENT');
       return;
@@ -93,9 +115,11 @@ export class FakeNft implements Nft {
       case 'delete map':
         if (!table.sets.delete(object)) fail('ENOENT');
         return;
-      case 'add counter':
-        table.counters.add(object);
+      case 'add counter': {
+        const [, packets = 0, bytes = 0] = /packets (\d+) bytes (\d+)/.exec(body) ?? [];
+        if (!table.counters.has(object)) table.counters.set(object, { packets: BigInt(packets), bytes: BigInt(bytes) });
         return;
+      }
       case 'delete counter':
         if (!table.counters.delete(object)) fail('ENOENT');
         return;
@@ -116,7 +140,9 @@ export class FakeNft implements Nft {
       case 'delete element': {
         const elements = table.sets.get(object) ?? fail('ENOENT');
         for (const each of body.slice(2, -2).split(', ')) {
-          const [key = '', value = ''] = each.split(' : ');
+          const [text = '', value = ''] = each.split(' : ');
+          const [key = '', ms] = text.split(' expires ');
+          if (ms !== undefined) table.expires.set(`${object} ${key}`, Number.parseInt(ms, 10));
           if (verb === 'delete') {
             if (!elements.delete(key)) fail('ENOENT');
           } else if (elements.has(key) && elements.get(key) !== value) fail('EEXIST');

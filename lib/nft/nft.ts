@@ -4,9 +4,10 @@ import { KeptOpen } from '../netns/kept-open.ts';
 import { inNetns } from '../netns/netns.ts';
 import { NetlinkError } from '../netlink/error.ts';
 import { AF_NETLINK, NETLINK_NETFILTER, NetlinkSocket } from '../netlink/socket.ts';
+import { dumpCounters, dumpElements } from './dump.ts';
 import { changeElements, encodeChanges, sendElements } from './element-batch.ts';
 import type { NftSet } from './elements.ts';
-import { type NftChange, renderChanges, type TableName } from './program.ts';
+import { type NftChange, type NftObject, renderChanges, type TableName } from './program.ts';
 
 /** nft refused a transaction: nothing of it was done. */
 export class NftError extends Error {
@@ -29,6 +30,10 @@ export type Nft = Disposable & {
    * @param setOf the set of a name, as it stands
    */
   change(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): void;
+  /** Elements that a set has in the kernel; see {@link dumpElements}. */
+  elements(table: TableName, set: NftSet): Extract<NftObject, { kind: 'element' }>[];
+  /** Named counters, with what they have counted. */
+  counters(table: TableName): Extract<NftObject, { kind: 'counter' }>[];
   /** Runs a `list` command and gives its text; JSON with `json`. Throws {@link NftError}. */
   list(command: string, options?: { json?: boolean }): string;
 };
@@ -91,6 +96,14 @@ class LibNft implements Nft {
     this.run(renderChanges(table, changes.filter(isNew)));
     sendElements(this.#context().socket, table, batch);
     return true;
+  }
+
+  elements(table: TableName, set: NftSet): Extract<NftObject, { kind: 'element' }>[] {
+    return dumpElements(this.#context().socket, table, set);
+  }
+
+  counters(table: TableName): Extract<NftObject, { kind: 'counter' }>[] {
+    return dumpCounters(this.#context().socket, table);
   }
 
   list(command: string, { json = false }: { json?: boolean } = {}): string {

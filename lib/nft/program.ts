@@ -29,8 +29,20 @@ export type NftObject =
       readonly rules: readonly string[];
     }
   /** A named counter; rules say `counter name NAME`. It keeps counting when a rule that names it is replaced. */
-  | { readonly kind: 'counter'; readonly name: string }
-  | { readonly kind: 'element'; readonly set: string; readonly key: string; readonly value?: string };
+  | {
+      readonly kind: 'counter';
+      readonly name: string;
+      /** What it starts from when it is made; absent: 0. */
+      readonly from?: { readonly packets: bigint; readonly bytes: bigint };
+    }
+  | {
+      readonly kind: 'element';
+      readonly set: string;
+      readonly key: string;
+      readonly value?: string;
+      /** Milliseconds that it still lives, in a set with a timeout; absent: the set's. */
+      readonly expires?: number;
+    };
 
 /** Unique within the table. */
 export function keyOf(o: NftObject): string {
@@ -91,14 +103,13 @@ export function renderChanges(table: TableName, changes: readonly NftChange[]): 
         }
         break;
       case 'counter':
-        (change.verb === 'delete' ? deletedCounters : counters).push(
-          `${change.verb === 'delete' ? 'delete' : 'add'} counter ${table} ${o.name}`,
-        );
+        if (change.verb === 'delete') deletedCounters.push(`delete counter ${table} ${o.name}`);
+        else counters.push(`add counter ${table} ${o.name}${o.from ? ` ${startOf(o.from)}` : ''}`);
         break;
       case 'element':
         // The value of an element cannot be changed in place.
         if (change.verb === 'delete' || change.before) push(removed, o.set, o.key);
-        if (change.verb === 'set') push(added, o.set, o.value === undefined ? o.key : `${o.key} : ${o.value}`);
+        if (change.verb === 'set') push(added, o.set, elementText(o));
         break;
     }
   }
@@ -116,6 +127,14 @@ export function renderChanges(table: TableName, changes: readonly NftChange[]): 
   ];
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
 }
+
+function elementText({ key, value, expires }: NftObject & { kind: 'element' }): string {
+  const alive = expires === undefined ? key : `${key} expires ${Math.ceil(expires)}ms`;
+  return value === undefined ? alive : `${alive} : ${value}`;
+}
+
+const startOf = ({ packets, bytes }: { readonly packets: bigint; readonly bytes: bigint }): string =>
+  `{ packets ${packets} bytes ${bytes} }`;
 
 function elementLines(
   verb: 'add' | 'delete',

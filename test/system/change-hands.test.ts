@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { startAgent } from '../../lab/world/lab.ts';
 import { netPath } from '../../lab/world/plan.ts';
+import { HOST_PORT, namespaceOf, NODE, onHost, withHostPort } from './host-port-pods.ts';
 import { pod, useLab } from './lab.ts';
 import { UdpCaller } from './udp-caller.ts';
 
@@ -8,8 +9,6 @@ import { UdpCaller } from './udp-caller.ts';
 // follow the present owner, or end: never go on to whoever had the place before, and never to a new one past its policies.
 
 const lab = useLab('hands', { nodes: 2 });
-const NODE = { 4: '192.0.2.11', 6: '2001:db8:2::11' } as const;
-const HOST_PORT = 5353;
 
 const callers: UdpCaller[] = [];
 afterAll(() => {
@@ -22,24 +21,6 @@ function call(netns: string, address: string, port: number, sourcePort: number):
   return caller;
 }
 const outside = (): string => netPath(lab.name, 'outside');
-
-const namespace = (name: string, isolated: boolean): string =>
-  JSON.stringify({
-    apiVersion: 'v1',
-    kind: 'Namespace',
-    metadata: { name, labels: isolated ? { 'bulkhead.dev/isolated': 'true' } : {} },
-  });
-
-const withHostPort = (ns: string, name: string): string =>
-  pod(ns, name, {
-    node: 'n1',
-    container: { ports: [{ containerPort: 5353, protocol: 'UDP', hostPort: HOST_PORT }] },
-  });
-
-const onHost = (ns: string, name: string): string => {
-  const made = JSON.parse(withHostPort(ns, name)) as { spec: object };
-  return JSON.stringify({ ...made, spec: { ...made.spec, hostNetwork: true } });
-};
 
 const denyAll = (ns: string, role: string): string =>
   JSON.stringify({
@@ -65,7 +46,7 @@ async function podAt(ip: string, ns: string, labels: Record<string, string>): Pr
 }
 
 describe('a UDP client that never stops sending', () => {
-  test('set-up', () => lab.apply([namespace('flat', false), namespace('iso', true)].join('\n---\n')));
+  test('set-up', () => lab.apply([namespaceOf('flat', false), namespaceOf('iso', true)].join('\n---\n')));
 
   test.each([
     ['flat', 4],

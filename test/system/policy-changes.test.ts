@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { startAgent, startController } from '../../lab/world/lab.ts';
-import { shop, type TestLab, useLab } from './lab.ts';
+import { pod, shop, type TestLab, useLab } from './lab.ts';
 
 // Policies while connections live, pods come and go, and programs fail. Namespaces a (isolated) and flat.
 
@@ -102,6 +102,14 @@ describe('policies that change', () => {
         (h) => !h.tcp && !h.udp,
       );
       for (let i = 0; i < 3; i++) expect([ns, await talker.heard()]).toEqual([ns, { tcp: false, udp: false }]);
+      // Agents that start again write their tables anew, and go on with what was cut.
+      for (const node of ['n1', 'n2']) {
+        await lab.kill(`agent-${node}`);
+        startAgent(lab.spec, node);
+      }
+      await lab.apply(['n1', 'n2'].map((n) => pod(ns, `after-${n}`, { node: n })).join('\n---\n'));
+      for (let i = 0; i < 3; i++) expect([ns, await talker.heard()]).toEqual([ns, { tcp: false, udp: false }]);
+      await lab.kubectl('delete', 'pod', '-n', ns, 'after-n1', 'after-n2');
       // The allowed twin: the server opens a connection of its own.
       expect(await lab.connect(`${ns}/p2`, await lab.ip(`${ns}/p1`), 8080)).toBe(`open:${ns}/p1`);
       await lab.kubectl('delete', 'networkpolicy', '-n', ns, 'out');

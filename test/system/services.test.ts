@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { startAgent } from '../../lab/world/lab.ts';
 import { pod, shop, useLab } from './lab.ts';
 
 const lab = useLab('svc', { nodes: 2 });
@@ -79,6 +80,13 @@ describe('Services, DNS and probes of an isolated network', () => {
     );
     expect([...stays]).toHaveLength(1);
     expect([...(await who('a/p1', 20))]).toEqual([...stays]);
+    // An agent that starts again writes its table anew, and still knows who is with whom.
+    for (let i = 0; i < 3; i++) {
+      await lab.kill('agent-n1');
+      startAgent(lab.spec, 'n1');
+      await lab.apply(pod('a', `after-${i}`, { node: 'n1', labels: {} }));
+      expect([...(await who('a/p1', 10))]).toEqual([...stays]);
+    }
     const [chosen = ''] = stays;
     await lab.kubectl('label', 'pod', '-n', 'a', chosen.split('/')[1] ?? '', 'app-');
     const after = await lab.eventually(
