@@ -32,6 +32,7 @@ export function admit(type: ResourceType, object: Json, before: Json | undefined
 
 const LABEL_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const STANDARD_FINALIZERS: ReadonlySet<unknown> = new Set(['kubernetes', 'orphan', 'foregroundDeletion']);
 /** Kinds whose names become DNS labels. Those of Services begin with a letter. */
 const SHORT_NAMED = new Set(['Namespace', 'Service']);
 
@@ -53,6 +54,15 @@ function checkMeta(type: ResourceType, object: Json): Problem[] {
       message: `"${name}" must be at most 253 lower-case letters, digits, '-' and '.'`,
     });
   }
+  for (const [i, owner] of arr(metadata['ownerReferences']).entries())
+    if (str(owner['uid']) === '')
+      problems.push({ field: `metadata.ownerReferences[${i}].uid`, message: 'must not be empty' });
+  for (const [i, finalizer] of (Array.isArray(metadata['finalizers']) ? metadata['finalizers'] : []).entries())
+    if (!STANDARD_FINALIZERS.has(finalizer) && !String(finalizer).includes('/'))
+      problems.push({
+        field: `metadata.finalizers[${i}]`,
+        message: `"${String(finalizer)}" is neither a standard finalizer name nor is it fully qualified`,
+      });
   for (const field of ['labels', 'annotations']) {
     for (const [key, value] of Object.entries(obj(metadata[field]))) {
       const path = `metadata.${field}[${key}]`;
@@ -169,7 +179,12 @@ function checkKind(type: ResourceType, object: Json, before: Json | undefined, r
 function checkWorkload(spec: Json): Problem[] {
   const labels = obj(at(spec, 'template', 'metadata', 'labels')) as Record<string, string>;
   const problems = checkPodSpec(obj(at(spec, 'template', 'spec')), 'spec.template.spec');
+  const replicas = spec['replicas'];
+  if (typeof replicas === 'number' && replicas < 0)
+    problems.push({ field: 'spec.replicas', message: `${replicas} must be greater than or equal to 0` });
   if (!isObject(spec['selector'])) problems.push({ field: 'spec.selector', message: 'a selector is required' });
+  else if (Object.keys(spec['selector']).length === 0)
+    problems.push({ field: 'spec.selector', message: 'an empty selector is invalid' });
   else {
     problems.push(...selectorProblems(spec['selector'], 'spec.selector'));
     if (!matchesSelector(spec['selector'], labels))

@@ -197,6 +197,45 @@ describe('objects of built-in kinds', () => {
       'spec.containers[*].ports[*].hostPort',
     ],
     ['Pod', 'two containers of a name', podOf({}, {}), 'spec.containers[1].name'],
+    ['Service', 'target port 0, which is the port', service({ ports: [{ port: 80, targetPort: 0 }] }), undefined],
+    ['Pod', 'a name of a container that is none', podOf({ name: 'C_x' }), 'spec.containers[0].name'],
+    ['Pod', 'no image', podOf({ image: undefined }), 'spec.containers[0].image'],
+    [
+      'Pod',
+      'another host port on the host network',
+      {
+        spec: {
+          hostNetwork: true,
+          containers: [{ name: 'c', image: 'x', ports: [{ containerPort: 80, hostPort: 81 }] }],
+        },
+      },
+      'spec.containers[0].ports[0].hostPort',
+    ],
+    [
+      'ConfigMap',
+      'a finalizer without a domain',
+      { metadata: { name: 'e', finalizers: ['x'] } },
+      'metadata.finalizers[0]',
+    ],
+    [
+      'ConfigMap',
+      'an owner without uid',
+      { metadata: { name: 'e', ownerReferences: [{ kind: 'Pod', name: 'x' }] } },
+      'metadata.ownerReferences[0].uid',
+    ],
+    ['Deployment', 'an empty selector', { spec: { selector: {}, template: podOf({}) } }, 'spec.selector'],
+    [
+      'Deployment',
+      'fewer pods than none',
+      {
+        spec: {
+          replicas: -1,
+          selector: { matchLabels: { a: 'b' } },
+          template: { metadata: { labels: { a: 'b' } }, ...podOf({}) },
+        },
+      },
+      'spec.replicas',
+    ],
     ['ConfigMap', 'a number', { data: { a: 1 } }, 'data[a]'],
     ['Namespace', 'a dot', { metadata: { name: 'a.b' } }, 'metadata.name'],
   ])('%s with %s', (kind, _, object, field) => {

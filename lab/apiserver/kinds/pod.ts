@@ -40,7 +40,7 @@ export function checkPodSpec(spec: Json, path: string): Problem[] {
         : `${str(p['protocol']) || 'TCP'}/${str(p['hostIP'])}/${String(p['hostPort'])}`,
     );
   return [
-    ...containers.flatMap((c, i) => checkContainer(c, `${path}.containers[${i}]`)),
+    ...containers.flatMap((c, i) => checkContainer(c, `${path}.containers[${i}]`, spec['hostNetwork'] === true)),
     ...duplicates(
       all.map((c) => str(c['name'])),
       (i) => `${path}.containers[${i}].name`,
@@ -84,14 +84,25 @@ function fixed(spec: Json): Json {
   ) as Json;
 }
 
-function checkContainer(c: Json, path: string): Problem[] {
+function checkContainer(c: Json, path: string, onHost: boolean): Problem[] {
   const problems: Problem[] = [];
   if (str(c['name']) === '') problems.push({ field: `${path}.name`, message: 'a name is required' });
+  else if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(str(c['name'])))
+    problems.push({
+      field: `${path}.name`,
+      message: `"${str(c['name'])}" must be at most 63 lower-case letters, digits and '-', and begin and end with a letter or digit`,
+    });
+  if (str(c['image']) === '') problems.push({ field: `${path}.image`, message: 'a value is required' });
   for (const [j, p] of arr(c['ports']).entries()) {
     if (!isPort(p['containerPort']))
       problems.push({
         field: `${path}.ports[${j}].containerPort`,
         message: `${JSON.stringify(p['containerPort'])} is no port from 1 to 65535`,
+      });
+    if (onHost && p['hostPort'] !== undefined && p['hostPort'] !== p['containerPort'])
+      problems.push({
+        field: `${path}.ports[${j}].hostPort`,
+        message: `${JSON.stringify(p['hostPort'])} must match \`containerPort\` when \`hostNetwork\` is true`,
       });
     problems.push(...checkProtocol(p, `${path}.ports[${j}].protocol`));
   }

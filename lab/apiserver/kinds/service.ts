@@ -18,7 +18,13 @@ const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'] as const
 export function serviceDefaults(given: Json, before: Json, ranges: ServiceRanges): Json {
   const spec = withoutFormer(given, before);
   const type = str(spec['type']) || 'ClusterIP';
-  const ports = arr(spec['ports']).map((p): Json => ({ protocol: 'TCP', targetPort: p['port'], ...p }));
+  const ports = arr(spec['ports']).map(
+    (p): Json => ({
+      protocol: 'TCP',
+      ...p,
+      targetPort: p['targetPort'] === 0 ? p['port'] : (p['targetPort'] ?? p['port']),
+    }),
+  );
   if (type === 'ExternalName') return { sessionAffinity: 'None', ...spec, type };
   const policy = str(spec['ipFamilyPolicy']) || 'SingleStack';
   const wished = strs(spec['ipFamilies']).map((f): 4 | 6 => (f === 'IPv6' ? 6 : 4));
