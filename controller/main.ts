@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
@@ -8,6 +9,7 @@ import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE, WEBHOOK_SERVICE } from 
 
 import type { ConnectionShare } from '../lib/http/connection-share.ts';
 import { installLastResort } from '../lib/process/last-resort.ts';
+import { secureContext, type ServerTls } from '../lib/http/server.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
@@ -35,6 +37,7 @@ type Options = {
   podCidrs?: string;
   serviceCidrs?: string;
   identity: string;
+  webhookClientCa?: string;
 };
 
 const program = new Command('bulkhead-controller')
@@ -45,6 +48,10 @@ const program = new Command('bulkhead-controller')
   .option('--advertise <host>', 'address of this replica, as agents reach it; default: the host name')
   .option('--pod-cidrs <list>', "pod ranges of the cluster, by comma; default: all nodes' pod CIDRs")
   .option('--service-cidrs <list>', 'Service ranges of the cluster, by comma')
+  .option(
+    '--webhook-client-ca <file>',
+    'authority of the certificate that the API server shows to webhooks; default: it is known by its address',
+  )
   .option('--identity <name>', 'name of this replica on the Lease', `${hostname()}-${process.pid}`);
 
 async function main(options: Options): Promise<void> {
@@ -85,24 +92,31 @@ async function main(options: Options): Promise<void> {
   const tokens = agentTokens(client, () => source.view());
   const reviewer = new Reviewer(client, () => source.view());
   const access = metricsAccess(client);
+  const clientCa = options.webhookClientCa === undefined ? undefined : readFileSync(options.webhookClientCa, 'utf8');
+  const withClientCa = ({ cert, key }: ServerTls): ServerTls => ({
+    cert,
+    key,
+    ...(clientCa === undefined ? {} : { clientCa }),
+  });
   const first = await untilDone(() => identity.refresh(), 'certificate authority', stop.signal);
   if (!first) return;
   const serving = controllerServer(
     {
       agents: () => leader?.agents,
       nodeOf: (token, address) => tokens.of(token, address),
-      admit: async (request, address) => {
-        const answer = await reviewer.review(request, address);
+      admit: async (request, fromApiServer) => {
+        const answer = await reviewer.review(request, fromApiServer);
         metrics.admissions.inc({ resource: knownResource(request.resource.resource), allowed: String(answer.allowed) });
         return answer;
       },
       missing: () => (synced ? undefined : `waits for the API server: ${source.waitingFor().join(', ')}`),
       metrics: () => metrics.text(),
       mayReadMetrics: async (token, address) => (await access.of(token, address)) === true,
-      isApiServer: (address) => isApiServer(source.view(), address),
+      isApiServer: ({ address, certified }) =>
+        clientCa === undefined ? isApiServer(source.view(), address) : certified,
       onFault: (error) => log.error({ err: error }, 'a request could not be served'),
     },
-    first.tls,
+    withClientCa(first.tls),
   );
   const { server } = serving;
   connections = serving.connections;
@@ -111,7 +125,7 @@ async function main(options: Options): Promise<void> {
   await using keeper = new Runner(
     async () => {
       const { tls, bundle } = await identity.refresh();
-      (server.server as unknown as TlsServer).setSecureContext(tls);
+      (server.server as unknown as TlsServer).setSecureContext(secureContext(withClientCa(tls)));
       if (leader) await publishWebhookTrust(client, bundle);
     },
     {

@@ -7,7 +7,6 @@ import {
 import type { View } from '../../core/cluster/view.ts';
 import { mayAccess } from '../../lib/kube/authorize.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
-import { isApiServer } from './callers.ts';
 
 /** The API server waits 2 s for the whole review of a pod. */
 const PATIENCE_MS = 1_000;
@@ -35,10 +34,9 @@ export class Reviewer {
     this.#view = view;
   }
 
-  /** @param address where the request came from */
-  async review(request: AdmissionRequest, address: string): Promise<AdmissionResponse> {
+  async review(request: AdmissionRequest, fromApiServer: boolean): Promise<AdmissionResponse> {
     const view = this.#view();
-    if (!isApiServer(view, address)) return reviewAdmission(view, request, 'Nothing').response;
+    if (!fromApiServer) return reviewAdmission(view, request, 'Nothing').response;
     const { response, withheld } = reviewAdmission(view, request, 'Own');
     if (!withheld || !request.userInfo || !(await this.#seesAll(request.userInfo))) return response;
     return reviewAdmission(this.#view(), request, 'All').response;

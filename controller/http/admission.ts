@@ -1,11 +1,14 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { AdmissionRequest, AdmissionResponse } from '../../core/admission/review.ts';
 import { addressOf } from '../../lib/http/connection-share.ts';
 import { TokenBuckets } from '../../lib/http/token-bucket.ts';
 
-/** Judges a request. `address`: where it came from. */
-export type Admit = (request: AdmissionRequest, address: string) => Promise<AdmissionResponse>;
+/** Judges a request. `fromApiServer`: it may take the cluster into account. */
+export type Admit = (request: AdmissionRequest, fromApiServer: boolean) => Promise<AdmissionResponse>;
+
+/** Who calls. `certified`: with a certificate of the authority for webhook clients. */
+export type Caller = { readonly address: string; readonly certified: boolean };
 
 /** An object of the API has at most 1.5 MB; an update brings it twice. */
 const MAX_BODY = 3 << 20;
@@ -42,7 +45,7 @@ const admissionReview = z.object({
 /** `POST /admit`: judges objects for the API server. */
 export function admissionRoute(
   server: FastifyInstance,
-  { admit, isApiServer }: { readonly admit: Admit; readonly isApiServer: (address: string) => boolean },
+  { admit, isApiServer }: { readonly admit: Admit; readonly isApiServer: (caller: Caller) => boolean },
 ): void {
   const perAddress = new TokenBuckets(PER_ADDRESS);
   const together = new TokenBuckets(TOGETHER);
@@ -52,8 +55,9 @@ export function admissionRoute(
     {
       bodyLimit: MAX_BODY,
       onRequest: async (request, reply) => {
-        const address = addressOf(request.raw.socket);
-        if (isApiServer(address)) return undefined;
+        const caller = callerOf(request);
+        const { address } = caller;
+        if (isApiServer(caller)) return undefined;
         const announced = Number(request.headers['content-length'] ?? MAX_BODY);
         const cost = PER_REQUEST + Math.min(Number.isFinite(announced) ? announced : MAX_BODY, MAX_BODY);
         if (perAddress.take(address, cost) && together.take('', cost)) return undefined;
@@ -70,8 +74,13 @@ export function admissionRoute(
         return await reply
           .code(400)
           .send({ message: `not an AdmissionReview: ${parsed.error.message.slice(0, 1_000)}` });
-      const response = await admit(parsed.data.request as AdmissionRequest, addressOf(request.raw.socket));
+      const response = await admit(parsed.data.request as AdmissionRequest, isApiServer(callerOf(request)));
       return { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response };
     },
   );
 }
+
+const callerOf = ({ raw: { socket } }: FastifyRequest): Caller => ({
+  address: addressOf(socket),
+  certified: (socket as { readonly authorized?: boolean }).authorized === true,
+});

@@ -1,12 +1,14 @@
+import 'reflect-metadata';
 import { request } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import * as x509 from '@peculiar/x509';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { NodeReport } from '../../api/report.ts';
 import { reviewAdmission } from '../../core/admission/review.ts';
 import { exampleState } from '../../core/cluster/example.ts';
 import { viewOf } from '../../core/cluster/view.ts';
-import { issueServer, makeAuthority } from '../../lib/pki/certificates.ts';
+import { type Authority, issueServer, keyToPem, makeAuthority } from '../../lib/pki/certificates.ts';
 import { controllerServer } from './server.ts';
 
 let port = 0;
@@ -177,3 +179,73 @@ describe('/v1/report', () => {
     expect(faults).toEqual([]);
   });
 });
+
+test('with an authority for webhook clients, only a certificate of it makes an API server', async () => {
+  const clients = await makeAuthority('clients');
+  const tls = {
+    ...(await issueServer(await makeAuthority('test'), 'test', ['127.0.0.1'])),
+    clientCa: clients.cert.toString('pem'),
+  };
+  const seen: boolean[] = [];
+  const { server } = controllerServer(
+    {
+      agents: () => undefined,
+      nodeOf: () => Promise.resolve(undefined),
+      admit: ({ uid }, fromApiServer) => {
+        seen.push(fromApiServer);
+        return Promise.resolve({ uid, allowed: true });
+      },
+      isApiServer: ({ certified }) => certified,
+      missing: () => undefined,
+      metrics: () => Promise.resolve(''),
+      mayReadMetrics: () => Promise.resolve(false),
+      onFault: (e) => faults.push(e),
+    },
+    tls,
+  );
+  await server.listen({ host: '127.0.0.1', port: 0 });
+  const address = server.server.address() as AddressInfo;
+  const ask = (own: object): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const sent = request(
+        {
+          host: '127.0.0.1',
+          port: address.port,
+          path: '/admit',
+          method: 'POST',
+          rejectUnauthorized: false,
+          agent: false,
+          headers: { 'content-type': 'application/json' },
+          ...own,
+        },
+        (r) => {
+          r.resume();
+          r.on('end', () => resolve(r.statusCode ?? 0));
+        },
+      );
+      sent.on('error', reject);
+      sent.end(JSON.stringify(review({ metadata: { name: 'p' } })));
+    });
+  const right = await clientOf(clients);
+  const wrong = await clientOf(await makeAuthority('clients'));
+  for (const own of [{}, right, wrong]) expect(await ask(own)).toBe(200);
+  expect(seen).toEqual([false, true, false]);
+  await server.close();
+});
+
+/** A certificate by which a client shows who it is. */
+async function clientOf(authority: Authority): Promise<{ cert: string; key: string }> {
+  const keys = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']);
+  const cert = await x509.X509CertificateGenerator.create({
+    serialNumber: '01',
+    subject: 'CN=kube-apiserver',
+    issuer: authority.cert.subject,
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(Date.now() + 3_600_000),
+    publicKey: keys.publicKey,
+    signingKey: authority.key,
+    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+    extensions: [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])],
+  });
+  return { cert: cert.toString('pem'), key: await keyToPem(keys.privateKey) };
+}

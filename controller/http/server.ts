@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 import type { ConnectionShare } from '../../lib/http/connection-share.ts';
 import { metricsRoute } from '../../lib/http/metrics-route.ts';
-import { limitedServer } from '../../lib/http/server.ts';
-import { type Admit, admissionRoute } from './admission.ts';
+import { limitedServer, type ServerTls } from '../../lib/http/server.ts';
+import { type Admit, admissionRoute, type Caller } from './admission.ts';
 import { type AgentApi, agentRoutes } from './agents.ts';
 
 /** What the server asks of the rest of the controller. */
@@ -11,8 +11,7 @@ export type ServerParts = {
   readonly agents: () => AgentApi | undefined;
   readonly nodeOf: (token: string, address: string) => Promise<string | undefined>;
   readonly admit: Admit;
-  /** Whether the API server calls from this address. */
-  readonly isApiServer: (address: string) => boolean;
+  readonly isApiServer: (caller: Caller) => boolean;
   /** What is missing before this replica can be of use; undefined when nothing is. */
   readonly missing: () => string | undefined;
   readonly metrics: () => Promise<string>;
@@ -30,7 +29,7 @@ const CONNECTIONS = { total: 4096, perAddress: 256, opening: { burst: 400, perSe
  */
 export function controllerServer(
   parts: ServerParts,
-  tls: { readonly cert: string; readonly key: string },
+  tls: ServerTls,
 ): { readonly server: FastifyInstance; readonly connections: ConnectionShare } {
   const { server, connections } = limitedServer({ tls, connections: CONNECTIONS, onFault: parts.onFault });
   server.get('/healthz', () => 'ok');

@@ -1,10 +1,20 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { type ConnectionLimits, ConnectionShare } from './connection-share.ts';
 
+/** `clientCa`: certificates of the authority whose clients are asked for a certificate of their own; none need have one. */
+export type ServerTls = { readonly cert: string; readonly key: string; readonly clientCa?: string };
+
+/** The same as Node takes it, for the server and for each renewal. */
+export const secureContext = ({ cert, key, clientCa }: ServerTls): { cert: string; key: string; ca?: string } => ({
+  cert,
+  key,
+  ...(clientCa === undefined ? {} : { ca: clientCa }),
+});
+
 /** What a server serves with, and how much of it callers may have. */
 export type ServerOptions = {
   /** Absent: plain text. */
-  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly tls?: ServerTls;
   readonly connections: ConnectionLimits;
   /** Bytes of a body, where a route says nothing else. */
   readonly bodyLimit?: number;
@@ -41,7 +51,15 @@ export function limitedServer({ tls, connections, bodyLimit = 64 << 10, onFault 
     keepAliveTimeout: IDLE_MS,
     forceCloseConnections: true as const,
     ...(tls
-      ? { https: { ...tls, ...http, handshakeTimeout: HANDSHAKE_MS, minVersion: 'TLSv1.2' as const } }
+      ? {
+          https: {
+            ...secureContext(tls),
+            ...http,
+            ...(tls.clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: false }),
+            handshakeTimeout: HANDSHAKE_MS,
+            minVersion: 'TLSv1.2' as const,
+          },
+        }
       : { http }),
   };
   const server = Fastify(options as object) as unknown as FastifyInstance;
