@@ -148,9 +148,9 @@ function checkKind(type: ResourceType, object: Json, before: Json | undefined, r
         : [];
     }
     case 'NetworkPolicy':
-      return type.group === 'networking.k8s.io' ? checkNetworkPolicy(spec) : [];
+      return ranges.strict && type.group === 'networking.k8s.io' ? checkNetworkPolicy(spec) : [];
     case 'EndpointSlice':
-      return checkEndpointSlice(object, before);
+      return ranges.strict ? checkEndpointSlice(object, before) : [];
     case 'ConfigMap':
       return Object.entries(obj(object['data'])).flatMap(([key, value]) =>
         typeof value === 'string'

@@ -23,7 +23,12 @@ export type DeleteOptions = {
 export type Draft = { readonly before: StoredObject; readonly next: StoredObject };
 
 /** What the API gives addresses from. */
-export type OperationsOptions = { readonly serviceCIDRs: readonly string[]; readonly families: readonly (4 | 6)[] };
+export type OperationsOptions = {
+  readonly serviceCIDRs: readonly string[];
+  readonly families: readonly (4 | 6)[];
+  /** `false`: NetworkPolicies and EndpointSlices are stored as they come. */
+  readonly strict?: boolean;
+};
 
 /** What the API does, apart from HTTP. Controllers of the lab use it directly. */
 export class Operations {
@@ -31,9 +36,9 @@ export class Operations {
   readonly resources = new Resources();
   readonly #ranges: ServiceRanges;
 
-  constructor({ serviceCIDRs, families }: OperationsOptions) {
+  constructor({ serviceCIDRs, families, strict = true }: OperationsOptions) {
     const allocations = new ServiceAllocations(this.store, this.resources.kind('Service', ''), serviceCIDRs);
-    this.#ranges = { families, allocations };
+    this.#ranges = { families, allocations, strict };
   }
 
   create(type: ResourceType, namespace: string | undefined, body: Json, { dryRun = false } = {}): StoredObject {

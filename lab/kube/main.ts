@@ -37,7 +37,11 @@ import { runWorkloads } from './workloads.ts';
 /** The control plane of a lab in one process: API server, controllers, and the outside host's answers. */
 export async function runKube(lab: LabSpec, log: (message: string, fields?: object) => void): Promise<FastifyInstance> {
   const fs = families(lab.family);
-  const ops = new Operations({ serviceCIDRs: fs.map((f) => SERVICE_CIDR[f]), families: fs });
+  const ops = new Operations({
+    serviceCIDRs: fs.map((f) => SERVICE_CIDR[f]),
+    families: fs,
+    strict: lab.admission !== false,
+  });
   const onError = (key: string, error: unknown): void => log('controller', { key, err: (error as Error).message });
   const admission = new Admission(ops.store, ops.resources, webhookCaller(controllerDialer(lab)), (message) =>
     log('audit', { message }),

@@ -4,7 +4,7 @@ import { startAgent } from '../../lab/world/lab.ts';
 import { netPath } from '../../lab/world/plan.ts';
 import { bulkheadConfig, pod, shop, useLab, virtualNetwork } from './lab.ts';
 
-const lab = useLab('egress', { nodes: 3 });
+const lab = useLab('egress', { admission: false, nodes: 3 });
 const FIXED = { 4: '192.0.2.200', 6: '2001:db8:2::c8' } as const;
 const OUTSIDE = { 4: '203.0.113.10', 6: '2001:db8::10' } as const;
 const families = [4, 6] as const;

@@ -6,7 +6,7 @@ import { pod, shop, type TestLab, useLab } from './lab.ts';
 
 // Policies while connections live, pods come and go, and programs fail. Namespaces a (isolated) and flat.
 
-const lab = useLab('polchg', { nodes: 2 });
+const lab = useLab('polchg', { admission: false, nodes: 2 });
 const FAMILIES = [4, 6] as const;
 const policy = (namespace: string, name: string, spec: object): string =>
   JSON.stringify({ apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { name, namespace }, spec });

@@ -17,7 +17,7 @@ describe.each([
   ['the flat network', 'polflat', undefined],
   ['an isolated network', 'polnet', 'shared/blue'],
 ] as const)('policies on %s', (_title, name, network) => {
-  const lab = useLab(name, { nodes: 2 });
+  const lab = useLab(name, { admission: false, nodes: 2 });
   let view: View;
 
   beforeAll(async () => {

@@ -10,6 +10,8 @@ import { checkProtocol, duplicates, isPort, portProblem, unsupported } from './p
 export type ServiceRanges = {
   readonly families: readonly (4 | 6)[];
   readonly allocations: ServiceAllocations;
+  /** Whether policies and slices are checked; else they may be as an older API server stored them. */
+  readonly strict: boolean;
 };
 
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'] as const;
