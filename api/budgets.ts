@@ -43,7 +43,7 @@ export const BUDGETS = {
   /** NetworkPolicies of a namespace: each is compared with each of its pods. */
   namespacePolicies: 256,
   /** Peers of all NetworkPolicies of a namespace. */
-  namespacePolicyPeers: 4_096,
+  namespacePolicyPeers: 2_048,
   /** Elements of kernel maps for all policies that select one pod: the peers of one meet the ports of another. */
   profileCells: 8_192,
   /** Elements of kernel maps for all policies of a namespace on one node, pods that differ in their policies counted apart. */

@@ -309,13 +309,13 @@ describe('policies', () => {
   });
 
   test('namespacePolicyPeers: the same for their peers', () => {
-    const many = each(9, (i) =>
+    const many = each(5, (i) =>
       parseNetworkPolicy(
         np({ podSelector: { matchLabels: { x: 'y' } }, ingress: [{ from: each(512, cidr) }] }, `p${i}`, i),
       ),
     );
-    expect(closedIn(viewOf(stateWith(many.slice(0, 8))))).toEqual([]);
-    expect(closedIn(viewOf(stateWith(many)))).toEqual(['NetworkPolicy a/p8']);
+    expect(closedIn(viewOf(stateWith(many.slice(0, 4))))).toEqual([]);
+    expect(closedIn(viewOf(stateWith(many)))).toEqual(['NetworkPolicy a/p4']);
   });
 
   test('profileCells: policies that multiply each other; the oldest hold, the newest admits nothing', () => {
