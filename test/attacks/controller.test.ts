@@ -272,6 +272,8 @@ describe('with connections that never end', () => {
        setTimeout(() => { console.log(open + ' still open'); process.exit(0); }, 60_000);`,
       90_000,
     );
+    // The path of the namespace leads through the agent's process: the crowd must be inside before that ends.
+    expect((await ask(netns, '/healthz')).text).toBe('ok');
     await lab.kill('agent-n1');
     startAgent(lab.spec, 'n1');
     await newPodWorks('n1', 'twin-crowd');
