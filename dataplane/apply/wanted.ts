@@ -177,7 +177,7 @@ export class Wanted {
       const deps = [way.holder, way.here, way.addresses.join(), own.join(), mine.join()];
       wanted.set(`way ${network.key}`, { deps, plan: () => planWayRoot(way, own, mine) });
     }
-    for (const { cidr, network: key } of blocks) {
+    for (const { cidr, network: key, given } of blocks) {
       // Of a pod that is older than the node's present pod CIDRs: what leaves by the root is still this node's to masquerade.
       if (key === FLAT_NETWORK && !self.podCIDRs.some((c) => covers(mustPrefix(c), mustPrefix(cidr))))
         wanted.set(`outside ${cidr}`, {
@@ -186,8 +186,8 @@ export class Wanted {
         });
       const network = held.get(key);
       if (!network || network.closed) continue;
-      const plan = (): Fragment => planLocalBlock(cidr, network, self).root;
-      wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self], plan });
+      const plan = (): Fragment => planLocalBlock(cidr, network, self, given).root;
+      wanted.set(`block ${cidr}`, { deps: [network.vni, network.egress, self, given], plan });
     }
     if (this.#apiServers().nodes.includes(self.name))
       wanted.set('own processes', { deps: [self], plan: () => planOwnProcesses(self) });

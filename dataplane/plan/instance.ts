@@ -100,6 +100,7 @@ export function planLocalBlock(
   cidr: string,
   { vni, egress }: Pick<NetworkItem, 'vni' | 'egress'>,
   self: NodeItem,
+  given = true,
 ): { readonly instance: Fragment; readonly root: Fragment } {
   const family = familyOf(cidr);
   const podCIDR = podCidrOf(self, family);
@@ -120,7 +121,11 @@ export function planLocalBlock(
       nft: [
         ...(podCIDR !== undefined && covers(mustPrefix(podCIDR), mustPrefix(cidr))
           ? []
-          : [element(`local${family}`, cidr), element(`assigned${family}`, cidr)]),
+          : [
+              element(`local${family}`, cidr),
+              // What is not given is the rest of a former pod CIDR: assigned to the node that has that now, if any.
+              ...(given ? [element(`assigned${family}`, cidr)] : []),
+            ]),
         // Routed: the pod's own address leaves the node.
         ...(egress === 'Routed' ? [element(`routed${family}`, cidr)] : []),
       ],
