@@ -63,13 +63,12 @@ describe('a fixed address', () => {
         pod('f', 'p1', { node: 'n1', annotations: at('old') }),
       ].join('\n---\n'),
     );
-    await lab.apply(
-      [virtualNetwork('f', 'new', subnet), pod('f', 'q1', { node: 'n1', annotations: at('new') })].join('\n---\n'),
-      { wait: false },
-    );
+    // Waits for its network, and asks for the address from now on.
+    await lab.apply(pod('f', 'q1', { node: 'n1', annotations: at('new') }), { wait: false });
     expect(await lab.ip('f/p1')).toBe('10.90.0.77');
     await lab.kubectl('delete', 'pod', '-n', 'f', 'p1');
     await lab.kubectl('delete', 'vn', '-n', 'f', 'old');
+    await lab.apply(virtualNetwork('f', 'new', subnet), { wait: false });
     expect(
       await lab.eventually(
         async () => (await lab.view()).state.pods.get('f/q1')?.ips[0],
