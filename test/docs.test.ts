@@ -27,6 +27,25 @@ describe('documents are true', () => {
     expect(broken).toEqual([]);
   });
 
+  test('tests that documents name are there', () => {
+    const files = execFileSync('git', ['ls-files', 'docs/*.md', '*.md'], { cwd: root, encoding: 'utf8' })
+      .trim()
+      .split('\n');
+    const missing = files.flatMap((file) =>
+      [...read(file).matchAll(/`(test\/[\w/.-]+\.ts)`/g)]
+        .map(([, path = '']) => path)
+        .filter((path) => !existsSync(join(root, path)))
+        .map((path) => `${file}: ${path}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test('every attack has its line in the threat model', () => {
+    const model = read('docs/threat-model.md');
+    const attacks = readdirSync(join(root, 'test/attacks')).filter((f) => f.endsWith('.test.ts'));
+    expect(attacks.filter((f) => !model.includes(`test/attacks/${f}`))).toEqual([]);
+  });
+
   test('every folder of code begins with a README', () => {
     const folders = [
       'api',
