@@ -92,6 +92,21 @@ describe('a server with limits', () => {
     expect(await get('/')).toEqual({ status: 200, text: 'ok' });
   }, 60_000);
 
+  test('speaks TLS 1.2 and 1.3, and nothing older', async () => {
+    const { port } = await serve();
+    for (const version of ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const) {
+      // Security level 0: the client would take the old ones.
+      const options = { minVersion: version, maxVersion: version, ciphers: 'DEFAULT@SECLEVEL=0' } as const;
+      const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options });
+      cleanups.push(() => socket.destroy());
+      const outcome = await new Promise<string>((resolve) => {
+        socket.once('secureConnect', () => resolve(String(socket.getProtocol())));
+        socket.once('error', (error: NodeJS.ErrnoException) => resolve(String(error.code)));
+      });
+      expect(outcome).toBe(version < 'TLSv1.2' ? 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' : version);
+    }
+  });
+
   test('refuses headers and bodies beyond their size, and tells nothing of its inside', async () => {
     const { get, faults } = await serve();
     expect((await get('/', { headers: { 'x-big': 'a'.repeat(20_000) } })).status).toBe(431);
