@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { itemsOf } from './manifests.ts';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { itemsOf, readManifests } from './manifests.ts';
 
 type Tree = { readonly list: readonly Tree[] } | { readonly name: string };
 const { tree } = fc.letrec<{ tree: Tree }>((tie) => ({
@@ -15,6 +18,16 @@ const documentOf = (t: Tree): object =>
     ? { apiVersion: 'v1', kind: 'List', items: t.list.map(documentOf) }
     : { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: t.name } };
 const leaves = (t: Tree): string[] => ('list' in t ? t.list.flatMap(leaves) : [t.name]);
+
+test('aliases that multiply each other are refused, with the file', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bulkhead-'));
+  const lines = ['a: &a [x,x,x,x,x,x,x,x,x,x]'];
+  for (const [last, next] of ['ab', 'bc', 'cd', 'de'])
+    lines.push(`${next}: &${next} [${Array.from({ length: 10 }, () => `*${last}`).join(',')}]`);
+  writeFileSync(join(folder, 'bomb.yaml'), lines.join('\n'));
+  expect(() => readManifests(folder)).toThrow(/bomb\.yaml: Excessive alias count/);
+  rmSync(folder, { recursive: true });
+});
 
 describe('objects of a document', () => {
   test('what lists hold at any depth, in order', () => {

@@ -38,7 +38,13 @@ export function readManifests(path: string): Manifest[] {
         problems.push(...document.errors.map((e) => `${file}: ${e.message.split('\n')[0]}`));
         continue;
       }
-      const value = document.toJS() as unknown;
+      let value: unknown;
+      try {
+        value = document.toJS();
+      } catch (error) {
+        problems.push(`${file}: ${(error as Error).message}`); // aliases that multiply each other
+        continue;
+      }
       if (value === null) continue;
       const { items, problem } = itemsOf(value);
       objects.push(...items);
