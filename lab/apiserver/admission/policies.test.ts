@@ -151,6 +151,37 @@ describe('the policies of manifests/admission', () => {
   });
 });
 
+describe('the token of the controller', () => {
+  const controller = 'system:serviceaccount:kube-system:bulkhead-controller';
+  const named = { name: 'p', namespace: 'default' };
+  const object = { apiVersion: 'v1', kind: 'Pod', metadata: named, spec: { containers: [{ name: 'c', image: 'x' }] } };
+  const STATUS = 'k8s.v1.cni.cncf.io/network-status';
+
+  test.each<[string, string, Json, boolean]>([
+    ['Pod', controller, { annotations: { [STATUS]: '[]' } }, true],
+    ['Pod', controller, { annotations: { [STATUS]: '[]', 'bulkhead.dev/network': 'b/default' } }, false],
+    ['Pod', controller, { labels: { app: 'web' } }, false],
+    ['Pod', 'admin', { labels: { app: 'web' } }, true],
+    ['Namespace', controller, { labels: { 'bulkhead.dev/isolated': 'true' } }, true],
+    ['Namespace', controller, { labels: { 'pod-security.kubernetes.io/enforce': 'privileged' } }, false],
+    ['Namespace', 'admin', { labels: { 'pod-security.kubernetes.io/enforce': 'privileged' } }, true],
+  ])('%s, by %s, %j: %s', async (kind, username, metadata, allowed) => {
+    const own = readManifests(join(root, 'manifests/admission/controller.yaml'));
+    const { ops, requests } = cluster(...own, object);
+    const ref = { type: ops.resources.kind(kind, ''), ...(kind === 'Pod' ? named : { name: 'default' }) };
+    const { refused } = await outcome([], () =>
+      requests.patch(
+        ref,
+        'application/merge-patch+json',
+        { metadata },
+        { user: { username, groups: [] }, warnings: [] },
+      ),
+    );
+    if (allowed) expect(refused).toBeUndefined();
+    else expect(refused).toMatch(/the Bulkhead controller (writes only|only isolates)/);
+  });
+});
+
 describe('a ValidatingAdmissionPolicy', () => {
   const validations = [{ expression: "object.data.?a.orValue('') != 'bad'", message: 'a is bad' }];
   const [bad, good] = [configMap({ a: 'bad' }), configMap({ a: 'good' })];
