@@ -96,7 +96,8 @@ describe('EndpointSlices by hand, behind a Service that an isolated network allo
     await lab.kubectl('delete', 'endpointslice', '-n', 'flat', 'trap-byhand');
     for (const [address, port] of [
       [OUTSIDE_6, 80],
-      ['2001:db8:2::b', 9444],
+      ['2001:db8:2::11', 9444],
+      ['2001:db8:2::12', 10250],
       [await lab.ip('b/p1', 6), 8080],
     ] as const) {
       await lab.apply(slice('flat', 'trap', address, port));

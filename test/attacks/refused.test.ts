@@ -136,6 +136,36 @@ const ATTACKS: readonly Attack[] = [
     ),
   ],
   [
+    'hop-by-hop and destination options, one and many',
+    family6((s) =>
+      [[0], [60], [0, 60], [60, 60, 60, 60, 60, 60, 60, 60]].map((headers) => {
+        const options = headers.map((_, i) => Buffer.of(headers[i + 1] ?? PROTOCOL.UDP, 0, 1, 4, 0, 0, 0, 0));
+        const payload = Buffer.concat([...options, datagram(s).subarray(40)]);
+        return toGateway(
+          s,
+          ipv6({ source: s.own, destination: s.victim, protocol: headers[0] ?? PROTOCOL.UDP, payload }),
+        );
+      }),
+    ),
+  ],
+  [
+    'IPv6 fragments: atomic, tiny, without a first, overlapping',
+    family6((s) => {
+      const body = datagram(s).subarray(40);
+      const part = (from: number, to: number, more: boolean, id: number): Buffer => {
+        const header = Buffer.of(PROTOCOL.UDP, 0, 0, from | (more ? 1 : 0), 0, 0, 0, id);
+        const payload = Buffer.concat([header, body.subarray(from, to)]);
+        return toGateway(s, ipv6({ source: s.own, destination: s.victim, protocol: 44, payload }));
+      };
+      return [
+        part(0, body.length, false, 21),
+        ...[part(0, 8, true, 22), part(8, body.length, false, 22)],
+        part(8, body.length, false, 23),
+        ...[part(0, 16, true, 24), part(8, body.length, false, 24)],
+      ];
+    }),
+  ],
+  [
     'fragments: tiny, without a first, overlapping',
     family4((s) => {
       const body = datagram(s).subarray(20);
