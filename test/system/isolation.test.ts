@@ -68,6 +68,14 @@ describe('isolation', () => {
     expect(await lab.connect('a/p2', victim, 8080)).toBe('open:a/q1');
     const neighbours = await lab.onNode('n1', 'ip', '-n', 'bh-2', 'neigh', 'show', victim);
     expect(neighbours).toContain('PERMANENT');
+    // The same in IPv6, unsolicited, with the override flag.
+    const victim6 = await lab.ip('a/q1', 6);
+    const entry = (): Promise<string> => lab.onNode('n1', 'ip', '-6', '-n', 'bh-2', 'neigh', 'show', victim6);
+    const before = await entry();
+    await lab.inPod('a/p1', 'python3', '-c', NA_POISON, victim6);
+    expect(await lab.connect('a/p2', victim6, 8080)).toBe('open:a/q1');
+    expect(await entry()).toBe(before);
+    expect(before).toContain('PERMANENT');
   });
 
   test('frames to another gateway MAC, with addresses of other tenants inside, are dropped', async () => {
@@ -248,6 +256,21 @@ s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth0', 0x0806))
 mac = s.getsockname()[4]; ip = socket.inet_aton(sys.argv[1])
 for op in (1, 2):
     s.send(b'\\xff'*6 + mac + b'\\x08\\x06' + struct.pack('!HHBBH', 1, 0x0800, 6, 4, op) + mac + ip + b'\\xff'*6 + ip)
+`;
+const NA_POISON = `
+import socket, struct, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth0', 0x86dd))
+mac = s.getsockname()[4]; victim = socket.inet_pton(socket.AF_INET6, sys.argv[1])
+def checksum(b):
+    t = sum(struct.unpack('!%dH' % (len(b) // 2), b))
+    while t > 0xffff: t = (t & 0xffff) + (t >> 16)
+    return ~t & 0xffff
+for to, hardware in (('fe80::1', bytes.fromhex('026268000001')), ('ff02::1', bytes.fromhex('333300000001'))):
+    target = socket.inet_pton(socket.AF_INET6, to)
+    for source in (victim, socket.inet_pton(socket.AF_INET6, 'fe80::bad')):
+        body = struct.pack('!BBHI', 136, 0, 0, 0x20000000) + victim + bytes([2, 1]) + mac
+        body = body[:2] + struct.pack('!H', checksum(source + target + struct.pack('!II', len(body), 58) + body)) + body[4:]
+        s.send(hardware + mac + b'\\x86\\xdd' + struct.pack('!IHBB', 0x60000000, len(body), 58, 255) + source + target + body)
 `;
 const RAW_UDP = `
 import socket, struct, sys

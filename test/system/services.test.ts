@@ -7,6 +7,15 @@ const lab = useLab('svc', { nodes: 2 });
 describe('Services, DNS and probes of an isolated network', () => {
   test('set-up', async () => {
     await lab.apply([shop('a'), shop('b'), shop('flat', { isolated: false })].join('\n---\n'));
+    // Pods are ready a moment before their Service has them.
+    for (const f of [4, 6] as const) {
+      const vip = await serviceIp('a', 'web', f);
+      for (const from of ['a/p1', 'a/p2'])
+        await lab.eventually(
+          () => lab.connect(from, vip, 80),
+          (v) => v.startsWith('open'),
+        );
+    }
   });
 
   test.each([4, 6] as const)(
@@ -57,13 +66,13 @@ describe('Services, DNS and probes of an isolated network', () => {
   );
 
   test('a Service spreads over its pods; with affinity each client stays where it is, and the memory ends with the backend', async () => {
-    const vip = await serviceIp('a', 'web', 4);
-    const who = async (from: string, n: number): Promise<Set<string>> => {
+    const vips = { 4: await serviceIp('a', 'web', 4), 6: await serviceIp('a', 'web', 6) };
+    const who = async (from: string, n: number, f: 4 | 6 = 4): Promise<Set<string>> => {
       const netns = await lab.netns(from);
       const outcomes = await lab.connectMany(
         Array.from({ length: n }, () => ({
           netns,
-          address: vip,
+          address: vips[f],
           port: 80,
           protocol: 'TCP',
           timeoutMs: 2000,
@@ -80,12 +89,18 @@ describe('Services, DNS and probes of an isolated network', () => {
     );
     expect([...stays]).toHaveLength(1);
     expect([...(await who('a/p1', 20))]).toEqual([...stays]);
+    const stays6 = await lab.eventually(
+      () => who('a/p1', 20, 6),
+      (s) => s.size === 1,
+    );
+    expect([...stays6]).toHaveLength(1);
     // An agent that starts again writes its table anew, and still knows who is with whom.
     for (let i = 0; i < 3; i++) {
       await lab.kill('agent-n1');
       startAgent(lab.spec, 'n1');
       await lab.apply(pod('a', `after-${i}`, { node: 'n1', labels: {} }));
       expect([...(await who('a/p1', 10))]).toEqual([...stays]);
+      expect([...(await who('a/p1', 10, 6))]).toEqual([...stays6]);
     }
     const [chosen = ''] = stays;
     await lab.kubectl('label', 'pod', '-n', 'a', chosen.split('/')[1] ?? '', 'app-');
