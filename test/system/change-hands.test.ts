@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { startAgent } from '../../lab/world/lab.ts';
 import { netPath } from '../../lab/world/plan.ts';
 import { HOST_PORT, namespaceOf, NODE, onHost, withHostPort } from './host-port-pods.ts';
-import { pod, useLab } from './lab.ts';
+import { pod, useLab, virtualNetwork } from './lab.ts';
 import { UdpCaller } from './udp-caller.ts';
 
 // A host port or an address gets another owner while a client with one source port sends without a pause. Its connection must
@@ -30,7 +30,7 @@ const denyAll = (ns: string, role: string): string =>
     spec: { podSelector: { matchLabels: { role } }, policyTypes: ['Ingress'] },
   });
 
-/** Makes pods until one has the address; the others go again. Its name. */
+/** Makes pods until one has the address. Its name. */
 async function podAt(ip: string, ns: string, labels: Record<string, string>): Promise<string> {
   const wanted = await lab.eventually(
     async () => {
@@ -45,9 +45,20 @@ async function podAt(ip: string, ns: string, labels: Record<string, string>): Pr
   return wanted;
 }
 
-describe('a UDP client that never stops sending', () => {
-  test('set-up', () => lab.apply([namespaceOf('flat', false), namespaceOf('iso', true)].join('\n---\n')));
+test('set-up', () => lab.apply([namespaceOf('flat', false), namespaceOf('iso', true)].join('\n---\n')));
 
+test.each(['flat', 'iso'] as const)('a host port leads to its pod as soon as the pod runs (%s)', async (ns) => {
+  // Several, since one may be carried along by another change of the node.
+  for (const name of ['one', 'two', 'three', 'four']) {
+    const ports = [{ containerPort: 8080, hostPort: 8182 }];
+    await lab.apply(pod(ns, name, { node: 'n1', container: { ports } }));
+    for (const f of [4, 6] as const)
+      expect([f, await lab.connect({ net: 'outside' }, NODE[f], 8182)]).toEqual([f, `open:${ns}/${name}`]);
+    await lab.kubectl('delete', 'pod', '-n', ns, name);
+  }
+});
+
+describe('a UDP client that never stops sending', () => {
   test.each([
     ['flat', 4],
     ['flat', 6],
@@ -105,6 +116,28 @@ describe('a UDP client that never stops sending', () => {
       await lab.kubectl('delete', 'pod', '-n', ns, '--all');
     },
   );
+
+  test('fixed addresses that go to a pod behind a policy, in both families', async () => {
+    const ips = { 4: '10.91.0.7', 6: 'fd00:91::7' };
+    const at = (name: string, role: string, annotations: Record<string, string> = {}, node = 'n1'): string =>
+      pod('iso', name, { node, labels: { role }, annotations: { 'bulkhead.dev/network': 'fixed', ...annotations } });
+    const asks = { 'bulkhead.dev/ips': Object.values(ips).join(', ') };
+    await lab.apply(virtualNetwork('iso', 'fixed', { subnets: ['10.91.0.0/24', 'fd00:91::/64'] }), { wait: false });
+    await lab.apply(
+      [denyAll('iso', 'victim'), at('first', 'x', asks), at('here', 'x'), at('there', 'x', {}, 'n2')].join('\n---\n'),
+    );
+    const all: UdpCaller[] = [];
+    for (const from of ['here', 'there'])
+      for (const f of [4, 6] as const) all.push(call(await lab.netns(`iso/${from}`), ips[f], 5353, 44_000));
+    for (const c of all) expect(await c.next()).toBe('iso/first');
+    await lab.kubectl('delete', 'pod', '-n', 'iso', 'first');
+    await lab.apply(at('victim', 'victim', asks));
+    for (const c of all) expect(await c.answerers(500)).toEqual([]);
+    await lab.kubectl('delete', 'networkpolicy', '-n', 'iso', 'deny-victim');
+    for (const c of all) expect(await c.next()).toBe('iso/victim');
+    for (const c of all) c.end();
+    await lab.kubectl('delete', 'pod', '-n', 'iso', '--all');
+  });
 
   test('a restart of the agent in the middle: what it had to cut is cut when it is back', async () => {
     await lab.apply(withHostPort('flat', 'first'));
