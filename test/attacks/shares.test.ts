@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { loadState } from '../../cli/cluster/state.ts';
-import { DNS_IP, labDir } from '../../lab/world/plan.ts';
+import { DNS_IP, fabricAddress, labDir, nodeHost } from '../../lab/world/plan.ts';
 import { shop, useLab } from '../system/lab.ts';
 
 // One pod takes of what all share as much as it can: connection tracking, neighbours. It gets its share, and all others get theirs.
@@ -47,6 +47,19 @@ async function counted(node: string, counter: string, vni?: number): Promise<num
   const inside = vni === undefined ? [] : ['ip', 'netns', 'exec', `bh-${vni}`];
   const text = await lab.onNode(node, ...inside, 'nft', 'list', 'counter', 'inet', 'bulkhead', counter);
   return Number(/packets (\d+)/.exec(text)?.[1]);
+}
+
+/** A counter as the agent's metrics show it. */
+async function metric(node: string, name: string): Promise<number> {
+  const address = fabricAddress(4, nodeHost(Number(node.slice(1)) - 1));
+  const authorization = `authorization: Bearer ${lab.spec.tokens['admin']}`;
+  const text = await lab.onNode(node, 'curl', '-sk', '-H', authorization, `https://${address}:9444/metrics`);
+  return Number(
+    text
+      .split('\n')
+      .find((line) => line.startsWith(`${name} `))
+      ?.slice(name.length),
+  );
 }
 
 async function vniOf(network: string): Promise<number> {
@@ -99,6 +112,9 @@ describe('connection tracking', () => {
       expect(await served('b/p1', 'b/p2', f)).toEqual(ALL_SERVED);
       expect(await served('flat/p1', 'flat/p2', f)).toEqual(ALL_SERVED);
       expect((await counted('n1', 'conn_rate', vni)) - before).toBeGreaterThan(5_000);
+      expect(
+        await metric('n1', 'bulkhead_agent_dropped_packets_total{network="a/default",reason="conn_rate"}'),
+      ).toBeGreaterThan(5_000);
       for (const [node, table] of [['n1', vni], ['n1'], ['n2']] as const)
         expect([node, table, (await entries(node, source, table)) <= SHARE * 1.5]).toEqual([node, table, true]);
       // And itself, when it has calmed down.
