@@ -65,7 +65,7 @@ export const KINDS: readonly KindDefinition[] = [
     singular: 'virtualnetworkrouter',
     shortNames: ['vnr', 'vnrs'],
     scope: 'Namespaced',
-    description: 'Connects networks, as far as everybody concerned agrees. Never transitive.',
+    description: 'Connects networks, as far as the owners of all sides agree. Never transitive.',
     spec: virtualNetworkRouterSpec,
     status: virtualNetworkRouterStatus,
     columns: [

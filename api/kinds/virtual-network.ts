@@ -25,7 +25,9 @@ export const virtualNetworkSpec = z
       .array(cidr)
       .max(8)
       .optional()
-      .describe("Where addresses of pods come from. A family without a subnet has addresses from each node's pod CIDR.")
+      .describe(
+        "Where addresses of pods come from, within the pools of the BulkheadConfig (subnets.pools). A family without a subnet has addresses from each node's pod CIDR.",
+      )
       .meta({ 'x-kubernetes-list-type': 'atomic' }),
     staticPrefixes: z
       .array(cidr)
@@ -56,7 +58,7 @@ export const virtualNetworkSpec = z
           .max(2)
           .optional()
           .describe(
-            'With mode NAT: the addresses, one of each family, that outsiders see. They must be on the link of the nodes that may have them.',
+            'With mode NAT: the addresses, one of each family, that outsiders see. They must be on the link of the nodes that may have them, and in a pool of the BulkheadConfig (egress.addressPools).',
           )
           .meta({ 'x-kubernetes-list-type': 'atomic' }),
         nodeSelector: labelSelector
@@ -110,7 +112,7 @@ export const virtualNetworkSpec = z
           .enum(['All', 'External'])
           .default('All')
           .describe(
-            "Who reaches this network's Services by node ports. All: everybody who reaches the nodes. External: not the pods of other networks.",
+            "Who reaches this network's Services by node ports. All: every client that reaches the nodes. External: not the pods of other networks.",
           ),
       })
       .default({
