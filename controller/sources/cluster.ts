@@ -113,7 +113,8 @@ export class ClusterSource implements AsyncDisposable {
   async start(): Promise<void> {
     if (this.#o.serviceCIDRs.length === 0 && (await this.#serves(SERVICE_CIDRS)))
       this.#reflect(SERVICE_CIDRS, this.#serviceCIDRs, readServiceCidr);
-    if (await this.#serves(BULKHEAD_CONFIGS)) this.#reflect(BULKHEAD_CONFIGS, this.#settings, readSettings);
+    if (await this.#serves(BULKHEAD_CONFIGS))
+      this.#reflect(BULKHEAD_CONFIGS, this.#settings, (raw) => this.#readSettings(raw));
     const missing: (() => Promise<boolean>)[] = [];
     for (const add of [
       () => this.#reflectIfServed(DEFINITIONS, this.#definitions, readDefinition),
@@ -277,6 +278,17 @@ export class ClusterSource implements AsyncDisposable {
         await systemClock.sleep(1_000);
       }
     }
+  }
+
+  #readSettings(raw: KubeObject): Settings {
+    const settings = readSettings(raw);
+    if (settings.unreadable) {
+      const error = new Error(
+        `${settings.unreadable.join('; ')}: the parts with these fields count as closed; mend them, or upgrade the controller`,
+      );
+      this.#o.onTrouble({ what: `read BulkheadConfig ${raw.metadata.name}`, error, retryInMs: 0 });
+    }
+    return settings;
   }
 
   #changed(): void {

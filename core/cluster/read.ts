@@ -1,5 +1,5 @@
 import type { output, ZodError, ZodSafeParseResult, ZodType } from 'zod';
-import { bulkheadConfigSpec } from '../../api/kinds/bulkhead-config.ts';
+import { bulkheadConfigSpec, type BulkheadConfigSpec } from '../../api/kinds/bulkhead-config.ts';
 import { virtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
 import { virtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import { MANAGED_BY, type Name, NETWORK } from '../../api/names.ts';
@@ -130,11 +130,16 @@ const describeIssues = (error: ZodError): string[] =>
     (i) => `spec${i.path.map((p) => (typeof p === 'number' ? `[${p}]` : `.${String(p)}`)).join('')}: ${i.message}`,
   );
 
-export function readSettings(raw: Raw): Settings | undefined {
-  const parsed = parseSpec(bulkheadConfigSpec, raw['spec'] ?? {});
-  if (!parsed.success) return undefined; // the API server has refused it before
-  const { isolation, egress, subnets, services, apiServerAccess } = parsed.data;
+/**
+ * What a BulkheadConfig says. A part that this version cannot read, such as a value of a newer one, counts as the least that it could
+ * say: an administrator's ceiling never goes away because a program is older than the object.
+ */
+export function readSettings(raw: Raw): Settings {
   const since = Date.parse(text(object(raw['status'])['isolatingSince']));
+  const parsed = parseSpec(bulkheadConfigSpec, raw['spec'] ?? {});
+  const unreadable = parsed.success ? [] : describeIssues(parsed.error);
+  const spec = parsed.success ? parsed.data : withClosedParts(object(raw['spec']), parsed.error, !Number.isNaN(since));
+  const { isolation, egress, subnets, services, apiServerAccess } = spec;
   return {
     isolateNew: isolation.newNamespaces === 'Isolated',
     since: Number.isNaN(since) ? undefined : since,
@@ -143,7 +148,26 @@ export function readSettings(raw: Raw): Settings | undefined {
     egress: egress.defaultMode,
     ...(apiServerAccess === 'All' ? {} : { apiServerAccess }),
     ceilings: { subnets, egress, services },
+    ...(unreadable.length > 0 ? { unreadable } : {}),
   };
+}
+
+function withClosedParts(spec: Raw, error: ZodError, isolating: boolean): BulkheadConfigSpec {
+  const closed: Raw = {
+    // Namespaces go on as before: whether new ones were isolated stands in the status.
+    isolation: { newNamespaces: isolating ? 'Isolated' : 'Flat' },
+    subnets: { pools: [] },
+    egress: { limits: [{ modes: ['None'] }] },
+    services: { limits: [{ allow: [] }] },
+    apiServerAccess: 'None',
+  };
+  const broken = new Set(error.issues.map((i) => String(i.path[0] ?? '')));
+  if (broken.has('')) return bulkheadConfigSpec.parse(closed); // no object at all
+  const known = parseSpec(bulkheadConfigSpec, {
+    ...Object.fromEntries(Object.entries(spec).filter(([part]) => part in closed && !broken.has(part))),
+    ...Object.fromEntries(Object.entries(closed).filter(([part]) => broken.has(part))),
+  });
+  return known.success ? known.data : bulkheadConfigSpec.parse(closed);
 }
 
 /**

@@ -43,7 +43,11 @@ export type ClusterState = {
 };
 
 /** What the BulkheadConfig named default says. */
-export type Settings = ClusterSettings & { readonly ceilings?: Ceilings };
+export type Settings = ClusterSettings & {
+  readonly ceilings?: Ceilings;
+  /** Fields that could not be read, with the reason: the parts that hold them count as closed. */
+  readonly unreadable?: readonly string[];
+};
 
 /** Why a network does not get what it asks for; the reason of its condition. */
 export type Refusal = {

@@ -273,6 +273,53 @@ describe('what the administrator allows', () => {
     );
   });
 
+  test.each([
+    ['subnets', { subnets: { pools: 'all' } }],
+    ['egress', { egress: { limits: [{ modes: ['Tunnel'] }] } }],
+    ['services', { services: { limits: [{ allow: [{ namespace: '' }] }] } }],
+    ['apiServerAccess', { apiServerAccess: 'Some' }],
+  ])('a part that cannot be read closes itself alone: %s', (part, broken) => {
+    const good = {
+      subnets: { pools: [{ prefixes: ['10.0.0.0/8'] }] },
+      egress: { limits: [{ modes: ['None', 'NAT'] }] },
+      services: { limits: [{ allow: [{ namespace: 'kube-system' }] }] },
+      apiServerAccess: 'Registered',
+    };
+    const said = (spec: object) => {
+      const { ceilings, apiServerAccess, unreadable } = settingsOf(spec);
+      return {
+        subnets: ceilings?.subnets.pools.length,
+        egress: ceilings?.egress.limits[0]?.modes,
+        services: ceilings?.services.limits[0]?.allow.length,
+        apiServerAccess,
+        unreadable: unreadable?.length,
+      };
+    };
+    const closed = { subnets: 0, egress: ['None'], services: 0, apiServerAccess: 'None' };
+    const open = {
+      subnets: 1,
+      egress: ['None', 'NAT'],
+      services: 1,
+      apiServerAccess: 'Registered',
+      unreadable: undefined,
+    };
+    expect(said(good)).toEqual(open);
+    expect(said({ ...good, ...broken })).toEqual({
+      ...open,
+      [part]: closed[part as keyof typeof closed],
+      unreadable: expect.any(Number),
+    });
+  });
+
+  test('what is no object at all closes everything', () => {
+    const { ceilings, apiServerAccess } = readSettings({ spec: 7 });
+    expect([ceilings?.subnets.pools, ceilings?.egress.limits[0]?.modes, apiServerAccess]).toEqual([
+      [],
+      ['None'],
+      'None',
+    ]);
+  });
+
   test('unknown fields of a newer version leave the ceilings as they are', () => {
     const newer = settingsOf({ egress: { limits: [{ modes: ['None'] }], tunnels: 5 }, novel: {} });
     expect(newer.ceilings?.egress.limits).toHaveLength(1);
