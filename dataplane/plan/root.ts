@@ -236,6 +236,8 @@ function forwarding(): NftObject[] {
         // Behind this hook the source may become this node's address, which other nodes take the overlay's packets from. All
         // destinations: another node may be unknown here yet.
         `${OVERLAY} iifname "bh*" oifname != "bh*" counter name vxlan_refused drop`,
+        // The same for what a node port of this node leads back out: it came from another node, which has given it its own address.
+        `${OVERLAY} ct status dnat oifname != "bh*" counter name vxlan_refused drop`,
         ...both(
           (ip, f) => `${OVERLAY} ${ip} daddr @nodes${f} ${ip} saddr != @vteps${f} counter name vxlan_refused drop`,
         ),

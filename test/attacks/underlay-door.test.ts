@@ -152,14 +152,14 @@ describe.each([
 
 describe('by way of a translation', () => {
   const SERVICE_PORT = 5789;
-  /** Services by hand, whose endpoint is the VXLAN end of n2. */
-  const byHand = (type: string): string =>
+  /** Services by hand, whose endpoint is the VXLAN end of a node. */
+  const byHand = (node: NodeName): string =>
     [
       {
         apiVersion: 'v1',
         kind: 'Service',
         metadata: { name: 'door', namespace: 'flat' },
-        spec: { type, ports: [{ name: 'x', port: SERVICE_PORT, targetPort: PORT, protocol: 'UDP' }] },
+        spec: { type: 'NodePort', ports: [{ name: 'x', port: SERVICE_PORT, targetPort: PORT, protocol: 'UDP' }] },
       },
       {
         apiVersion: 'discovery.k8s.io/v1',
@@ -167,35 +167,43 @@ describe('by way of a translation', () => {
         metadata: { name: 'door', namespace: 'flat', labels: { 'kubernetes.io/service-name': 'door' } },
         addressType: 'IPv4',
         ports: [{ name: 'x', port: PORT, protocol: 'UDP' }],
-        endpoints: [{ addresses: [UNDERLAY.n2] }],
+        endpoints: [{ addresses: [UNDERLAY[node]] }],
       },
     ]
       .map((o) => JSON.stringify(o))
       .join('\n---\n');
 
-  test.each(FAMILIES)(
-    'a Service, a node port: neither pod nor stranger gets through one node to the next (IPv%s inside)',
-    async (f) => {
-      await lab.apply(byHand('NodePort'));
+  test.each([
+    ['n2', 4],
+    ['n2', 6],
+    // Back to the node that has masqueraded it: what the other node forwards comes from a node.
+    ['n1', 4],
+    ['n1', 6],
+  ] as const)(
+    'a Service, a node port: neither pod nor stranger gets through one node to the next (to %s, IPv%s inside)',
+    async (at, f) => {
+      await lab.apply(byHand(at));
       const field = async (path: string): Promise<string> =>
         (await lab.kubectl('get', 'svc', 'door', '-n', 'flat', '-o', `jsonpath=${path}`)).trim();
       const [ip, nodePort] = [await field('{.spec.clusterIP}'), Number(await field('{.spec.ports[0].nodePort}'))];
       const through = [
         { who: 'flat/p1', address: ip, port: SERVICE_PORT },
         { who: 'flat/p1', address: UNDERLAY.n1, port: nodePort },
+        { who: 'flat/p1', address: UNDERLAY.n2, port: nodePort },
         { who: 'flat/p1', address: FURTHER.n2, port: nodePort },
+        { who: 'flat/p2', address: UNDERLAY.n1, port: nodePort },
         { who: 'a/p1', address: UNDERLAY.n1, port: nodePort },
         { who: 'outside', address: UNDERLAY.n1, port: nodePort },
         { who: 'outside', address: UNDERLAY.n2, port: nodePort },
       ];
       expect(
-        await arrived(lab, 'b', 'n2', async () => {
+        await arrived(lab, 'b', at, async () => {
           const sent: Sent[] = [];
           for (let round = 0; round < 3; round++)
             for (const { who, address, port } of through) {
               const text = marker('translated');
               const netns = who === 'outside' ? netPath(lab.name, who) : await lab.netns(who);
-              sendDatagram(netns, { address, port }, await forged('b', 'n2', f, text));
+              sendDatagram(netns, { address, port }, await forged('b', at, f, text));
               sent.push({ name: `${who} by ${address}:${port}`, text });
               await new Promise((resolve) => setTimeout(resolve, 100));
             }
