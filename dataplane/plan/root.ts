@@ -245,6 +245,8 @@ function forwarding(): NftObject[] {
           (ip, f) => `${OVERLAY} ${ip} daddr @nodes${f} fib saddr . iif oif missing counter name vxlan_refused drop`,
         ),
         'ct state established,related accept',
+        // Dialled by another name, of a Service whose endpoint is a node port: behind this hook its source becomes this node's.
+        ...FAMILIES.flatMap(closedBehind),
         // An instance translates what its network may reach; nat_instances keeps all others from it.
         'iifname "bhu*" ct status dnat counter name translated goto refuse',
         'iifname != "bhp*" oifname != "bhp*" accept',
@@ -257,6 +259,15 @@ function forwarding(): NftObject[] {
       ],
     },
   ];
+}
+
+/** What a Service by hand leads to a port of a node that is closed to pods: for a pod, and for another node that masqueraded one. */
+function closedBehind(f: 4 | 6): string[] {
+  const ip = ipWord(f);
+  return ['iifname "bhp*"', `${ip} saddr @nodes${f}`].flatMap((who) => [
+    `${who} ct status dnat ${ip} daddr @nodes${f} meta l4proto . th dport @closed_node_ports goto node_port_closed`,
+    `${who} ct status dnat ${ip} daddr . meta l4proto . th dport @closed_frontends${f} goto node_port_closed`,
+  ]);
 }
 
 function inputs(self: NodeItem): NftObject[] {

@@ -36,6 +36,25 @@ const service = (namespace: string, name: string, spec: object): string =>
       ...spec,
     },
   });
+const byHand = (name: string, f: Family, address: string, port: number): string =>
+  [
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name, namespace: 'flat' },
+      spec: { type: 'NodePort', ipFamilies: [`IPv${f}`], ports: [{ name: 'x', port: 80 }] },
+    },
+    {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name, namespace: 'flat', labels: { 'kubernetes.io/service-name': name } },
+      addressType: `IPv${f}`,
+      ports: [{ name: 'x', port, protocol: 'TCP' }],
+      endpoints: [{ addresses: [address] }],
+    },
+  ]
+    .map((o) => JSON.stringify(o))
+    .join('\n---\n');
 const patchNetwork = (ns: string, spec: object): Promise<string> =>
   lab.kubectl('patch', 'vn', 'default', '-n', ns, '--type=merge', '-p', JSON.stringify({ spec }));
 const verdict = async (from: Parameters<typeof lab.connect>[0], address: string, port: number): Promise<string> =>
@@ -177,8 +196,23 @@ describe.each(families)('IPv%s', (f) => {
         if (!zeros.includes(address) && !/^172|^fd17/.test(address))
           expect([address, await verdict({ net: 'outside' }, address, port)]).toEqual([address, 'open']);
       }
+    // Nor by another name: a Service by hand whose endpoint is the closed node port of n2.
+    const name = `behind${f}`;
+    await lab.apply(byHand(name, f, ADDRESSES.n2[f][0] ?? '', port));
+    const { clusterIPs = [], ports = [] } = (await lab.view()).state.services.get(`flat/${name}`) ?? {};
+    const behind = ports[0]?.nodePort ?? 0;
+    expect(await becomes({ net: 'outside' }, ADDRESSES.n1[f][0] ?? '', behind, 'open')).toBe('open');
+    for (const [address, at] of [
+      [clusterIPs[0] ?? '', 80],
+      [ADDRESSES.n1[f][0] ?? '', behind],
+      [ADDRESSES.n2[f][0] ?? '', behind],
+    ] as const)
+      for (const from of ['flat/p1', 'flat/p2'])
+        expect([from, address, await verdict(from, address, at)]).not.toContain('open');
     await patchNetwork('b', { services: { nodePortAccess: 'All' } });
     expect(await becomes('flat/p1', ADDRESSES.n1[f][0] ?? '', port, 'open')).toBe('open');
+    expect(await becomes('flat/p1', ADDRESSES.n1[f][0] ?? '', behind, 'open')).toBe('open');
+    await lab.kubectl('delete', 'svc', '-n', 'flat', name);
   });
 
   test("another network's outer addresses take nothing of what leaves: the outside stays the outside", async () => {
