@@ -36,23 +36,26 @@ export async function exec(
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(cwd === undefined ? {} : { cwd }),
   });
+  // Before anything else: without free file descriptors there are no pipes, and an error that has no listener ends the process.
+  const ended = new Promise<number>((resolve, reject) => {
+    child.on('error', (cause) =>
+      reject(new ExecError('NotFound', argv, { stdout: '', stderr: '', exitCode: -1 }, cause)),
+    );
+    child.on('close', (code) => resolve(code ?? -1));
+  });
+  const { stdin, stdout, stderr } = child as Partial<typeof child>;
   const out: Buffer[] = [];
   const err: Buffer[] = [];
-  child.stdout.on('data', (d: Buffer) => out.push(d));
-  child.stderr.on('data', (d: Buffer) => err.push(d));
-  child.stdin.on('error', () => undefined); // EPIPE: the program did not read its input; its exit code tells the rest
-  child.stdin.end(input);
+  stdout?.on('data', (d: Buffer) => out.push(d));
+  stderr?.on('data', (d: Buffer) => err.push(d));
+  stdin?.on('error', () => undefined); // EPIPE: the program did not read its input; its exit code tells the rest
+  stdin?.end(input);
   let timedOut = false;
   const timer = setTimeout(() => {
     timedOut = true;
     child.kill('SIGKILL');
   }, timeoutMs);
-  const exitCode = await new Promise<number>((resolve, reject) => {
-    child.on('error', (cause) =>
-      reject(new ExecError('NotFound', argv, { stdout: '', stderr: '', exitCode: -1 }, cause)),
-    );
-    child.on('close', (code) => resolve(code ?? -1));
-  }).finally(() => clearTimeout(timer));
+  const exitCode = await ended.finally(() => clearTimeout(timer));
   const result = { stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString(), exitCode };
   if (timedOut) throw new ExecError('TimedOut', argv, result);
   if (exitCode !== 0) throw new ExecError('Failed', argv, result);
