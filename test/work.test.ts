@@ -170,6 +170,8 @@ const READERS: Readonly<Record<string, (n: number) => () => unknown>> = {
           parts: [{ prefixes: each(n, cidr), pods: 'any' as const, services: 'any' as const }],
         },
       ],
+      probes: [],
+      mapped: new Set<string>(),
       openings: each(n, opening),
       sources: new Map([['x', { prefixes: each(n, (i) => `32.0.${i >> 8}.${i & 255}/32`) }]]),
       services: [],

@@ -26,7 +26,7 @@ import { type ClosedPort, closedKey, type HostPort, type PresentOwners } from '.
 import { onLinkPrefixes } from '../plan/on-link.ts';
 import { connectionShares } from '../plan/shares.ts';
 import type { SourceOwners } from '../plan/source-owners.ts';
-import { staleFlows } from '../plan/stale-flows.ts';
+import { exposedKey, staleFlows } from '../plan/stale-flows.ts';
 import { dropArp, dropOurArp } from './arp.ts';
 import { ConnectionShares, type ShareStatus } from './connection-shares.ts';
 import { trackedTables } from './tracked-tables.ts';
@@ -444,6 +444,16 @@ export class Dataplane implements Disposable {
     };
   }
 
+  /** Where host ports lead to in a network. */
+  #mappedPorts(network: string): Set<string> {
+    const pods = [...this.#pods.values()].filter((p) => p.network === network);
+    return new Set(
+      pods.flatMap(({ link: { ips, ports = [] } }) =>
+        ips.flatMap((ip) => ports.map((p) => exposedKey(ip, p.protocol, p.containerPort))),
+      ),
+    );
+  }
+
   #cutStaleFlows(key: string): void {
     const held = this.#held.get(key);
     if (!held) return;
@@ -452,7 +462,9 @@ export class Dataplane implements Disposable {
       if (held.conntrack.count() === 0) return;
       const flows = held.conntrack.flows();
       if (flows.length > 0)
-        held.conntrack.remove(staleFlows(flows, this.#wanted.flowRules(held.network, this.#blocks)));
+        held.conntrack.remove(
+          staleFlows(flows, this.#wanted.flowRules(held.network, this.#blocks, this.#mappedPorts(key))),
+        );
     } catch (error) {
       this.#changedRules.add(key); // with the next pass
       throw error;

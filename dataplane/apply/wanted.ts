@@ -264,7 +264,7 @@ export class Wanted {
   }
 
   /** All that decides in a network's instance whether a connection may be made. */
-  flowRules(asked: NetworkItem, blocks: readonly BlockUse[]): FlowRules {
+  flowRules(asked: NetworkItem, blocks: readonly BlockUse[], mapped: ReadonlySet<string>): FlowRules {
     const network = this.here(asked);
     const { closed } = network;
     const { peers, openings, blocks: remote } = this.#index();
@@ -276,6 +276,8 @@ export class Wanted {
       pods: this.#podRanges(),
       cluster: this.#insideCluster().ranges,
       nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
+      probes: this.#config.node.get(this.#nodeName)?.podCIDRs.map(probeSource) ?? [],
+      mapped,
       apiServers: apiServerSources({ name: this.#nodeName }, nodes, this.#apiServers()),
       peers: closed ? [] : (peers.get(network.key) ?? []),
       openings: closed ? [] : (openings.get(network.key) ?? []),

@@ -3,7 +3,7 @@ import type { PeerItem, ServiceItem } from '../../api/nodeconfig.ts';
 import { type Flow, PROTOCOL_NUMBER } from '../../lib/netlink/flow.ts';
 import { ALLOWED_MARK } from './names.ts';
 import { peerAdmits } from './peers.ts';
-import { type FlowRules, staleFlows } from './stale-flows.ts';
+import { exposedKey, type FlowRules, staleFlows } from './stale-flows.ts';
 
 const service = (
   network: string,
@@ -34,6 +34,8 @@ const RULES: FlowRules = {
   pods: ['10.244.0.0/16'],
   cluster: ['10.244.0.0/16', '10.96.0.0/16', '192.0.2.11/32'],
   nodes: ['10.244.9.0', '10.244.9.1'],
+  probes: ['10.244.9.1'],
+  mapped: new Set(),
   peers: [],
   openings: [],
   sources: new Map([
@@ -81,6 +83,9 @@ function nodePort(backends: ServiceItem['ports'][number]['backends'], nodePort =
   const ports = [{ ...item.ports[0]!, nodePort, backends }];
   return { services: [{ service: { ...item, internalTrafficPolicy: 'Local', ports }, reach: 'own' }] };
 }
+const exposing = (backend: string, exposed: boolean): Partial<FlowRules> => ({
+  services: [{ service: { ...service('a/default', VIP, [backend]), exposed }, reach: 'own' }],
+});
 const viaNodePort = (more: Details = {}): Flow =>
   flow(MINE, '192.0.2.11', { real: '10.244.1.6', port: 30_053, realPort: 5353, protocol: 'UDP', ...more });
 
@@ -98,6 +103,24 @@ describe('stale flows', () => {
     ['to a peer', flow(MINE, THEIRS), one(peer('any')), false],
     ['to a peer that is none any more', flow(MINE, THEIRS), {}, true],
     ['from a peer', flow(THEIRS, MINE), one(peer('any')), false],
+    ...(['203.0.113.10', '10.244.9.0'] as const).flatMap((client): (typeof cases)[number][] => {
+      const in_ = (protocol: 'UDP' | 'TCP', tcpState = 3): Flow =>
+        flow(client, MINE, { protocol, port: 5353, tcpState });
+      return [
+        [`UDP from ${client} to what is exposed`, in_('UDP'), exposing(MINE, true), false],
+        [`UDP from ${client} to what was exposed`, in_('UDP'), exposing(MINE, false), true],
+        [`UDP from ${client} to another backend`, in_('UDP'), exposing('10.244.1.6', true), true],
+        [
+          `UDP from ${client} to a mapped port`,
+          in_('UDP'),
+          { mapped: new Set([exposedKey(MINE, 'udp', 5353)]) },
+          false,
+        ],
+        [`TCP from ${client} that stands goes on`, in_('TCP'), exposing(MINE, false), false],
+        [`TCP from ${client} without an answer`, in_('TCP', 1), exposing(MINE, false), true],
+      ];
+    }),
+    ['a probe of this node by UDP', flow('10.244.9.1', MINE, { protocol: 'UDP' }), {}, false],
     ['from a peer that is none any more', flow(THEIRS, MINE), {}, true],
     [
       'ICMP to a peer with limited ports',

@@ -22,6 +22,10 @@ export type FlowRules = {
   readonly cluster: readonly string[];
   /** The nodes' own addresses inside the pod ranges: sources of probes, and what kube-proxy masquerades to. */
   readonly nodes: readonly string[];
+  /** Sources of this node's own processes: they reach its pods whatever is exposed. */
+  readonly probes: readonly string[];
+  /** Ports of pods that host ports of this node lead to, as `exposedKey` writes them. */
+  readonly mapped: ReadonlySet<string>;
   readonly peers: readonly PeerItem[];
   readonly openings: readonly OpeningItem[];
   /** By namespace; what `namespaces` of openings means. */
@@ -46,7 +50,9 @@ export function staleFlows(flows: readonly Flow[], rules: FlowRules): Flow[] {
   const pods = prefixSet(rules.pods);
   const cluster = prefixSet(rules.cluster);
   const nodes = new Set(rules.nodes);
+  const probes = new Set(rules.probes);
   const apiServers = new Set(rules.apiServers);
+  const isExposed = exposedBy(rules);
   const mayComeIn = apiServerMay(rules);
   const leaves = leavesBy(rules.network);
   const isOpened = openedBy(rules);
@@ -61,9 +67,9 @@ export function staleFlows(flows: readonly Flow[], rules: FlowRules): Flow[] {
     const dst = flow.reply.src;
     const port = flow.reply.sport;
     const translated = flow.orig.dst !== dst || flow.orig.dport !== port;
+    const waiting = protocol === 'UDP' || (protocol !== 'ICMP' && flow.tcpState === TCP_SYN_SENT);
     if (translated && protocol !== 'ICMP') {
       const frontend = frontends.get(flow.orig.dst, protocol, flow.orig.dport);
-      const waiting = protocol === 'UDP' || flow.tcpState === TCP_SYN_SENT;
       if (flow.mark === marked) {
         if (!frontend) return true;
         if (typeof frontend.reach === 'function' && !frontend.reach(protocol, dst, port)) return true;
@@ -84,8 +90,26 @@ export function staleFlows(flows: readonly Flow[], rules: FlowRules): Flow[] {
         isOpened(src, dst, protocol, port) ||
         (frontends.isBackend(dst, protocol, port) && peersAdmit('services', src, protocol, port))
       );
+    // From the outside, or masqueraded by a node: by a node port, an outer address or a host port that may have gone since.
+    if (!out && into && waiting && !probes.has(src)) return !isExposed(dst, protocol, port);
     return false;
   });
+}
+
+/** How a port of a pod that is open to the outside is written. */
+export const exposedKey = (ip: string, protocol: string, port: number): string =>
+  `${ip} ${protocol.toUpperCase()} ${port}`;
+
+/** Whether the gate lets the outside in there. */
+function exposedBy({ services, mapped }: FlowRules): Asks {
+  const open = services.flatMap(({ service, reach }) => (reach === 'own' && service.exposed ? service.ports : []));
+  const exposed = new Set(
+    open.flatMap(({ protocol, backends }) => backends.map((b) => exposedKey(b.ip, protocol, b.port))),
+  );
+  return (ip, protocol, port) => {
+    const key = exposedKey(ip, protocol, port);
+    return exposed.has(key) || mapped.has(key);
+  };
 }
 
 /** Where the API server's hosts may connect to. */

@@ -47,6 +47,39 @@ async function podAt(ip: string, ns: string, labels: Record<string, string>): Pr
 
 test('set-up', () => lab.apply([namespaceOf('flat', false), namespaceOf('iso', true)].join('\n---\n')));
 
+test('a node port that is gone ends what clients keep sending, and the same port serves again (isolated, IPv4 and IPv6)', async () => {
+  const service = (nodePort: number): string =>
+    JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'udp', namespace: 'iso' },
+      spec: {
+        type: 'NodePort',
+        ipFamilyPolicy: 'PreferDualStack',
+        selector: { role: 'udp' },
+        ports: [{ name: 'd', port: 5353, protocol: 'UDP', nodePort }],
+      },
+    });
+  await lab.apply([pod('iso', 'answers', { node: 'n1', labels: { role: 'udp' } }), service(31_353)].join('\n---\n'));
+  const clients = [
+    call(outside(), NODE[4], 31_353, 40_051),
+    call(outside(), NODE[6], 31_353, 40_052),
+    call(netPath(lab.name, 'n2'), NODE[4], 31_353, 40_053),
+  ];
+  const answers = (): Promise<string[]> => Promise.all(clients.map((c) => c.next()));
+  expect(await answers()).toEqual(clients.map(() => 'iso/answers'));
+  await lab.kubectl('delete', 'service', '-n', 'iso', 'udp');
+  const silent = await lab.eventually(
+    () => Promise.all(clients.map((c) => c.answerers(1_000))),
+    (all) => all.every((a) => a.length === 0),
+  );
+  expect(silent).toEqual(clients.map(() => []));
+  expect(await lab.connect('iso/answers', await lab.ip('iso/answers'), 5353, 'UDP')).toBe('open:iso/answers');
+  await lab.apply(service(31_353));
+  expect(await answers()).toEqual(clients.map(() => 'iso/answers'));
+  for (const client of clients) client.end();
+});
+
 test.each(['flat', 'iso'] as const)('a host port leads to its pod as soon as the pod runs (%s)', async (ns) => {
   // Several, since one may be carried along by another change of the node.
   for (const name of ['one', 'two', 'three', 'four']) {
