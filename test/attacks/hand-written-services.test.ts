@@ -181,6 +181,8 @@ describe('external addresses', () => {
   });
 
   test('of two Services in one network the older keeps an address and port', async () => {
+    // Objects tell their age in whole seconds.
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
     await lab.apply(
       bare('a', 'young', 80, {
         selector: { app: 'web' },
