@@ -3,7 +3,7 @@ import type { CniRequest } from './cni.ts';
 
 const name = z.string().max(253);
 
-/** A line that the agent reads on its socket: a {@link CniRequest}, whoever sends it. */
+/** A line that the agent reads on its socket: a {@link CniRequest}, from any sender. */
 export const cniRequest: z.ZodType<CniRequest> = z.object({
   verb: z.enum(['ADD', 'DEL', 'CHECK', 'GC', 'STATUS', 'PODS']),
   containerID: name,

@@ -46,7 +46,7 @@ export const jsonText = (value: unknown): string => printableJson(JSON.stringify
 
 type Style = Parameters<typeof styleText>[0];
 
-/** Stands for a change of colour until the text is printed. Nobody can guess it, so nobody can write one into an object. */
+/** Stands for a change of colour until the text is printed. It is random, so no object can contain it on purpose. */
 const NONCE = randomBytes(12).toString('hex');
 const CODES: string[] = [];
 const MARK = new RegExp(`\ue000${NONCE}\\.(\\d+)\ue001`, 'g');

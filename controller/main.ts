@@ -190,7 +190,7 @@ const servingNames = (advertised: string): string[] => [
 ];
 
 const REVIEWED = ['pods', 'namespaces', 'virtualnetworks', 'virtualnetworkrouters'];
-/** Whoever asks about other things makes no metric of its own. */
+/** Requests about other things make no metric of their own. */
 const knownResource = (name: string): string => (REVIEWED.includes(name) ? name : 'other');
 
 const list = (text: string | undefined): string[] => (text === undefined || text === '' ? [] : text.split(','));

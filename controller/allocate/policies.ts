@@ -17,7 +17,7 @@ export function planPolicies(view: View): Duty[] {
     }));
 }
 
-/** Policies of tenants that cannot be read, or that are too many: what nobody knows, or has room for, is closed. */
+/** Policies of tenants that cannot be read, or that are too many: what they select is closed. */
 export function planPolicyNews(view: View): Duty[] {
   const { policies, pods } = policiesOf(view).index.crowdedOut();
   const duties: Duty[] = [];

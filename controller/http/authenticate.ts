@@ -30,7 +30,7 @@ function agentPods(view: View): ReadonlySet<string> {
   return uids;
 }
 
-/** The uid of the pod that a token says it is bound to. Nobody has looked at its signature. */
+/** The uid of the pod that a token says it is bound to. The signature is not checked here. */
 export function podOf(token: string): string | undefined {
   const [, payload] = token.split('.');
   if (payload === undefined || payload.length > 8_192) return undefined;

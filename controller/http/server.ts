@@ -20,7 +20,7 @@ export type ServerParts = {
   readonly onFault: (error: Error) => void;
 };
 
-/** Callers that have not shown who they are: the API server, probes, and whoever else. */
+/** Callers that have not shown who they are: the API server, probes, and any others. */
 const CONNECTIONS = { total: 4096, perAddress: 256, opening: { burst: 400, perSecond: 200 } };
 
 /**

@@ -46,7 +46,7 @@ export type AdmissionResponse = {
 };
 
 /**
- * How much of the cluster an answer may tell. `Nothing`: whoever asks is not known to be the API server, so only what the object
+ * How much of the cluster an answer may tell. `Nothing`: the caller is not known to be the API server, so only what the object
  * alone says. `Own`: nothing about other namespaces and nodes but whether the object can be stored. `All`: the user may read
  * networks, pods and nodes of the whole cluster anyway.
  */
@@ -56,7 +56,7 @@ export type Sight = 'Nothing' | 'Own' | 'All';
 export type Review = { readonly response: AdmissionResponse; readonly withheld: boolean };
 
 type Finding = { readonly refuse?: readonly Told[]; readonly warnings?: readonly Told[] };
-/** A sentence for whoever may see everything, and what the others are told in its place; undefined: nothing. */
+/** A sentence for callers that may see everything, and the one that other callers get; undefined: nothing. */
 type Told = { readonly all: string; readonly own: string | undefined };
 const plain = (text: string): Told => ({ all: text, own: text });
 
