@@ -67,6 +67,11 @@ describe('imports go down only', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('only `bulkhead lab` imports the lab: every other command is the product', () => {
+    const wrong = importsOf('cli').filter(({ from, to }) => !from.startsWith('cli/lab/') && to.startsWith('lab/'));
+    expect(wrong).toEqual([]);
+  });
+
   test('the plugin imports nothing of third parties', () => {
     expect(importsOf('cni-plugin').filter(({ to }) => !isRelative(to) && !to.startsWith('node:'))).toEqual([]);
   });

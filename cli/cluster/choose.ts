@@ -5,7 +5,7 @@ import { defaultLabName } from '../lab/default-name.ts';
 import { labNames } from '../lab/status.ts';
 import { UsageError } from '../output.ts';
 import { kubectlTarget } from './kubectl-target.ts';
-import { labTarget } from './lab-target.ts';
+import { labTarget } from '../lab/target.ts';
 import type { ClusterTarget } from './target.ts';
 
 export type TargetFlags = {

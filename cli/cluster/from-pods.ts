@@ -1,4 +1,4 @@
-import { connectAll, type Outcome } from '../../lab/world/connect.ts';
+import { connectAll, type Outcome } from '../../lib/connect/connect.ts';
 import type { PodAttempt } from './target.ts';
 
 /** Tries connections from pods whose namespaces are at hand (uid → path), in the order asked. Undefined: no such pod here. */

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { planConversion } from '../../core/convert/plan.ts';
 import { keyOf } from '../../core/cluster/state.ts';
 import { viewOf } from '../../core/cluster/view.ts';
-import { KUBELET_PORT } from '../../lab/node/kubelet.ts';
+import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import { format, paint, print, printJson, progress, tableText, UsageError } from '../output.ts';

@@ -1,4 +1,4 @@
-import type { Outcome } from '../../lab/world/connect.ts';
+import type { Outcome } from '../../lib/connect/connect.ts';
 import { exec, ExecError } from '../../lib/exec/exec.ts';
 import { core, type KubeList, pathOf, type Resource } from '../../lib/kube/client.ts';
 import { linesOf } from './lines.ts';

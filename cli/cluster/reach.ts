@@ -1,7 +1,7 @@
 import { viewOf } from '../../core/cluster/view.ts';
 import { expectedReach, type ExpectedProbe } from '../../core/reach.ts';
-import type { Outcome } from '../../lab/world/connect.ts';
-import { KUBELET_PORT } from '../../lab/node/kubelet.ts';
+import type { Outcome } from '../../lib/connect/connect.ts';
+import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { loadState } from './state.ts';
 import type { ClusterTarget, PodAttempt } from './target.ts';
 

@@ -1,5 +1,5 @@
 import type { KubeList, Resource } from '../../lib/kube/client.ts';
-import type { Attempt, Outcome } from '../../lab/world/connect.ts';
+import type { Attempt, Outcome } from '../../lib/connect/connect.ts';
 
 /** A connection to try from a pod. */
 export type PodAttempt = Omit<Attempt, 'netns'> & { readonly pod: { readonly uid: string; readonly node: string } };

@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import { applyManifests, deleteManifests, readManifests } from '../../lab/world/manifests.ts';
+import { applyManifests, deleteManifests } from '../../lib/manifests/apply.ts';
+import { readManifests } from '../../lib/manifests/read.ts';
 import { kubeconfigPath, labClient, labDown, labSpec, waitForPods } from '../../lab/world/lab.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
 import { checkout } from '../checkout.ts';
 import { showReach } from '../cluster/command.ts';
-import { labTarget } from '../cluster/lab-target.ts';
+import { labTarget } from './target.ts';
 import { format, paint, print, printJson, progress, tableText } from '../output.ts';
 import { defaultLabName } from './default-name.ts';
 import { execInPod } from './exec.ts';

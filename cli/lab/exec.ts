@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { keyOf } from '../../core/cluster/state.ts';
 import { viewOf } from '../../core/cluster/view.ts';
 import { DNS_IP, families } from '../../lab/world/plan.ts';
-import { labTarget } from '../cluster/lab-target.ts';
+import { labTarget } from './target.ts';
 import { loadState } from '../cluster/state.ts';
 import { podNamed } from '../cluster/names.ts';
 import { labSpec } from '../../lab/world/lab.ts';

@@ -2,7 +2,7 @@ import { Option } from 'commander';
 import { stateOfManifests } from '../../core/cluster/manifests.ts';
 import { type View, viewOf } from '../../core/cluster/view.ts';
 import { policyKey } from '../../core/policy/model.ts';
-import { readManifests } from '../../lab/world/manifests.ts';
+import { readManifests } from '../../lib/manifests/read.ts';
 import { printable } from '../../lib/text/printable.ts';
 import { chooseTarget, type TargetFlags } from '../cluster/choose.ts';
 import { loadState } from '../cluster/state.ts';

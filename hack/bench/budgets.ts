@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { labClient, labDown, labUp } from '../../lab/world/lab.ts';
-import { applyManifests } from '../../lab/world/manifests.ts';
+import { applyManifests } from '../../lib/manifests/apply.ts';
 import { listProcesses } from '../../lab/world/processes.ts';
 import { core, type KubeClient } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';

@@ -1,12 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
-import { labTarget } from '../../cli/cluster/lab-target.ts';
+import { labTarget } from '../../cli/lab/target.ts';
 import { loadState } from '../../cli/cluster/state.ts';
 import { podNamespaces } from '../../cli/lab/pods.ts';
-import { connectAll } from '../../lab/world/connect.ts';
+import { connectAll } from '../../lib/connect/connect.ts';
 import { labClient, labDown, labUp } from '../../lab/world/lab.ts';
-import { applyManifests } from '../../lab/world/manifests.ts';
+import { applyManifests } from '../../lib/manifests/apply.ts';
 import { inside } from '../../lab/world/namespaces.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { measurePaths, type Path, type PathFigures } from './dataplane.ts';

@@ -1,6 +1,6 @@
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { readManifests } from '../../lab/world/manifests.ts';
+import { readManifests } from '../../lib/manifests/read.ts';
 
 /** Prints each image that the manifests name, with the ports that its containers declare: "nginx 8080,5353/udp". */
 

@@ -4,6 +4,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import { createServer as createHttp2Server } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { WHO_ARE_YOU } from '../../lib/connect/who-are-you.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { openNetlink } from '../../lib/netlink/netlink.ts';
 import { listenIn } from '../../lib/netns/listen.ts';
@@ -14,9 +15,6 @@ export type Identity = { readonly namespace: string; readonly name: string; read
 export type EchoPort = { readonly protocol: 'TCP' | 'UDP'; readonly port: number };
 
 export type EchoServer = { readonly close: () => void };
-
-/** A datagram with this text is answered with the identity; any other comes back as it is. */
-export const WHO_ARE_YOU = 'who are you\n';
 
 /**
  * Answers on a port in a namespace. One TCP port speaks HTTP/1 (200 and who answers), TLS with the same inside, HTTP/2 with

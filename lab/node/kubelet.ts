@@ -2,6 +2,7 @@ import { createServer } from 'node:http';
 import { core, type KubeClient, type KubeObject, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import { EventRecorder } from '../../lib/kube/events.ts';
+import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { Reflector } from '../../lib/kube/reflector.ts';
 import { issueServer, makeAuthority } from '../../lib/pki/certificates.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
@@ -23,9 +24,6 @@ export type KubeletOptions = {
 
 /** Annotation of a pod that this kubelet leaves to whoever made it: tests and benchmarks attach it themselves. */
 export const UNMANAGED = 'lab.bulkhead.dev/unmanaged';
-
-/** Port on which a kubelet answers; here only that it is there. */
-export const KUBELET_PORT = 10_250;
 
 /** Runs the pods of one node until the signal fires. */
 export async function runKubelet(o: KubeletOptions, signal: AbortSignal): Promise<void> {

@@ -7,7 +7,8 @@ import { WEBHOOK_CONFIGURATION } from '../../api/names.ts';
 import { core, KubeClient } from '../../lib/kube/client.ts';
 import { loadAccess } from '../../lib/kube/kubeconfig.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
-import { applyManifests, readManifests } from './manifests.ts';
+import { applyManifests } from '../../lib/manifests/apply.ts';
+import { readManifests } from '../../lib/manifests/read.ts';
 import { buildWorld, inside, removeWorld, writeInNode } from './namespaces.ts';
 import {
   API,

@@ -4,7 +4,7 @@ import { vtepMac } from '../../dataplane/plan/names.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { fabricAddress, netPath, nodeHost, nodeNames } from '../../lab/world/plan.ts';
-import type { Attempt } from '../../lab/world/connect.ts';
+import type { Attempt } from '../../lib/connect/connect.ts';
 import { pod, shop, useLab, virtualNetwork } from '../system/lab.ts';
 import { ethernet, marker, PROTOCOL, udp, vxlan } from './packets.ts';
 import { RawSocket, sendDatagram } from './raw-socket.ts';

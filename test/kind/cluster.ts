@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { kubectlTarget } from '../../cli/cluster/kubectl-target.ts';
 import type { ClusterTarget } from '../../cli/cluster/target.ts';
-import { connectAll, type Outcome } from '../../lab/world/connect.ts';
+import { connectAll, type Outcome } from '../../lib/connect/connect.ts';
 import { exec, ExecError } from '../../lib/exec/exec.ts';
 import type { KubeObject } from '../../lib/kube/client.ts';
 

@@ -1,6 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { listenIn } from '../../lib/netns/listen.ts';
-import { WHO_ARE_YOU } from '../../lab/node/echo.ts';
+import { WHO_ARE_YOU } from '../../lib/connect/who-are-you.ts';
 
 /** A UDP client with one source port that never stops sending: ten datagrams a second, each asks who answers. */
 export class UdpCaller {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readManifests } from '../../world/manifests.ts';
+import { readManifests } from '../../../lib/manifests/read.ts';
 import { ApiError } from '../error.ts';
 import { Operations } from '../operations.ts';
 import type { Json } from '../path.ts';

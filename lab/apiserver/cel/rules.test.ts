@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readManifests } from '../../world/manifests.ts';
+import { readManifests } from '../../../lib/manifests/read.ts';
 import { Operations } from '../operations.ts';
 import type { Json } from '../path.ts';
 import { compile } from './expression.ts';

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { itemsOf, readManifests } from './manifests.ts';
+import { itemsOf, readManifests } from './read.ts';
 
 type Tree = { readonly list: readonly Tree[] } | { readonly name: string };
 const { tree } = fc.letrec<{ tree: Tree }>((tie) => ({

@@ -1,10 +1,10 @@
-import { familyOf } from '../../lib/ip/address.ts';
+import { familyOf } from '../ip/address.ts';
 import { closeSync } from 'node:fs';
-import { errnoName, lastErrno, libc } from '../../lib/netns/libc.ts';
-import { sockaddr } from '../../lib/netns/listen.ts';
-import { inNetns } from '../../lib/netns/netns.ts';
+import { errnoName, lastErrno, libc } from '../netns/libc.ts';
+import { sockaddr } from '../netns/listen.ts';
+import { inNetns } from '../netns/netns.ts';
 import packet from 'dns-packet';
-import { WHO_ARE_YOU } from '../node/echo.ts';
+import { WHO_ARE_YOU } from './who-are-you.ts';
 
 /** One connection to try, from inside a namespace. */
 export type Attempt = {
