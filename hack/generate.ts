@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { crdFiles } from './crd.ts';
+import { goldenFiles } from './golden.ts';
 import { installYaml } from './install-manifest.ts';
 
 /** Writes generated files; with --check only says which are stale, and fails then. */
@@ -28,6 +29,7 @@ function put(file: string, text: string): void {
 }
 
 for (const { file, text } of crdFiles()) put(`manifests/crds/${file}`, text);
+for (const { file, text } of goldenFiles()) put(`dataplane/plan/golden/${file}`, text);
 // After the CRDs, which are part of it.
 put('manifests/install.yaml', installYaml(join(root, 'manifests/kustomization.yaml')));
 process.exit(stale === 0 ? 0 : 1);
