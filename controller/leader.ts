@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { BlockItem } from '../api/nodeconfig.ts';
-import type { View } from '../core/cluster/view.ts';
+import type { View } from '../core/view/view.ts';
 import { brief } from '../lib/error/brief.ts';
 import { EventRecorder } from '../lib/kube/events.ts';
 import type { KubeClient } from '../lib/kube/client.ts';

@@ -4,7 +4,7 @@ import { planNews } from '../controller/allocate/plan.ts';
 import { planPolicyNews } from '../controller/allocate/policies.ts';
 import { reviewAdmission, type Sight } from '../core/admission/review.ts';
 import { exampleNamespace, exampleNetwork, examplePod, exampleService, exampleState } from '../core/cluster/example.ts';
-import { readNetwork } from '../core/cluster/read.ts';
+import { readNetwork } from '../core/read/objects.ts';
 import {
   type ClusterState,
   type EndpointSlice,
@@ -13,12 +13,12 @@ import {
   type Router,
   type Service,
 } from '../core/cluster/state.ts';
-import { type View, viewOf } from '../core/cluster/view.ts';
-import { compile } from '../core/compile.ts';
-import { type Policy, policyKey } from '../core/policy/model.ts';
-import { policiesOf } from '../core/policy/of-view.ts';
-import { parseClusterNetworkPolicy } from '../core/policy/parse-cluster-network-policy.ts';
-import { parseNetworkPolicy } from '../core/policy/parse-network-policy.ts';
+import { type View, viewOf } from '../core/view/view.ts';
+import { compile } from '../core/node-config/compile.ts';
+import { type Policy, policyKey } from '../core/cluster/policy.ts';
+import { policiesOf } from '../core/view/policies.ts';
+import { parseClusterNetworkPolicy } from '../core/read/cluster-network-policy.ts';
+import { parseNetworkPolicy } from '../core/read/network-policy.ts';
 
 // Each budget: at the limit all is as asked, one more closes that object alone, says which budget, and leaves others as they are.
 

@@ -3,10 +3,10 @@ import { expect, test } from 'vitest';
 import { planDuties, planNews } from '../controller/allocate/plan.ts';
 import { planSubnetBlocks } from '../controller/allocate/subnet-blocks.ts';
 import { exampleState } from '../core/cluster/example.ts';
-import { readNetwork, readPod, readService } from '../core/cluster/read.ts';
+import { readNetwork, readPod, readService } from '../core/read/objects.ts';
 import { keyOf } from '../core/cluster/state.ts';
-import { viewOf } from '../core/cluster/view.ts';
-import { compile } from '../core/compile.ts';
+import { viewOf } from '../core/view/view.ts';
+import { compile } from '../core/node-config/compile.ts';
 import { topologyOf } from '../core/topology/topology.ts';
 
 // Whatever somebody stores, the controller lives, and everybody else's network is as it was.

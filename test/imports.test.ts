@@ -72,6 +72,16 @@ describe('imports go down only', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('a folder of core imports only from folders above it in core/README.md', () => {
+    const order = [...readFileSync(join(root, 'core/README.md'), 'utf8').matchAll(/^([a-z-]+) {2,}/gm)].map(
+      ([, f]) => f,
+    );
+    const folders = readdirSync(join(root, 'core'), { withFileTypes: true }).filter((e) => e.isDirectory());
+    expect(order.toSorted()).toEqual(folders.map((e) => e.name).toSorted());
+    const floor = (path: string): number => order.indexOf(path.split('/')[1] ?? '');
+    expect(importsOf('core').filter(({ from, to }) => to.startsWith('core/') && floor(to) > floor(from))).toEqual([]);
+  });
+
   test('the plugin imports nothing of third parties', () => {
     expect(importsOf('cni-plugin').filter(({ to }) => !isRelative(to) && !to.startsWith('node:'))).toEqual([]);
   });

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { exampleState } from '../core/cluster/example.ts';
-import { readEndpointSlice, readService } from '../core/cluster/read.ts';
-import { viewOf } from '../core/cluster/view.ts';
+import { readEndpointSlice, readService } from '../core/read/objects.ts';
+import { viewOf } from '../core/view/view.ts';
 import { serviceItem } from '../core/services/backends.ts';
 import { usableBackends } from '../core/services/usable.ts';
 import { planService } from '../dataplane/plan/services.ts';

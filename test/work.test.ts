@@ -4,7 +4,7 @@ import type { BlockItem, OpeningItem, PeerItem, PortSet, ProfileSide } from '../
 import { planDuties, planNews } from '../controller/allocate/plan.ts';
 import { planPolicies, planPolicyNews } from '../controller/allocate/policies.ts';
 import { planSubnetBlocks } from '../controller/allocate/subnet-blocks.ts';
-import { parseInterfaces } from '../core/attach/parse.ts';
+import { parseInterfaces } from '../core/read/interfaces.ts';
 import { readNetworkStatus } from '../core/attach/status.ts';
 import {
   exampleNamespace,
@@ -14,18 +14,18 @@ import {
   exampleSlice,
   exampleState,
 } from '../core/cluster/example.ts';
-import { readPod } from '../core/cluster/read.ts';
+import { readPod } from '../core/read/objects.ts';
 import { type ClusterState, keyOf, type Pod, type Router } from '../core/cluster/state.ts';
-import { viewOf } from '../core/cluster/view.ts';
-import { compile } from '../core/compile.ts';
-import { readAddressRequest } from '../core/ipam/requests.ts';
-import { networkProblems } from '../core/networks/validate.ts';
+import { viewOf } from '../core/view/view.ts';
+import { compile } from '../core/node-config/compile.ts';
+import { readAddressRequest } from '../core/read/address-requests.ts';
+import { networkProblems } from '../core/read/network-problems.ts';
 import { readOpenings } from '../core/openings/openings.ts';
-import { clashes } from '../core/policy/clashes.ts';
+import { clashes } from '../core/decide/clashes.ts';
 import { compileCell } from '../core/policy/cell.ts';
-import { policyKey } from '../core/policy/model.ts';
-import { parseClusterNetworkPolicy } from '../core/policy/parse-cluster-network-policy.ts';
-import { parseNetworkPolicy } from '../core/policy/parse-network-policy.ts';
+import { policyKey } from '../core/cluster/policy.ts';
+import { parseClusterNetworkPolicy } from '../core/read/cluster-network-policy.ts';
+import { parseNetworkPolicy } from '../core/read/network-policy.ts';
 import { planOpening, planPeer } from '../dataplane/plan/peers.ts';
 import { PrefixClasses } from '../dataplane/plan/prefix-classes.ts';
 import { staleFlows } from '../dataplane/plan/stale-flows.ts';

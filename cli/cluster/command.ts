@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
-import { viewOf } from '../../core/cluster/view.ts';
-import { trace } from '../../core/trace.ts';
+import { viewOf } from '../../core/view/view.ts';
+import { trace } from '../../core/decide/trace.ts';
 import { format, paint, print, printJson, progress, tableText } from '../output.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from './choose.ts';
 import { parseTo, podNamed } from './names.ts';

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
-import { planConversion } from '../../core/convert/plan.ts';
+import { planConversion } from '../../core/decide/convert.ts';
 import { keyOf } from '../../core/cluster/state.ts';
-import { viewOf } from '../../core/cluster/view.ts';
+import { viewOf } from '../../core/view/view.ts';
 import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';

@@ -1,6 +1,6 @@
 import { keyOf, type Pod } from '../../core/cluster/state.ts';
-import type { View } from '../../core/cluster/view.ts';
-import type { Target } from '../../core/decision.ts';
+import type { View } from '../../core/view/view.ts';
+import type { Target } from '../../core/decide/decision.ts';
 import { canonicalIp, familyOf } from '../../lib/ip/address.ts';
 import { UsageError } from '../output.ts';
 import type { ClusterTarget } from './target.ts';

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { GROUP, VERSION } from '../../api/names.ts';
-import { viewOf } from '../../core/cluster/view.ts';
+import { viewOf } from '../../core/view/view.ts';
 import { type Topology, toDot, toMermaid, topologyOf } from '../../core/topology/topology.ts';
 import { format, paint, print, printJson, tableText } from '../output.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from './choose.ts';

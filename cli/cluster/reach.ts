@@ -1,5 +1,5 @@
-import { viewOf } from '../../core/cluster/view.ts';
-import { expectedReach, type ExpectedProbe } from '../../core/reach.ts';
+import { viewOf } from '../../core/view/view.ts';
+import { expectedReach, type ExpectedProbe } from '../../core/decide/reach.ts';
 import type { Outcome } from '../../lib/connect/connect.ts';
 import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { loadState } from './state.ts';

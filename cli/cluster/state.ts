@@ -7,11 +7,11 @@ import {
   readRouter,
   readService,
   readSettings,
-} from '../../core/cluster/read.ts';
+} from '../../core/read/objects.ts';
 import { readNetworkStatus } from '../../core/attach/status.ts';
-import { policyKey } from '../../core/policy/model.ts';
-import { parseClusterNetworkPolicy } from '../../core/policy/parse-cluster-network-policy.ts';
-import { parseNetworkPolicy } from '../../core/policy/parse-network-policy.ts';
+import { policyKey } from '../../core/cluster/policy.ts';
+import { parseClusterNetworkPolicy } from '../../core/read/cluster-network-policy.ts';
+import { parseNetworkPolicy } from '../../core/read/network-policy.ts';
 import { GROUP, VERSION } from '../../api/names.ts';
 import { type ClusterState, emptyClusterState } from '../../core/cluster/state.ts';
 import { core, type KubeObject, type Resource } from '../../lib/kube/client.ts';

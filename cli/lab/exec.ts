@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { keyOf } from '../../core/cluster/state.ts';
-import { viewOf } from '../../core/cluster/view.ts';
+import { viewOf } from '../../core/view/view.ts';
 import { DNS_IP, families } from '../../lab/world/plan.ts';
 import { labTarget } from './target.ts';
 import { loadState } from '../cluster/state.ts';

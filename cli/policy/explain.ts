@@ -1,12 +1,12 @@
 import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
-import { isUnknownAddress } from '../../core/cluster/manifests.ts';
+import { isUnknownAddress } from '../../core/view/from-manifests.ts';
 import { keyOf, type Pod } from '../../core/cluster/state.ts';
-import { podAt, type View } from '../../core/cluster/view.ts';
-import { type Explanation, explain, explainPorts, networkName, type PortVerdict } from '../../core/policy/explain.ts';
+import { podAt, type View } from '../../core/view/view.ts';
+import { type Explanation, explain, explainPorts, networkName, type PortVerdict } from '../../core/decide/explain.ts';
 import type { End } from '../../core/policy/evaluate.ts';
-import type { Direction } from '../../core/policy/model.ts';
-import { remedyFor } from '../../core/policy/remedy.ts';
+import type { Direction } from '../../core/cluster/policy.ts';
+import { remedyFor } from '../../core/decide/remedy.ts';
 import type { Step } from '../../core/policy/walk.ts';
 import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';

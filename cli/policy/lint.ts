@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { lint } from '../../core/policy/lint.ts';
+import { lint } from '../../core/decide/lint.ts';
 import type { TargetFlags } from '../cluster/choose.ts';
 import { targetOptions } from '../cluster/choose.ts';
 import { format, paint, print, printJson } from '../output.ts';

@@ -1,7 +1,7 @@
 import { Option } from 'commander';
-import { stateOfManifests } from '../../core/cluster/manifests.ts';
-import { type View, viewOf } from '../../core/cluster/view.ts';
-import { policyKey } from '../../core/policy/model.ts';
+import { stateOfManifests } from '../../core/view/from-manifests.ts';
+import { type View, viewOf } from '../../core/view/view.ts';
+import { policyKey } from '../../core/cluster/policy.ts';
 import { readManifests } from '../../lib/manifests/read.ts';
 import { printable } from '../../lib/text/printable.ts';
 import { chooseTarget, type TargetFlags } from '../cluster/choose.ts';

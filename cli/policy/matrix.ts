@@ -1,6 +1,6 @@
 import { keyOf } from '../../core/cluster/state.ts';
-import type { View } from '../../core/cluster/view.ts';
-import { explain } from '../../core/policy/explain.ts';
+import type { View } from '../../core/view/view.ts';
+import { explain } from '../../core/decide/explain.ts';
 import type { Protocol } from '../../api/nodeconfig.ts';
 import { endOf } from './end.ts';
 

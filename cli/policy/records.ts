@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { podAt, type View, viewOf } from '../../core/cluster/view.ts';
+import { podAt, type View, viewOf } from '../../core/view/view.ts';
 import { keyOf } from '../../core/cluster/state.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from '../cluster/choose.ts';
 import { loadState } from '../cluster/state.ts';

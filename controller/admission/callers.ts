@@ -1,5 +1,5 @@
 import { apiServerHosts } from '../../core/api-server/hosts.ts';
-import type { View } from '../../core/cluster/view.ts';
+import type { View } from '../../core/view/view.ts';
 
 const known = new WeakMap<View, ReadonlySet<string>>();
 

@@ -4,7 +4,7 @@ import {
   reviewAdmission,
   type AdmissionUser,
 } from '../../core/admission/review.ts';
-import type { View } from '../../core/cluster/view.ts';
+import type { View } from '../../core/view/view.ts';
 import { mayAccess } from '../../lib/kube/authorize.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
 

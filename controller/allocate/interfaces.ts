@@ -1,8 +1,8 @@
 import { NETWORK_STATUS, NETWORKS } from '../../api/names.ts';
 import type { NodeReport } from '../../api/report.ts';
-import { parseInterfaces } from '../../core/attach/parse.ts';
+import { parseInterfaces } from '../../core/read/interfaces.ts';
 import { networkStatus } from '../../core/attach/status.ts';
-import type { View } from '../../core/cluster/view.ts';
+import type { View } from '../../core/view/view.ts';
 import type { Duty } from './plan.ts';
 
 /** Pods with more than one interface whose annotation does not say what they have. Where Multus is, Multus says it. */

@@ -1,6 +1,6 @@
 import type { NodeReport } from '../../api/report.ts';
 import type { NodeCondition } from '../../core/cluster/state.ts';
-import type { View } from '../../core/cluster/view.ts';
+import type { View } from '../../core/view/view.ts';
 import { nodeConditions } from '../../core/nodes/conditions.ts';
 import type { Duty } from './plan.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { exampleNamespace, exampleNetwork, examplePod, exampleState } from '../../core/cluster/example.ts';
 import type { ClusterState } from '../../core/cluster/state.ts';
-import { viewOf } from '../../core/cluster/view.ts';
+import { viewOf } from '../../core/view/view.ts';
 import { type Duty, planDuties, planNews } from './plan.ts';
 
 type Options = Parameters<typeof planDuties>[1];

@@ -3,7 +3,7 @@ import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts
 import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
 import { crowdedOut, readOpenings } from '../../core/openings/openings.ts';
 import type { StoredBlock } from '../sources/cluster.ts';
-import { isolation, isToBeIsolated } from '../../core/cluster/assign.ts';
+import { isolation, isToBeIsolated } from '../../core/networks/assign.ts';
 import type { RouterState } from '../../core/routers/connect.ts';
 import {
   keyOf,
@@ -14,13 +14,13 @@ import {
   type Service,
   type Settings,
 } from '../../core/cluster/state.ts';
-import { networksOf, serviceAssignment, serviceNetwork, type View } from '../../core/cluster/view.ts';
+import { networksOf, serviceAssignment, serviceNetwork, type View } from '../../core/view/view.ts';
 import { isAllowed } from '../../core/services/allowed.ts';
 import { servicesOverBudget } from '../../core/services/budget.ts';
-import type { Policy } from '../../core/policy/model.ts';
+import type { Policy } from '../../core/cluster/policy.ts';
 import { usableIn } from '../../core/ipam/subnet-blocks.ts';
 import { chooseHolder } from '../../core/egress/holder.ts';
-import { subnetFamilies } from '../../core/networks/validate.ts';
+import { subnetFamilies } from '../../core/read/network-problems.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 
 /** One write that the controller owes the API. Pure data; `write.ts` carries it out. */

@@ -1,7 +1,7 @@
-import { type Policy, policyKey } from '../../core/policy/model.ts';
-import type { View } from '../../core/cluster/view.ts';
-import { policiesOf } from '../../core/policy/of-view.ts';
-import { clashes } from '../../core/policy/clashes.ts';
+import { type Policy, policyKey } from '../../core/cluster/policy.ts';
+import type { View } from '../../core/view/view.ts';
+import { policiesOf } from '../../core/view/policies.ts';
+import { clashes } from '../../core/decide/clashes.ts';
 import type { Duty, NetworkCondition } from './plan.ts';
 
 /** What is written into the status of policies, and told of them as events. A NetworkPolicy has no status. */

@@ -1,8 +1,8 @@
 import type { BlockItem, InterfaceItem, NetworkKey } from '../../api/nodeconfig.ts';
 import { keyOf, type Network } from '../../core/cluster/state.ts';
-import type { View } from '../../core/cluster/view.ts';
+import type { View } from '../../core/view/view.ts';
 import { nextBlock, usableIn } from '../../core/ipam/subnet-blocks.ts';
-import { subnetFamilies } from '../../core/networks/validate.ts';
+import { subnetFamilies } from '../../core/read/network-problems.ts';
 import { type Family, familyOf, mustIp } from '../../lib/ip/address.ts';
 import { hostCidr, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
 import { PrefixMap } from '../../lib/ip/prefix-map.ts';

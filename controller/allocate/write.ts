@@ -14,7 +14,7 @@ import { keyOf } from '../../core/cluster/state.ts';
 import { BULKHEAD_READY } from '../../core/nodes/conditions.ts';
 import { core, type KubeClient, type KubeObject, STRATEGIC_MERGE_PATCH, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
-import { policyKey } from '../../core/policy/model.ts';
+import { policyKey } from '../../core/cluster/policy.ts';
 import type { RouterState } from '../../core/routers/connect.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
 import {

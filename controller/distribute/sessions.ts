@@ -1,6 +1,6 @@
 import { emptyNodeConfig, type NodeConfig, type StreamEvent } from '../../api/nodeconfig.ts';
-import { compile, diffConfig } from '../../core/compile.ts';
-import type { View } from '../../core/cluster/view.ts';
+import { compile, diffConfig } from '../../core/node-config/compile.ts';
+import type { View } from '../../core/view/view.ts';
 
 /** Where a session's lines go. `write` returns false when the other side does not keep up. */
 export type Sink = { readonly write: (text: string) => boolean; readonly end: () => void };

@@ -1,5 +1,5 @@
 import { AGENT_AUDIENCE, AGENT_SERVICE_ACCOUNT, SYSTEM_NAMESPACE } from '../../api/names.ts';
-import type { View } from '../../core/cluster/view.ts';
+import type { View } from '../../core/view/view.ts';
 import { reviewToken } from '../../lib/kube/authorize.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
 import { TokenAnswers } from '../../lib/kube/token-answers.ts';

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { NodeReport } from '../../api/report.ts';
 import { reviewAdmission } from '../../core/admission/review.ts';
 import { exampleState } from '../../core/cluster/example.ts';
-import { viewOf } from '../../core/cluster/view.ts';
+import { viewOf } from '../../core/view/view.ts';
 import { type Authority, issueServer, keyToPem, makeAuthority } from '../../lib/pki/certificates.ts';
 import { controllerServer } from './server.ts';
 

@@ -10,18 +10,19 @@ import {
   readRouter,
   readService,
   readSettings,
-} from '../../core/cluster/read.ts';
-import { readDefinition } from '../../core/attach/definition.ts';
+} from '../../core/read/objects.ts';
+import { readDefinition } from '../../core/read/definition.ts';
 import { attachedBy } from '../../core/reports/attached.ts';
 import { withReport } from '../../core/nodes/reported.ts';
-import { type CalledPort, readApiService, readConversion, readWebhooks } from '../../core/api-server/registered.ts';
-import { policyKey, type Policy } from '../../core/policy/model.ts';
-import { parseClusterNetworkPolicy } from '../../core/policy/parse-cluster-network-policy.ts';
-import { parseNetworkPolicy } from '../../core/policy/parse-network-policy.ts';
+import { readApiService, readConversion, readWebhooks } from '../../core/read/called-ports.ts';
+import type { CalledPort } from '../../core/cluster/state.ts';
+import { policyKey, type Policy } from '../../core/cluster/policy.ts';
+import { parseClusterNetworkPolicy } from '../../core/read/cluster-network-policy.ts';
+import { parseNetworkPolicy } from '../../core/read/network-policy.ts';
 import type { AttachmentDefinition, ClusterState, Settings } from '../../core/cluster/state.ts';
 import { type Believed, believeReports, noEvidence, type Refusal } from '../../core/reports/believe.ts';
 import { TokenBuckets } from '../../lib/http/token-bucket.ts';
-import { type View, viewOf } from '../../core/cluster/view.ts';
+import { type View, viewOf } from '../../core/view/view.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';

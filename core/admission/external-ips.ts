@@ -1,7 +1,7 @@
-import { readService, type Raw } from '../cluster/read.ts';
+import { readService, type Raw } from '../read/objects.ts';
 import { keyOf, type Service } from '../cluster/state.ts';
-import { serviceNetwork, type View } from '../cluster/view.ts';
-import { servedFrontends } from '../services/frontends.ts';
+import { serviceNetwork, type View } from '../view/view.ts';
+import { servedFrontends } from '../view/frontends.ts';
 
 /** External addresses that a Service would not get, of those that a request adds: each with the reason. */
 export function refusedExternalIPs(

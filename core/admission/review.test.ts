@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { exampleNamespace, exampleNetwork, examplePod, exampleService, exampleState } from '../cluster/example.ts';
 import { type ClusterState, emptyClusterState, keyOf } from '../cluster/state.ts';
-import { viewOf } from '../cluster/view.ts';
+import { viewOf } from '../view/view.ts';
 import { type AdmissionRequest, reviewAdmission, type Sight } from './review.ts';
 
 // A user of namespace "mine" asks. Everything of "hidden" has names that no request has.

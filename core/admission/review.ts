@@ -4,18 +4,18 @@ import { mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import { printable } from '../../lib/text/printable.ts';
 import { keyOf, type Network, type Pod } from '../cluster/state.ts';
-import { assignNamespace, isShared } from '../cluster/assign.ts';
-import { readNamespace, readNetwork, readPod, readRouter } from '../cluster/read.ts';
+import { assignNamespace, isShared } from '../networks/assign.ts';
+import { readNamespace, readNetwork, readPod, readRouter } from '../read/objects.ts';
 import { readOpenings } from '../openings/openings.ts';
 import { connectNetworks } from '../routers/connect.ts';
-import { networksOf, serviceNetwork, type View } from '../cluster/view.ts';
+import { networksOf, serviceNetwork, type View } from '../view/view.ts';
 import { planPod } from '../attach/interfaces.ts';
-import { parseInterfaces } from '../attach/parse.ts';
-import { readAddressRequest } from '../ipam/requests.ts';
+import { parseInterfaces } from '../read/interfaces.ts';
+import { readAddressRequest } from '../read/address-requests.ts';
 import { refusalsOfNew } from '../networks/grants.ts';
 import { refusedExternalIPs } from './external-ips.ts';
-import { parseClusterNetworkPolicy } from '../policy/parse-cluster-network-policy.ts';
-import { parseNetworkPolicy } from '../policy/parse-network-policy.ts';
+import { parseClusterNetworkPolicy } from '../read/cluster-network-policy.ts';
+import { parseNetworkPolicy } from '../read/network-policy.ts';
 
 /** What the API server asks (admission.k8s.io/v1 AdmissionRequest), as far as it is read. */
 export type AdmissionRequest = {

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { API_SERVER_ACCESS } from '../../api/nodeconfig.ts';
-import { readEndpointSlice, readNode } from '../cluster/read.ts';
+import { readEndpointSlice, readNode } from '../read/objects.ts';
 import { emptyClusterState } from '../cluster/state.ts';
 import { apiServerAccess } from './access.ts';
 import { apiServerHosts } from './hosts.ts';
-import { readApiService, readConversion, readWebhooks, registeredPorts } from './registered.ts';
+import { readApiService, readConversion, readWebhooks } from '../read/called-ports.ts';
+import { registeredPorts } from './registered.ts';
 
 const node = (name: string, address: string) =>
   readNode({ metadata: { name }, status: { addresses: [{ type: 'InternalIP', address }] } });

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { NETWORK_STATUS, NETWORKS } from '../../api/names.ts';
 import { exampleNetwork, examplePod, exampleState } from '../cluster/example.ts';
-import { viewOf } from '../cluster/view.ts';
-import { readDefinition } from './definition.ts';
-import { parseInterfaces } from './parse.ts';
+import { viewOf } from '../view/view.ts';
+import { readDefinition } from '../read/definition.ts';
+import { parseInterfaces } from '../read/interfaces.ts';
 import { networkStatus, readNetworkStatus } from './status.ts';
 
 const parse = (text: string) => parseInterfaces({ [NETWORKS]: text }, 'own');

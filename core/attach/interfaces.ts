@@ -1,10 +1,10 @@
 import { readName, NETWORK, NETWORKS } from '../../api/names.ts';
 import type { Assignment, InterfaceItem, NetworkKey, Problem, ProblemCode } from '../../api/nodeconfig.ts';
-import { assignNamespace, assignPod, useNetwork } from '../cluster/assign.ts';
+import { assignNamespace, assignPod, useNetwork } from '../networks/assign.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { type Claims, requestProblem } from '../ipam/claims.ts';
-import { readAddressRequest } from '../ipam/requests.ts';
-import { type InterfaceRequest, parseInterfaces } from './parse.ts';
+import { readAddressRequest } from '../read/address-requests.ts';
+import { type InterfaceRequest, parseInterfaces } from '../read/interfaces.ts';
 
 /** All that a pod gets: its first interface, the others in their order, and the first reason why it must wait. */
 export type PodPlan = { readonly first: InterfaceItem; readonly others: readonly InterfaceItem[] };

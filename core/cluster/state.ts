@@ -2,9 +2,8 @@ import type { BlockItem, ClusterSettings, Frontend, NetworkKey, Protocol } from 
 import type { VirtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 
-import type { CalledPort } from '../api-server/registered.ts';
-import type { Ceilings } from '../networks/ceiling.ts';
-import type { Policy } from '../policy/model.ts';
+import type { BulkheadConfigSpec } from '../../api/kinds/bulkhead-config.ts';
+import type { Policy } from './policy.ts';
 
 /** What of the cluster matters to a network. Slim and plain: one of these is held per cluster, never the API objects. */
 export type ClusterState = {
@@ -41,6 +40,12 @@ export type ClusterState = {
   /** Switches of the cluster; absent: none is set. */
   readonly settings?: Settings;
 };
+
+/** A port of a Service that the API server calls by itself. */
+export type CalledPort = { readonly namespace: string; readonly name: string; readonly port: number };
+
+/** What the administrator lets networks and Services ask for. */
+export type Ceilings = Pick<BulkheadConfigSpec, 'subnets' | 'egress' | 'services'>;
 
 /** What the BulkheadConfig named default says. */
 export type Settings = ClusterSettings & {

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { exampleNetwork, exampleState } from '../cluster/example.ts';
-import { readSettings } from '../cluster/read.ts';
+import { readSettings } from '../read/objects.ts';
 import type { ClusterState } from '../cluster/state.ts';
-import { viewOf } from '../cluster/view.ts';
-import { compile } from '../compile.ts';
-import { trace } from '../trace.ts';
+import { viewOf } from '../view/view.ts';
+import { compile } from '../node-config/compile.ts';
+import { trace } from '../decide/trace.ts';
 import { chooseHolder } from './holder.ts';
 
 const settings = readSettings({ spec: { egress: { addressPools: [{ prefixes: ['192.0.2.192/27'] }] } } })!;

@@ -1,5 +1,5 @@
 import type { Network, Node } from '../cluster/state.ts';
-import type { View } from '../cluster/view.ts';
+import type { View } from '../view/view.ts';
 import { matches } from '../cluster/selector.ts';
 
 /**

@@ -3,8 +3,8 @@ import { mustIp } from '../../lib/ip/address.ts';
 import { hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import { PrefixMap } from '../../lib/ip/prefix-map.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
-import { parseInterfaces } from '../attach/parse.ts';
-import { readAddressRequest } from './requests.ts';
+import { parseInterfaces } from '../read/interfaces.ts';
+import { readAddressRequest } from '../read/address-requests.ts';
 import { addressProblem } from './subnet-blocks.ts';
 
 /** Addresses that pods have or ask for: who was first. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, covers, mustPrefix, overlaps, sizeOf } from '../../lib/ip/prefix.ts';
 import { exampleNetwork, examplePod, exampleState } from '../cluster/example.ts';
-import { viewOf } from '../cluster/view.ts';
+import { viewOf } from '../view/view.ts';
 import { NodeIpam } from './node-ipam.ts';
 import { addressProblem, exceptIn, nextBlock, usableIn } from './subnet-blocks.ts';
 

@@ -1,13 +1,10 @@
-import { bulkheadConfigSpec, type BulkheadConfigSpec } from '../../api/kinds/bulkhead-config.ts';
+import { bulkheadConfigSpec } from '../../api/kinds/bulkhead-config.ts';
 import type { LabelSelector } from '../../api/kinds/label-selector.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, covers, mustPrefix, type Prefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { matches } from '../cluster/selector.ts';
-import { type ClusterState, keyOf } from '../cluster/state.ts';
-
-/** What the administrator lets networks and Services ask for. */
-export type Ceilings = Pick<BulkheadConfigSpec, 'subnets' | 'egress' | 'services'>;
+import { type Ceilings, type ClusterState, keyOf } from '../cluster/state.ts';
 
 /** What holds where there is no BulkheadConfig: private ranges for subnets, no fixed egress addresses, no external addresses. */
 export const DEFAULT_CEILINGS: Ceilings = bulkheadConfigSpec.parse({});

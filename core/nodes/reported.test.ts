@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { emptyNodeConfig, type StreamEvent } from '../../api/nodeconfig.ts';
-import { applyEvent, compile } from '../compile.ts';
+import { applyEvent, compile } from '../node-config/compile.ts';
 import { exampleState } from '../cluster/example.ts';
-import { readNode } from '../cluster/read.ts';
-import { viewOf } from '../cluster/view.ts';
+import { readNode } from '../read/objects.ts';
+import { viewOf } from '../view/view.ts';
 import { withReport } from './reported.ts';
 
 const state = { ...exampleState(), podCIDRs: ['10.244.0.0/16', 'fd00:10:244::/48'], serviceCIDRs: ['10.96.0.0/16'] };

@@ -1,11 +1,11 @@
 import { BUDGETS, overBudget } from '../../api/budgets.ts';
 import { FLAT_NETWORK, OPEN_PORTS, OPEN_TO } from '../../api/names.ts';
 import { type NetworkKey, type OpeningItem, type PortSet, PROTOCOLS, type SourceItem } from '../../api/nodeconfig.ts';
-import { annotationOverBudget } from '../cluster/annotations.ts';
-import { flatSources } from '../cluster/flat-sources.ts';
+import { annotationOverBudget } from '../read/annotations.ts';
+import { flatSources } from '../view/flat-sources.ts';
 import { keyOf, type Pod, type Strings } from '../cluster/state.ts';
-import { networkOf, type View } from '../cluster/view.ts';
-import { admits, NO_PORTS, portElements, portSet } from '../routers/ports.ts';
+import { networkOf, type View } from '../view/view.ts';
+import { admits, NO_PORTS, portElements, portSet } from '../cluster/ports.ts';
 
 /** What a pod opens of itself to pods of the flat network. */
 export type OpenRequest = {

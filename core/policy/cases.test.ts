@@ -4,13 +4,13 @@ import { CASES, type Case } from '../../test/policy/cases.ts';
 import { probeOf } from '../../test/policy/probe.ts';
 import { NAMESPACES, runningPods } from '../../test/policy/world.ts';
 import { exampleNamespace, exampleState } from '../cluster/example.ts';
-import { readPod } from '../cluster/read.ts';
+import { readPod } from '../read/objects.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { compileCell, lookUp } from './cell.ts';
 import { evaluate, type PolicyFlow } from './evaluate.ts';
 import { indexPolicies } from './index.ts';
-import { policyKey } from './model.ts';
-import { parsePolicy } from './parse.ts';
+import { policyKey } from '../cluster/policy.ts';
+import { parsePolicy } from '../read/policy.ts';
 import { groupsOf, Profiles } from './profile.ts';
 
 // Every numbered line of the semantics, on the evaluator and on what the kernel is given. Packets: test/system/policy.test.ts.

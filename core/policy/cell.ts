@@ -6,7 +6,7 @@ import {
   type ProfileSide,
   type Protocol,
 } from '../../api/nodeconfig.ts';
-import { ALL_PORTS } from './model.ts';
+import { ALL_PORTS } from '../cluster/policy.ts';
 import { type Step, walk } from './walk.ts';
 
 /** What happens to a connection, and which rule says so. */

@@ -1,7 +1,7 @@
 import { BUDGETS, overBudget } from '../../api/budgets.ts';
 import { keyOf, type Pod } from '../cluster/state.ts';
-import { addWeights, cellsOf, closePolicy, NO_WEIGHT, type Weight, weightOf } from './budget.ts';
-import { type Policy, policyKey } from './model.ts';
+import { addWeights, cellsOf, closePolicy, NO_WEIGHT, type Weight, weightOf } from '../read/policy-budget.ts';
+import { type Policy, policyKey } from '../cluster/policy.ts';
 
 /**
  * Many policies, each within its own budget, together: the newest beyond what a namespace, a pod or a node may have is closed. One

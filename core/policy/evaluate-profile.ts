@@ -1,5 +1,5 @@
 import type { ProfileSide, Protocol } from '../../api/nodeconfig.ts';
-import { admits } from '../routers/ports.ts';
+import { admits } from '../cluster/ports.ts';
 import { meets } from './cell.ts';
 import { type SideVerdict, walk } from './walk.ts';
 

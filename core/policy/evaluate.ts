@@ -4,7 +4,7 @@ import type { Pod } from '../cluster/state.ts';
 import { nodeAddress, probeSource } from '../nodes/addresses.ts';
 import { isInNetworks } from './groups.ts';
 import { type PolicyIndex, selects } from './index.ts';
-import { type Direction, type Peer, policyKey, type PolicyRule, type Port } from './model.ts';
+import { type Direction, type Peer, policyKey, type PolicyRule, type Port } from '../cluster/policy.ts';
 import { type SideVerdict, walk } from './walk.ts';
 
 /** One end of a connection. `pod` is undefined for a node, and for anything outside. */

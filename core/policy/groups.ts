@@ -7,7 +7,7 @@ import { matches } from '../cluster/selector.ts';
 import type { ClusterState, Pod } from '../cluster/state.ts';
 import { nodeAddress } from '../nodes/addresses.ts';
 import type { PolicyIndex } from './index.ts';
-import type { Peer } from './model.ts';
+import type { Peer } from '../cluster/policy.ts';
 
 /** Only those of a peer's pods that have a container port of this name, with this number. */
 export type NamedPort = { readonly name: string; readonly protocol: Protocol; readonly port: number };

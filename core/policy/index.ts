@@ -2,7 +2,7 @@ import { SERVICE_ACCOUNT } from '../../api/names.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { matches } from '../cluster/selector.ts';
 import { Crowd } from './crowd.ts';
-import type { Policy, PodsSelector } from './model.ts';
+import type { Policy, PodsSelector } from '../cluster/policy.ts';
 
 /** Policies in the order in which they are asked, and which of them select a pod. */
 export type PolicyIndex = {

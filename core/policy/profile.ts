@@ -4,7 +4,7 @@ import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { Pod } from '../cluster/state.ts';
 import { groupItem, groupKey, type NamedPort, numbersOf } from './groups.ts';
 import type { PolicyIndex } from './index.ts';
-import { type Direction, type Policy, policyKey, type PolicyRule, type Port } from './model.ts';
+import { type Direction, type Policy, policyKey, type PolicyRule, type Port } from '../cluster/policy.ts';
 
 /** The rules that hold for a pod, with everything that selects resolved. Pods with one key share them. */
 export type Profile = {

@@ -3,13 +3,13 @@ import { describe, expect, test } from 'vitest';
 import { NAMESPACES, runningPods } from '../../test/policy/world.ts';
 import { randomPolicies } from '../../test/policy/random.ts';
 import { exampleNamespace, exampleState } from '../cluster/example.ts';
-import { readPod } from '../cluster/read.ts';
+import { readPod } from '../read/objects.ts';
 import { keyOf } from '../cluster/state.ts';
 import { compileCell, lookUp } from './cell.ts';
 import { type End, evaluate, type PolicyFlow } from './evaluate.ts';
 import { indexPolicies } from './index.ts';
-import { policyKey } from './model.ts';
-import { parsePolicy } from './parse.ts';
+import { policyKey } from '../cluster/policy.ts';
+import { parsePolicy } from '../read/policy.ts';
 import { groupsOf, Profiles } from './profile.ts';
 
 // Any policies over a fixed set of pods: the maps that the kernel gets say what the evaluator says, with the same reason.

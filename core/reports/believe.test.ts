@@ -7,8 +7,8 @@ import { contains, covers, mustPrefix, parsePrefix } from '../../lib/ip/prefix.t
 import { parseIp } from '../../lib/ip/address.ts';
 import { exampleNetwork, examplePod, exampleState } from '../cluster/example.ts';
 import type { ClusterState, Pod } from '../cluster/state.ts';
-import { viewOf } from '../cluster/view.ts';
-import { compile, diffConfig } from '../compile.ts';
+import { viewOf } from '../view/view.ts';
+import { compile, diffConfig } from '../node-config/compile.ts';
 import { attachedBy } from './attached.ts';
 import { believeReports, type Evidence, noEvidence } from './believe.ts';
 

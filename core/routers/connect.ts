@@ -3,7 +3,7 @@ import { FLAT_NETWORK, ROUTERS } from '../../api/names.ts';
 import type { NetworkKey, PortSet } from '../../api/nodeconfig.ts';
 import { matches } from '../cluster/selector.ts';
 import type { ClusterState, Router } from '../cluster/state.ts';
-import { intersection, isEmpty, NO_PORTS, portSet, unionOf } from './ports.ts';
+import { intersection, isEmpty, NO_PORTS, portSet, unionOf } from '../cluster/ports.ts';
 
 /**
  * What one network may reach of another. `services` is beside `pods`: ports behind Services of the other network. `namespaces`:

@@ -6,13 +6,13 @@ import type { PortSet } from '../../api/nodeconfig.ts';
 import { contains, mustPrefix, overlaps } from '../../lib/ip/prefix.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { exampleNamespace, exampleNetwork, exampleState } from '../cluster/example.ts';
-import { readRouter } from '../cluster/read.ts';
+import { readRouter } from '../read/objects.ts';
 import type { ClusterState, Router } from '../cluster/state.ts';
-import { viewOf } from '../cluster/view.ts';
-import { egressParts } from '../egress/parts.ts';
+import { viewOf } from '../view/view.ts';
+import { egressParts } from '../read/egress-parts.ts';
 import { combine, connectNetworks } from './connect.ts';
-import { peersOf } from './peers.ts';
-import { admits, intersection, portSet, unionOf } from './ports.ts';
+import { peersOf } from '../node-config/peers.ts';
+import { admits, intersection, portSet, unionOf } from '../cluster/ports.ts';
 
 const routerOf = (namespace: string, name: string, spec: object, labels: Record<string, string> = {}): Router => ({
   namespace,

@@ -1,7 +1,7 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
 import { keyOf, type Service } from '../cluster/state.ts';
-import { serviceNetwork, type View } from '../cluster/view.ts';
+import { serviceNetwork, type View } from '../view/view.ts';
 
 /**
  * Services of the flat network that a network's pods may reach without a router. Only what lives in the flat network can be

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { exampleNetwork, examplePod, exampleSlice, exampleState } from '../cluster/example.ts';
 import type { ClusterState, EndpointSlice } from '../cluster/state.ts';
-import { viewOf } from '../cluster/view.ts';
+import { viewOf } from '../view/view.ts';
 import { usableBackends } from './usable.ts';
 
 const state = exampleState();

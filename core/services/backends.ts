@@ -1,7 +1,7 @@
 import type { Backend, ServiceItem, ServicePort } from '../../api/nodeconfig.ts';
 import { usefulness } from '../../lib/servicenat/endpoints.ts';
 import { keyOf, type Service } from '../cluster/state.ts';
-import type { View } from '../cluster/view.ts';
+import type { View } from '../view/view.ts';
 import { servicesOverBudget } from './budget.ts';
 import { endpointAddress, type Translator } from './endpoint-address.ts';
 

@@ -1,6 +1,6 @@
 import { overBudget } from '../../api/budgets.ts';
 import { type EndpointSlice, keyOf, type Service } from '../cluster/state.ts';
-import type { View } from '../cluster/view.ts';
+import type { View } from '../view/view.ts';
 
 /** Why a Service is not programmed, by its key: it asks for too much, or its namespace has too many before it. */
 export function servicesOverBudget(view: View): ReadonlyMap<string, string> {

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { examplePod, exampleService, exampleSlice, exampleState } from '../cluster/example.ts';
 import { refusedExternalIPs } from '../admission/external-ips.ts';
-import { readSettings } from '../cluster/read.ts';
+import { readSettings } from '../read/objects.ts';
 import type { ClusterState, SliceEndpoint } from '../cluster/state.ts';
-import { viewOf } from '../cluster/view.ts';
+import { viewOf } from '../view/view.ts';
 import { serviceItem } from './backends.ts';
 import type { Translator } from './endpoint-address.ts';
 

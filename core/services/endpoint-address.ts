@@ -3,7 +3,7 @@ import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import { PrefixMap } from '../../lib/ip/prefix-map.ts';
 import { type EndpointSlice, keyOf, type Pod, type SliceEndpoint } from '../cluster/state.ts';
-import { networkOf, podAt, type View } from '../cluster/view.ts';
+import { networkOf, podAt, type View } from '../view/view.ts';
 import { DEFAULT_CEILINGS, parsedPrefixes } from '../networks/ceiling.ts';
 
 /**

@@ -1,5 +1,5 @@
 import type { ClosedFrontend, ClosedNodePort } from '../../api/nodeconfig.ts';
-import type { View } from '../cluster/view.ts';
+import type { View } from '../view/view.ts';
 
 /** Node ports that pods of other networks may not use, since the network of their Service says so. Sorted. */
 export function closedNodePorts(view: View): ClosedNodePort[] {

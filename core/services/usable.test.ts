@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { exampleNetwork, exampleState } from '../cluster/example.ts';
-import { readService } from '../cluster/read.ts';
+import { readService } from '../read/objects.ts';
 import type { ClusterState, EndpointSlice, Service } from '../cluster/state.ts';
-import { viewOf } from '../cluster/view.ts';
-import { compile } from '../compile.ts';
-import { decide } from '../decide.ts';
-import { trace } from '../trace.ts';
+import { viewOf } from '../view/view.ts';
+import { compile } from '../node-config/compile.ts';
+import { decide } from '../decide/decide.ts';
+import { trace } from '../decide/trace.ts';
 
 const example = exampleState();
 

@@ -4,7 +4,7 @@ import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import { endpointsAt, policyFor } from '../../lib/servicenat/endpoints.ts';
 import type { Pod, Service } from '../cluster/state.ts';
-import type { View } from '../cluster/view.ts';
+import type { View } from '../view/view.ts';
 import { serviceItem } from './backends.ts';
 import type { Translator } from './endpoint-address.ts';
 

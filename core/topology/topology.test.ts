@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { virtualNetworkRouterSpec } from '../../api/kinds/virtual-network-router.ts';
 import { exampleState } from '../cluster/example.ts';
-import { viewOf } from '../cluster/view.ts';
+import { viewOf } from '../view/view.ts';
 import { toDot, toMermaid, topologyOf } from './topology.ts';
 
 const router = {

@@ -1,7 +1,7 @@
 import { FLAT_NETWORK } from '../../api/names.ts';
-import { networksOf, type View } from '../cluster/view.ts';
+import { networksOf, type View } from '../view/view.ts';
 import { combine } from '../routers/connect.ts';
-import { describePorts, isEmpty } from '../routers/ports.ts';
+import { describePorts, isEmpty } from '../cluster/ports.ts';
 
 /** Networks and what connects them, for people. Sorted. */
 export type Topology = {

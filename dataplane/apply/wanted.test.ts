@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { FLAT_NETWORK } from '../../api/names.ts';
 import { emptyNodeConfig, type ServiceItem, type StreamEvent } from '../../api/nodeconfig.ts';
-import { applyEvent } from '../../core/compile.ts';
+import { applyEvent } from '../../core/node-config/compile.ts';
 import { Wanted } from './wanted.ts';
 
 // What a change of a Service does not concern stays as it was: only the networks that `concernedBy` names are planned again.

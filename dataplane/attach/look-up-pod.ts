@@ -1,9 +1,9 @@
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, GROUP, NETWORK, NETWORKS, readName, VERSION } from '../../api/names.ts';
 import type { ClusterSettings } from '../../api/nodeconfig.ts';
-import { assignPod } from '../../core/cluster/assign.ts';
-import { readNamespace, readNetwork, readPod } from '../../core/cluster/read.ts';
+import { assignPod } from '../../core/networks/assign.ts';
+import { readNamespace, readNetwork, readPod } from '../../core/read/objects.ts';
 import type { Network } from '../../core/cluster/state.ts';
-import { readAddressRequest } from '../../core/ipam/requests.ts';
+import { readAddressRequest } from '../../core/read/address-requests.ts';
 import { core, type KubeClient } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import type { Order } from './order.ts';

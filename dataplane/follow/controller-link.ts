@@ -1,7 +1,7 @@
 import { CA_CONFIGMAP, CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE } from '../../api/names.ts';
 import { emptyNodeConfig, type StreamEvent } from '../../api/nodeconfig.ts';
 import type { NodeReport } from '../../api/report.ts';
-import { applyEvent, diffConfig } from '../../core/compile.ts';
+import { applyEvent, diffConfig } from '../../core/node-config/compile.ts';
 import { core, KubeClient } from '../../lib/kube/client.ts';
 import type { KubeAccess } from '../../lib/kube/kubeconfig.ts';
 import { readEvent, StreamError } from './read-event.ts';

@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { emptyNodeConfig, ITEM_KINDS, type StreamEvent } from '../../api/nodeconfig.ts';
 import { exampleState } from '../../core/cluster/example.ts';
-import { viewOf } from '../../core/cluster/view.ts';
-import { applyEvent, compile, diffConfig } from '../../core/compile.ts';
+import { viewOf } from '../../core/view/view.ts';
+import { applyEvent, compile, diffConfig } from '../../core/node-config/compile.ts';
 import { loadConfig, saveConfig } from './saved-config.ts';
 import { readEvent, StreamError } from './read-event.ts';
 

@@ -1,6 +1,6 @@
 import type { PolicyTier } from '../../api/nodeconfig.ts';
 import type { Outcome } from '../../core/policy/cell.ts';
-import type { Direction } from '../../core/policy/model.ts';
+import type { Direction } from '../../core/cluster/policy.ts';
 import { packetHead } from '../../lib/ip/packet.ts';
 import { PROTOCOL_NUMBER } from '../../lib/netlink/flow.ts';
 import type { LoggedPacket } from '../../lib/netlink/packet-log.ts';

@@ -1,5 +1,5 @@
 import type { ProfileItem, Protocol } from '../../api/nodeconfig.ts';
-import type { Direction } from '../../core/policy/model.ts';
+import type { Direction } from '../../core/cluster/policy.ts';
 import { evaluateProfile } from '../../core/policy/evaluate-profile.ts';
 import type { Step } from '../../core/policy/walk.ts';
 import { familyOf } from '../../lib/ip/address.ts';

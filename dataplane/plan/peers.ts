@@ -1,6 +1,6 @@
 import type { OpeningItem, PeerItem, PortSet, ServiceItem, SourceItem } from '../../api/nodeconfig.ts';
 import { EVERY_NAMESPACE } from '../../core/openings/openings.ts';
-import { admits, isFew } from '../../core/routers/ports.ts';
+import { admits, isFew } from '../../core/cluster/ports.ts';
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { mustPrefix } from '../../lib/ip/prefix.ts';
 import { PrefixMap } from '../../lib/ip/prefix-map.ts';

@@ -1,6 +1,6 @@
 import type { Cell, Outcome } from '../../core/policy/cell.ts';
-import type { Direction } from '../../core/policy/model.ts';
-import { isFew } from '../../core/routers/ports.ts';
+import type { Direction } from '../../core/cluster/policy.ts';
+import { isFew } from '../../core/cluster/ports.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { REVOKED_SETS } from './denied-flows.ts';
 import { element } from './fragment.ts';

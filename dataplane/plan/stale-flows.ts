@@ -1,5 +1,5 @@
 import type { NetworkItem, OpeningItem, PeerItem, Protocol, ServiceItem, SourceItem } from '../../api/nodeconfig.ts';
-import { admits } from '../../core/routers/ports.ts';
+import { admits } from '../../core/cluster/ports.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { mustPrefix } from '../../lib/ip/prefix.ts';
 import { PrefixMap } from '../../lib/ip/prefix-map.ts';

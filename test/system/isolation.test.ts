@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { describe as describeProbe, measureReach } from '../../cli/cluster/reach.ts';
 import { OUTSIDE } from '../../lab/world/plan.ts';
-import { trace } from '../../core/trace.ts';
+import { trace } from '../../core/decide/trace.ts';
 import { parseTo, podNamed } from '../../cli/cluster/names.ts';
 import { shop, useLab } from './lab.ts';
 

@@ -6,7 +6,7 @@ import { podNamespaces } from '../../cli/lab/pods.ts';
 import { measureReach } from '../../cli/cluster/reach.ts';
 import { loadState } from '../../cli/cluster/state.ts';
 import { podNamed } from '../../cli/cluster/names.ts';
-import { type View, viewOf } from '../../core/cluster/view.ts';
+import { type View, viewOf } from '../../core/view/view.ts';
 import type { Pod } from '../../core/cluster/state.ts';
 import { connectAll, type Attempt, type Outcome } from '../../lib/connect/connect.ts';
 import { kubeconfigPath, labClient, labDown, labUp, waitForPods } from '../../lab/world/lab.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { decide } from '../../core/decide.ts';
+import { decide } from '../../core/decide/decide.ts';
 import { pod, shop, useLab, virtualNetwork } from './lab.ts';
 
 // Node ports that a network's own pods dial: their own instance translates them, for every address of every node.

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { podNamespaces } from '../../cli/lab/pods.ts';
-import type { View } from '../../core/cluster/view.ts';
+import type { View } from '../../core/view/view.ts';
 import type { Attempt } from '../../lib/connect/connect.ts';
 import { CASES, type Case } from '../policy/cases.ts';
 import { probeOf } from '../policy/probe.ts';

@@ -1,0 +1,10 @@
+import type { Policy } from '../cluster/policy.ts';
+import { parseClusterNetworkPolicy } from './cluster-network-policy.ts';
+import { parseNetworkPolicy } from './network-policy.ts';
+
+/** A policy of either kind, or undefined for any other object. Never throws: what is wrong is in `problems`. */
+export function parsePolicy(raw: Readonly<Record<string, unknown>>): Policy | undefined {
+  if (raw['kind'] === 'NetworkPolicy') return parseNetworkPolicy(raw);
+  if (raw['kind'] === 'ClusterNetworkPolicy') return parseClusterNetworkPolicy(raw);
+  return undefined;
+}
