@@ -8,7 +8,7 @@ import { labCommand } from './lab/command.ts';
 import { explainCommand } from './policy/explain.ts';
 import { policyCommand } from './policy/lint.ts';
 import { dropsCommand, revocationsCommand } from './policy/records.ts';
-import { UsageError, warn } from './output.ts';
+import { UsageError, warn } from './terminal/output.ts';
 
 let exitCode = 0;
 const exit = (code: number): void => {

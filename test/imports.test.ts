@@ -68,8 +68,22 @@ describe('imports go down only', () => {
   });
 
   test('only `bulkhead lab` imports the lab: every other command is the product', () => {
-    const wrong = importsOf('cli').filter(({ from, to }) => !from.startsWith('cli/lab/') && to.startsWith('lab/'));
+    const wrong = importsOf('cli').filter(
+      ({ from, to }) => !/^cli\/(lab\/|target\/lab-)/.test(from) && to.startsWith('lab/'),
+    );
     expect(wrong).toEqual([]);
+  });
+
+  test.each(['core', 'cli', 'lab', 'lib', 'controller'])('%s: no two folders import each other', (top) => {
+    const arrows = new Set(
+      importsOf(top)
+        .filter(({ to }) => to.startsWith(`${top}/`))
+        .map(({ from, to }) => [dirname(from), dirname(to)])
+        .filter(([from, to]) => from !== to)
+        .map(([from, to]) => `${from} -> ${to}`),
+    );
+    const reversed = (arrow: string): string => arrow.split(' -> ').toReversed().join(' -> ');
+    expect([...arrows].filter((arrow) => arrows.has(reversed(arrow)))).toEqual([]);
   });
 
   test('a folder of core imports only from folders above it in core/README.md', () => {

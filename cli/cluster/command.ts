@@ -1,13 +1,13 @@
 import { Command, Option } from 'commander';
 import { viewOf } from '../../core/view/view.ts';
 import { trace } from '../../core/decide/trace.ts';
-import { format, paint, print, printJson, progress, tableText } from '../output.ts';
-import { chooseTarget, type TargetFlags, targetOptions } from './choose.ts';
+import { format, paint, print, printJson, progress, tableText } from '../terminal/output.ts';
+import { chooseTarget, type TargetFlags, targetOptions } from '../target/choose.ts';
 import { parseTo, podNamed } from './names.ts';
 import { describe, measureReach, reachTable } from './reach.ts';
 import { loadState } from './state.ts';
 import { clusterStatus } from './status.ts';
-import type { ClusterTarget } from './target.ts';
+import type { ClusterTarget } from '../target/target.ts';
 
 const outputOption = (): Option => new Option('-o, --output <format>', 'text or json').default('text');
 type Shown = TargetFlags & { output: string };

@@ -5,10 +5,10 @@ import { viewOf } from '../../core/view/view.ts';
 import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
-import { format, paint, print, printJson, progress, tableText, UsageError } from '../output.ts';
-import { chooseTarget, type TargetFlags, targetOptions } from './choose.ts';
+import { format, paint, print, printJson, progress, tableText, UsageError } from '../terminal/output.ts';
+import { chooseTarget, type TargetFlags, targetOptions } from '../target/choose.ts';
 import { loadState } from './state.ts';
-import type { ClusterTarget } from './target.ts';
+import type { ClusterTarget } from '../target/target.ts';
 
 type Flags = TargetFlags & { output: string; dryRun?: boolean; restart: boolean };
 

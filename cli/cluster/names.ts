@@ -2,8 +2,8 @@ import { keyOf, type Pod } from '../../core/cluster/state.ts';
 import type { View } from '../../core/view/view.ts';
 import type { Target } from '../../core/decide/decision.ts';
 import { canonicalIp, familyOf } from '../../lib/ip/address.ts';
-import { UsageError } from '../output.ts';
-import type { ClusterTarget } from './target.ts';
+import { UsageError } from '../terminal/output.ts';
+import type { ClusterTarget } from '../target/target.ts';
 
 /** Stands for any address outside where none is known: addresses for documentation (RFC 5737, RFC 3849). */
 const DOCUMENTATION = { 4: '203.0.113.1', 6: '2001:db8::1' } as const;

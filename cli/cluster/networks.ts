@@ -2,10 +2,10 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { GROUP, VERSION } from '../../api/names.ts';
 import { viewOf } from '../../core/view/view.ts';
 import { type Topology, toDot, toMermaid, topologyOf } from '../../core/topology/topology.ts';
-import { format, paint, print, printJson, tableText } from '../output.ts';
-import { chooseTarget, type TargetFlags, targetOptions } from './choose.ts';
+import { format, paint, print, printJson, tableText } from '../terminal/output.ts';
+import { chooseTarget, type TargetFlags, targetOptions } from '../target/choose.ts';
 import { loadState } from './state.ts';
-import type { ClusterTarget } from './target.ts';
+import type { ClusterTarget } from '../target/target.ts';
 
 type Flags = TargetFlags & { readonly output: string; readonly graph?: string | true; readonly namespace?: string };
 const GRAPHS = { mermaid: toMermaid, dot: toDot } as const;

@@ -2,8 +2,8 @@ import { createConnection } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { AGENT_SOCKET, type AttachedPod, type CniResponse } from '../../api/cni.ts';
-import { connectFromPods } from './from-pods.ts';
-import type { PodAttempt } from './target.ts';
+import { connectFromPods } from '../target/from-pods.ts';
+import type { PodAttempt } from '../target/target.ts';
 
 /** `bulkhead node-probe`: runs beside an agent, tries connections from pods of its node. Attempts on stdin, outcomes on stdout. */
 export function nodeProbeCommand(): Command {

@@ -3,7 +3,7 @@ import { expectedReach, type ExpectedProbe } from '../../core/decide/reach.ts';
 import type { Outcome } from '../../lib/connect/connect.ts';
 import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { loadState } from './state.ts';
-import type { ClusterTarget, PodAttempt } from './target.ts';
+import type { ClusterTarget, PodAttempt } from '../target/target.ts';
 
 /** One measured question. */
 export type ReachProbe = {

@@ -15,7 +15,7 @@ import { parseNetworkPolicy } from '../../core/read/network-policy.ts';
 import { GROUP, VERSION } from '../../api/names.ts';
 import { type ClusterState, emptyClusterState } from '../../core/cluster/state.ts';
 import { core, type KubeObject, type Resource } from '../../lib/kube/client.ts';
-import type { ClusterTarget } from './target.ts';
+import type { ClusterTarget } from '../target/target.ts';
 
 /** The cluster as its API tells it, for questions that are answered offline: nothing of it comes from a kernel. */
 export async function loadState(

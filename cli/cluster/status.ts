@@ -1,7 +1,7 @@
 import { GROUP, VERSION } from '../../api/names.ts';
 import { BULKHEAD_READY, NETWORK_UNAVAILABLE } from '../../core/nodes/conditions.ts';
 import { core, type KubeObject } from '../../lib/kube/client.ts';
-import type { ClusterTarget } from './target.ts';
+import type { ClusterTarget } from '../target/target.ts';
 
 /** What `bulkhead status` shows. */
 export type ClusterStatus = {

@@ -5,14 +5,14 @@ import { applyManifests, deleteManifests } from '../../lib/manifests/apply.ts';
 import { readManifests } from '../../lib/manifests/read.ts';
 import { kubeconfigPath, labClient, labDown, labSpec, waitForPods } from '../../lab/world/lab.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
-import { checkout } from '../checkout.ts';
+import { checkout } from './checkout.ts';
 import { showReach } from '../cluster/command.ts';
-import { labTarget } from './target.ts';
-import { format, paint, print, printJson, progress, tableText } from '../output.ts';
-import { defaultLabName } from './default-name.ts';
+import { labTarget } from '../target/lab-target.ts';
+import { format, paint, print, printJson, progress, tableText } from '../terminal/output.ts';
+import { defaultLabName } from '../target/lab-name.ts';
 import { execInPod } from './exec.ts';
 import { readExecArguments } from './exec-arguments.ts';
-import { labNames, labStatus } from './status.ts';
+import { labNames, labStatus } from '../target/lab-status.ts';
 import { up, type UpFlags } from './up.ts';
 
 const nameOption = (): Option =>

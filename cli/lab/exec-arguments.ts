@@ -1,4 +1,4 @@
-import { UsageError } from '../output.ts';
+import { UsageError } from '../terminal/output.ts';
 
 /** What follows the pod on the line of `lab exec`. */
 export type ExecArguments = { readonly name?: string; readonly command: readonly string[] };

@@ -3,12 +3,12 @@ import { existsSync } from 'node:fs';
 import { keyOf } from '../../core/cluster/state.ts';
 import { viewOf } from '../../core/view/view.ts';
 import { DNS_IP, families } from '../../lab/world/plan.ts';
-import { labTarget } from './target.ts';
+import { labTarget } from '../target/lab-target.ts';
 import { loadState } from '../cluster/state.ts';
 import { podNamed } from '../cluster/names.ts';
 import { labSpec } from '../../lab/world/lab.ts';
-import { UsageError } from '../output.ts';
-import { podNamespaces } from './pods.ts';
+import { UsageError } from '../terminal/output.ts';
+import { podNamespaces } from '../target/lab-pods.ts';
 
 /** Runs any program of this machine in a pod's network, with the cluster's DNS. Gives its exit code. */
 export async function execInPod(name: string, podText: string, command: readonly string[]): Promise<number> {

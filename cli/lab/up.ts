@@ -1,7 +1,7 @@
 import type { LabFamily } from '../../lab/world/plan.ts';
 import { labUp } from '../../lab/world/lab.ts';
-import { progress, UsageError } from '../output.ts';
-import { checkout } from '../checkout.ts';
+import { progress, UsageError } from '../terminal/output.ts';
+import { checkout } from './checkout.ts';
 
 export type UpFlags = {
   readonly name: string;

@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
 import { lint } from '../../core/decide/lint.ts';
-import type { TargetFlags } from '../cluster/choose.ts';
-import { targetOptions } from '../cluster/choose.ts';
-import { format, paint, print, printJson } from '../output.ts';
+import type { TargetFlags } from '../target/choose.ts';
+import { targetOptions } from '../target/choose.ts';
+import { format, paint, print, printJson } from '../terminal/output.ts';
 import { loadView, manifestsOption } from './load.ts';
 
 type Flags = TargetFlags & { output: string; filename?: string[] };

@@ -4,9 +4,9 @@ import { type View, viewOf } from '../../core/view/view.ts';
 import { policyKey } from '../../core/cluster/policy.ts';
 import { readManifests } from '../../lib/manifests/read.ts';
 import { printable } from '../../lib/text/printable.ts';
-import { chooseTarget, type TargetFlags } from '../cluster/choose.ts';
+import { chooseTarget, type TargetFlags } from '../target/choose.ts';
 import { loadState } from '../cluster/state.ts';
-import { UsageError, warn } from '../output.ts';
+import { UsageError, warn } from '../terminal/output.ts';
 
 /** What manifests describe, or a cluster. Problems of policies are told, and what they mean is taken as the agents take it. */
 export async function loadView(

@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
 import { podAt, type View, viewOf } from '../../core/view/view.ts';
 import { keyOf } from '../../core/cluster/state.ts';
-import { chooseTarget, type TargetFlags, targetOptions } from '../cluster/choose.ts';
+import { chooseTarget, type TargetFlags, targetOptions } from '../target/choose.ts';
 import { loadState } from '../cluster/state.ts';
-import { format, paint, print } from '../output.ts';
+import { format, paint, print } from '../terminal/output.ts';
 
 type Flags = TargetFlags & { output: string; follow?: boolean; namespace?: string };
 

@@ -1,8 +1,8 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { podNamespaces } from '../../cli/lab/pods.ts';
-import { labTarget } from '../../cli/lab/target.ts';
+import { podNamespaces } from '../../cli/target/lab-pods.ts';
+import { labTarget } from '../../cli/target/lab-target.ts';
 import { loadState } from '../../cli/cluster/state.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { createNetns, deleteNetns } from '../../lib/netns/netns.ts';

@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
-import { labTarget } from '../../cli/lab/target.ts';
+import { labTarget } from '../../cli/target/lab-target.ts';
 import { loadState } from '../../cli/cluster/state.ts';
-import { podNamespaces } from '../../cli/lab/pods.ts';
+import { podNamespaces } from '../../cli/target/lab-pods.ts';
 import { connectAll } from '../../lib/connect/connect.ts';
 import { labClient, labDown, labUp } from '../../lab/world/lab.ts';
 import { applyManifests } from '../../lib/manifests/apply.ts';

@@ -1,17 +1,17 @@
 import { checkPolicy } from './admission/policies.ts';
 import { checkWebhooks } from './admission/webhooks.ts';
-import { checkDefinition } from './crd.ts';
+import { checkDefinition } from './objects/crd.ts';
 import type { Problem } from './cel/rules.ts';
-import { invalid } from './error.ts';
+import { invalid } from './model/error.ts';
 import { checkEndpointSlice } from './kinds/endpoint-slice.ts';
 import { checkImmutable } from './kinds/immutable.ts';
 import { checkNetworkPolicy, networkPolicyDefaults } from './kinds/network-policy.ts';
 import { checkPodChange, checkPodSpec, podDefaults } from './kinds/pod.ts';
 import { selectorProblems } from './kinds/selector.ts';
 import { checkService, serviceDefaults, type ServiceRanges } from './kinds/service.ts';
-import { arr, at, isObject, type Json, obj, str } from './path.ts';
-import type { ResourceType } from './resources.ts';
-import { matchesSelector } from './select.ts';
+import { arr, at, isObject, type Json, obj, str } from './model/path.ts';
+import type { ResourceType } from './objects/resources.ts';
+import { matchesSelector } from './objects/select.ts';
 
 /** Fills in what an API server fills in, and refuses what it refuses: enough of both for networks, no more. */
 export function admit(type: ResourceType, object: Json, before: Json | undefined, ranges: ServiceRanges): Json {

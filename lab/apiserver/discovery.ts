@@ -1,4 +1,4 @@
-import type { Resources, ResourceType } from './resources.ts';
+import type { Resources, ResourceType } from './objects/resources.ts';
 
 /** What a client asks first: which groups, versions and resources there are, and in what form they are patched. */
 

@@ -1,13 +1,13 @@
 import { admit } from './admit.ts';
-import { checkCustom, typesOf } from './crd.ts';
-import { ApiError, badRequest, conflict } from './error.ts';
+import { checkCustom, typesOf } from './objects/crd.ts';
+import { ApiError, badRequest, conflict } from './model/error.ts';
 import { ServiceAllocations } from './kinds/allocations.ts';
 import { checkTaken, type ServiceRanges } from './kinds/service.ts';
-import { applyPatch } from './patch.ts';
-import { arr, at, isObject, type Json, obj, str } from './path.ts';
-import { Resources, type ResourceType } from './resources.ts';
-import { fieldSelector, labelSelector } from './select.ts';
-import { type Meta, randomSuffix, resourceName, Store, type StoredObject } from './store.ts';
+import { applyPatch } from './objects/patch.ts';
+import { arr, at, isObject, type Json, obj, str } from './model/path.ts';
+import { Resources, type ResourceType } from './objects/resources.ts';
+import { fieldSelector, labelSelector } from './objects/select.ts';
+import { type Meta, randomSuffix, resourceName, Store, type StoredObject } from './objects/store.ts';
 import { timestamp } from '../../lib/kube/client.ts';
 
 /** Where an operation is aimed. */

@@ -1,5 +1,5 @@
-import { ApiError, notFound, notServed } from './error.ts';
-import type { Resources, ResourceType } from './resources.ts';
+import { ApiError, notFound, notServed } from './model/error.ts';
+import type { Resources, ResourceType } from './objects/resources.ts';
 
 /** What a path asks for. */
 export type Target = {

@@ -1,11 +1,11 @@
 import type { Admission } from './admission/admission.ts';
 import type { Attributes } from './admission/attributes.ts';
-import { ChangedError } from './error.ts';
+import { ChangedError } from './model/error.ts';
 import { type DeleteOptions, type Draft, type Operations, type Ref, scaleOf } from './operations.ts';
-import { at, isObject, type Json, obj, str } from './path.ts';
-import type { ResourceType } from './resources.ts';
-import type { StoredObject } from './store.ts';
-import type { User } from './user.ts';
+import { at, isObject, type Json, obj, str } from './model/path.ts';
+import type { ResourceType } from './objects/resources.ts';
+import type { StoredObject } from './objects/store.ts';
+import type { User } from './model/user.ts';
 
 /** Who asks, and how. Admission adds what the answer has to warn of. */
 export type Asking = {

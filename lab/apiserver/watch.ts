@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http';
-import { ApiError, badRequest, statusOf } from './error.ts';
+import { ApiError, badRequest, statusOf } from './model/error.ts';
 import { JsonLines } from './json-lines.ts';
 import type { Operations } from './operations.ts';
 import type { Target } from './request.ts';
-import { fieldSelector, labelSelector } from './select.ts';
-import { apiVersion, type StoredObject, type StoreEvent } from './store.ts';
-import { table } from './table.ts';
+import { fieldSelector, labelSelector } from './objects/select.ts';
+import { apiVersion, type StoredObject, type StoreEvent } from './objects/store.ts';
+import { table } from './objects/table.ts';
 
 type Query = Readonly<Record<string, string | undefined>>;
 

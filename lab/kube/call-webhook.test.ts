@@ -3,9 +3,9 @@ import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { issueServer, makeAuthority } from '../../lib/pki/certificates.ts';
 import { Admission } from '../apiserver/admission/admission.ts';
-import { ApiError } from '../apiserver/error.ts';
+import { ApiError } from '../apiserver/model/error.ts';
 import { Operations } from '../apiserver/operations.ts';
-import type { Json } from '../apiserver/path.ts';
+import type { Json } from '../apiserver/model/path.ts';
 import { Requests } from '../apiserver/requests.ts';
 import { webhookCaller } from './call-webhook.ts';
 

@@ -2,7 +2,7 @@ import { connect as tlsConnect, type ConnectionOptions } from 'node:tls';
 import type { Socket } from 'node:net';
 import { Agent, request } from 'undici';
 import type { CallWebhook } from '../apiserver/admission/webhooks.ts';
-import { type Json, num, obj, str } from '../apiserver/path.ts';
+import { type Json, num, obj, str } from '../apiserver/model/path.ts';
 
 /** Where a Service is answered, and how to get there. Rejects when there is no way. */
 export type DialService = (namespace: string, name: string, port: number, timeoutMs: number) => Promise<Socket>;

@@ -1,6 +1,6 @@
 import type { Operations } from '../apiserver/operations.ts';
-import { arr, at, type Json, num, obj, str, strs } from '../apiserver/path.ts';
-import type { StoredObject } from '../apiserver/store.ts';
+import { arr, at, type Json, num, obj, str, strs } from '../apiserver/model/path.ts';
+import type { StoredObject } from '../apiserver/objects/store.ts';
 import { isDeleting, isFinished, isReady } from './pods.ts';
 import { follow, keyOf, Queue, splitKey } from './queue.ts';
 

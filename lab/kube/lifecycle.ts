@@ -1,5 +1,5 @@
 import type { Operations } from '../apiserver/operations.ts';
-import type { StoredObject } from '../apiserver/store.ts';
+import type { StoredObject } from '../apiserver/objects/store.ts';
 import { isDeleting } from './pods.ts';
 import { follow, keyOf, Queue, splitKey } from './queue.ts';
 

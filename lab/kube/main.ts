@@ -5,7 +5,7 @@ import { formatPrefix, mustPrefix, nth } from '../../lib/ip/prefix.ts';
 import { listenIn } from '../../lib/netns/listen.ts';
 import { issueServer, makeAuthority } from '../../lib/pki/certificates.ts';
 import { Operations } from '../apiserver/operations.ts';
-import { at, obj, strs } from '../apiserver/path.ts';
+import { at, obj, strs } from '../apiserver/model/path.ts';
 import { Admission } from '../apiserver/admission/admission.ts';
 import { Requests } from '../apiserver/requests.ts';
 import { apiServer } from '../apiserver/server.ts';

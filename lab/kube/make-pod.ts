@@ -1,7 +1,7 @@
 import { timestamp } from '../../lib/kube/client.ts';
 import type { Operations } from '../apiserver/operations.ts';
 import type { Requests } from '../apiserver/requests.ts';
-import { randomSuffix, type StoredObject } from '../apiserver/store.ts';
+import { randomSuffix, type StoredObject } from '../apiserver/objects/store.ts';
 import { deletePod, type PodMaker } from './pods.ts';
 
 /** Creates pods as the controllers of a cluster do, each under its own name. A pod that is refused is an event on its owner. */

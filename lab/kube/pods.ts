@@ -1,6 +1,6 @@
 import type { Operations } from '../apiserver/operations.ts';
-import { arr, at, type Json, obj, str } from '../apiserver/path.ts';
-import type { StoredObject } from '../apiserver/store.ts';
+import { arr, at, type Json, obj, str } from '../apiserver/model/path.ts';
+import type { StoredObject } from '../apiserver/objects/store.ts';
 
 /** What the workload controllers share: pods made from a template, owned, counted. */
 

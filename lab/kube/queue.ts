@@ -1,5 +1,5 @@
 import type { Operations } from '../apiserver/operations.ts';
-import type { StoredObject } from '../apiserver/store.ts';
+import type { StoredObject } from '../apiserver/objects/store.ts';
 
 /**
  * Keys that wait for their reconciler. A key that comes again while it waits is one key; one that comes while its reconciler is

@@ -1,6 +1,6 @@
 import type { Operations } from '../apiserver/operations.ts';
-import { arr, at, obj, str } from '../apiserver/path.ts';
-import { type StoredObject } from '../apiserver/store.ts';
+import { arr, at, obj, str } from '../apiserver/model/path.ts';
+import { type StoredObject } from '../apiserver/objects/store.ts';
 import { timestamp } from '../../lib/kube/client.ts';
 import { isDeleting, isFinished } from './pods.ts';
 import { follow, keyOf, Queue, splitKey } from './queue.ts';

@@ -4,7 +4,7 @@ import {
   CONTROLLER_SERVICE_ACCOUNT,
   SYSTEM_NAMESPACE,
 } from '../../api/names.ts';
-import type { User } from '../apiserver/user.ts';
+import type { User } from '../apiserver/model/user.ts';
 import type { LabSpec } from '../world/plan.ts';
 
 /** Who each token of a lab is: the names that a cluster knows them by. What they may do is not limited, as RBAC is not enforced. */

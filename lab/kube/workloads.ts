@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Operations } from '../apiserver/operations.ts';
-import { at, num, obj, str } from '../apiserver/path.ts';
-import { type StoredObject } from '../apiserver/store.ts';
+import { at, num, obj, str } from '../apiserver/model/path.ts';
+import { type StoredObject } from '../apiserver/objects/store.ts';
 import type { Requests } from '../apiserver/requests.ts';
 import { timestamp } from '../../lib/kube/client.ts';
 import {

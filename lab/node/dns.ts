@@ -2,7 +2,7 @@ import { createSocket, type RemoteInfo } from 'node:dgram';
 import { createServer, type Socket } from 'node:net';
 import packet, { type Answer, type Packet, type Question } from 'dns-packet';
 import { listenIn } from '../../lib/netns/listen.ts';
-import { arr, at, num, str, strs } from '../apiserver/path.ts';
+import { arr, at, num, str, strs } from '../apiserver/model/path.ts';
 import type { KubeObject } from '../../lib/kube/client.ts';
 
 /** What names are made from: live copies, by "namespace/name". */

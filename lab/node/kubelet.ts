@@ -6,7 +6,7 @@ import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { Reflector } from '../../lib/kube/reflector.ts';
 import { issueServer, makeAuthority } from '../../lib/pki/certificates.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
-import { at } from '../apiserver/path.ts';
+import { at } from '../apiserver/model/path.ts';
 import { Cni } from './cni.ts';
 import type { DnsData } from './dns.ts';
 import { type NodeContext, PodWorker } from './pod-worker.ts';

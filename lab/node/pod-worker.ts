@@ -2,7 +2,7 @@ import { systemClock } from '../../lib/reconcile/clock.ts';
 import { core, type KubeClient, type KubeObject, timestamp } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
-import { arr, at, type Json, num, obj, str } from '../apiserver/path.ts';
+import { arr, at, type Json, num, obj, str } from '../apiserver/model/path.ts';
 import { type Cni, CniCallError } from './cni.ts';
 import { type DnsData, startDns } from './dns.ts';
 import { type EchoServer, startEcho } from './echo.ts';

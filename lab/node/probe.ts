@@ -2,7 +2,7 @@ import { request as httpRequest } from 'node:http';
 import { connect as http2Connect } from 'node:http2';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
-import { arr, at, type Json, num, obj, str } from '../apiserver/path.ts';
+import { arr, at, type Json, num, obj, str } from '../apiserver/model/path.ts';
 
 /** Why a probe failed; undefined: it passed. */
 export type ProbeResult = string | undefined;

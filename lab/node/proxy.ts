@@ -20,7 +20,7 @@ import {
 } from '../../lib/servicenat/endpoints.ts';
 import { frontendKey, type NatPort, serviceChain, serviceChains } from '../../lib/servicenat/service-chains.ts';
 import type { KubeObject } from '../../lib/kube/client.ts';
-import { arr, at, type Json, num, str, strs } from '../apiserver/path.ts';
+import { arr, at, type Json, num, str, strs } from '../apiserver/model/path.ts';
 
 /** What the proxy of one node needs to know. */
 export type ProxyInput = {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { kubectlTarget } from '../../cli/cluster/kubectl-target.ts';
-import type { ClusterTarget } from '../../cli/cluster/target.ts';
+import { kubectlTarget } from '../../cli/target/kubectl-target.ts';
+import type { ClusterTarget } from '../../cli/target/target.ts';
 import { connectAll, type Outcome } from '../../lib/connect/connect.ts';
 import { exec, ExecError } from '../../lib/exec/exec.ts';
 import type { KubeObject } from '../../lib/kube/client.ts';

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { describe, expect, test } from 'vitest';
 import { startAgent, startController } from '../../lab/world/lab.ts';
 import { listenIn } from '../../lib/netns/listen.ts';
-import { nodeRoot } from '../../cli/lab/pods.ts';
+import { nodeRoot } from '../../cli/target/lab-pods.ts';
 import { measureReach } from '../../cli/cluster/reach.ts';
 import { pod, shop, useLab } from './lab.ts';
 

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { labTarget } from '../../cli/lab/target.ts';
-import type { ClusterTarget } from '../../cli/cluster/target.ts';
-import { podNamespaces } from '../../cli/lab/pods.ts';
+import { labTarget } from '../../cli/target/lab-target.ts';
+import type { ClusterTarget } from '../../cli/target/target.ts';
+import { podNamespaces } from '../../cli/target/lab-pods.ts';
 import { measureReach } from '../../cli/cluster/reach.ts';
 import { loadState } from '../../cli/cluster/state.ts';
 import { podNamed } from '../../cli/cluster/names.ts';

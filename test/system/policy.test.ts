@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import { podNamespaces } from '../../cli/lab/pods.ts';
+import { podNamespaces } from '../../cli/target/lab-pods.ts';
 import type { View } from '../../core/view/view.ts';
 import type { Attempt } from '../../lib/connect/connect.ts';
 import { CASES, type Case } from '../policy/cases.ts';

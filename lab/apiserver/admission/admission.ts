@@ -1,6 +1,6 @@
-import type { Json } from '../path.ts';
-import type { Resources } from '../resources.ts';
-import type { Store } from '../store.ts';
+import type { Json } from '../model/path.ts';
+import type { Resources } from '../objects/resources.ts';
+import type { Store } from '../objects/store.ts';
 import type { Attributes } from './attributes.ts';
 import { Policies } from './policies.ts';
 import { type CallWebhook, Webhooks } from './webhooks.ts';

@@ -1,6 +1,6 @@
-import type { Json } from '../path.ts';
-import type { ResourceType } from '../resources.ts';
-import type { User } from '../user.ts';
+import type { Json } from '../model/path.ts';
+import type { ResourceType } from '../objects/resources.ts';
+import type { User } from '../model/user.ts';
 
 /** One write, as admission sees it. */
 export type Attributes = {

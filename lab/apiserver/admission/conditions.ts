@@ -1,5 +1,5 @@
 import { CelError, compile, type Expression } from '../cel/expression.ts';
-import { arr, type Json, str } from '../path.ts';
+import { arr, type Json, str } from '../model/path.ts';
 import type { Problem } from '../cel/rules.ts';
 
 /** An expression with the name that messages call it by. */

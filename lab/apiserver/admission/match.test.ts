@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Resources } from '../resources.ts';
+import { Resources } from '../objects/resources.ts';
 import type { Attributes } from './attributes.ts';
 import { constrains, selects } from './match.ts';
 

@@ -1,5 +1,5 @@
-import { arr, at, type Json, obj, str, strs } from '../path.ts';
-import { matchesSelector } from '../select.ts';
+import { arr, at, type Json, obj, str, strs } from '../model/path.ts';
+import { matchesSelector } from '../objects/select.ts';
 import type { Attributes } from './attributes.ts';
 
 /** Labels of a namespace that is there; undefined when it is not. */

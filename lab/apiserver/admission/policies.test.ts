@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readManifests } from '../../../lib/manifests/read.ts';
-import { ApiError } from '../error.ts';
+import { ApiError } from '../model/error.ts';
 import { Operations } from '../operations.ts';
-import type { Json } from '../path.ts';
+import type { Json } from '../model/path.ts';
 import { Requests } from '../requests.ts';
 import { Admission } from './admission.ts';
 

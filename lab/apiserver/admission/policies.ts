@@ -1,11 +1,11 @@
 import { CelError, type Expression } from '../cel/expression.ts';
 import type { Problem } from '../cel/rules.ts';
 import { celValue } from '../cel/values.ts';
-import { ApiError } from '../error.ts';
-import { arr, at, type Json, obj, str, strs } from '../path.ts';
-import type { Resources } from '../resources.ts';
-import { matchesSelector } from '../select.ts';
-import type { Store, StoredObject } from '../store.ts';
+import { ApiError } from '../model/error.ts';
+import { arr, at, type Json, obj, str, strs } from '../model/path.ts';
+import type { Resources } from '../objects/resources.ts';
+import { matchesSelector } from '../objects/select.ts';
+import type { Store, StoredObject } from '../objects/store.ts';
 import { type Attributes, requestOf } from './attributes.ts';
 import { allHold, type Named, readConditions, tryCompile } from './conditions.ts';
 import { constrains, type NamespaceLabels } from './match.ts';

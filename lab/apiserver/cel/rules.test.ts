@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readManifests } from '../../../lib/manifests/read.ts';
 import { Operations } from '../operations.ts';
-import type { Json } from '../path.ts';
+import type { Json } from '../model/path.ts';
 import { compile } from './expression.ts';
 import { checkRules, readRules } from './rules.ts';
 import { celValue, sameValue } from './values.ts';

@@ -1,4 +1,4 @@
-import { arr, isObject, type Json, obj, str, strs } from '../path.ts';
+import { arr, isObject, type Json, obj, str, strs } from '../model/path.ts';
 import { CelError, compile, type Expression } from './expression.ts';
 import { Optional } from '@marcbachmann/cel-js';
 import { celValue, sameValue, withEscapedNames } from './values.ts';

@@ -1,4 +1,4 @@
-import { isObject } from '../path.ts';
+import { isObject } from '../model/path.ts';
 
 /**
  * An object as expressions see it: whole numbers are int, fields without a value are absent. Objects of the API never change, so

@@ -1,8 +1,8 @@
 import { canonicalIp, type Family, formatIp, mustIp } from '../../../lib/ip/address.ts';
 import { contains, mustPrefix, nth, type Prefix, sizeOf } from '../../../lib/ip/prefix.ts';
-import { arr, at, type Json, num, str, strs } from '../path.ts';
-import type { ResourceType } from '../resources.ts';
-import type { Store, StoredObject } from '../store.ts';
+import { arr, at, type Json, num, str, strs } from '../model/path.ts';
+import type { ResourceType } from '../objects/resources.ts';
+import type { Store, StoredObject } from '../objects/store.ts';
 
 export const NODE_PORTS = { first: 30_000, last: 32_767 } as const;
 

@@ -1,5 +1,5 @@
 import type { Problem } from '../cel/rules.ts';
-import { arr, type Json, str, strs } from '../path.ts';
+import { arr, type Json, str, strs } from '../model/path.ts';
 import { addressProblem, isFamily } from './address-checks.ts';
 import { checkProtocol, duplicates, isPort, unsupported } from './port.ts';
 

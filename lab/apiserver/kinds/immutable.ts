@@ -1,7 +1,7 @@
 import type { Problem } from '../cel/rules.ts';
 import { sameValue } from '../cel/values.ts';
-import { at, type Json, strs } from '../path.ts';
-import type { ResourceType } from '../resources.ts';
+import { at, type Json, strs } from '../model/path.ts';
+import type { ResourceType } from '../objects/resources.ts';
 
 /** Fields that never change once an object is there. */
 const FIXED: Readonly<Record<string, readonly (readonly string[])[]>> = {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ApiError } from '../error.ts';
+import { ApiError } from '../model/error.ts';
 import { Operations } from '../operations.ts';
-import { arr, at, type Json, strs } from '../path.ts';
+import { arr, at, type Json, strs } from '../model/path.ts';
 
 // Each verdict and each field was compared with a kube-apiserver 1.34.
 

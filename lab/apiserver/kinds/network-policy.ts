@@ -1,6 +1,6 @@
 import { covers, parsePrefix } from '../../../lib/ip/prefix.ts';
 import type { Problem } from '../cel/rules.ts';
-import { arr, isObject, type Json, num, obj, str, strs } from '../path.ts';
+import { arr, isObject, type Json, num, obj, str, strs } from '../model/path.ts';
 import { checkProtocol, portProblem, unsupported } from './port.ts';
 import { selectorProblems } from './selector.ts';
 

@@ -1,6 +1,6 @@
 import type { Problem } from '../cel/rules.ts';
 import { sameValue } from '../cel/values.ts';
-import { arr, at, type Json, obj, str } from '../path.ts';
+import { arr, at, type Json, obj, str } from '../model/path.ts';
 import { checkProtocol, duplicates, isPort } from './port.ts';
 
 const PROBE_DEFAULTS = { timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 3 };

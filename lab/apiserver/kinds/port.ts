@@ -1,5 +1,5 @@
 import type { Problem } from '../cel/rules.ts';
-import { type Json, num, str } from '../path.ts';
+import { type Json, num, str } from '../model/path.ts';
 
 export const isPort = (v: unknown): boolean => Number.isInteger(v) && num(v) >= 1 && num(v) <= 65_535;
 

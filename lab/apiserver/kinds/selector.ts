@@ -1,5 +1,5 @@
 import type { Problem } from '../cel/rules.ts';
-import { arr, type Json, obj, str } from '../path.ts';
+import { arr, type Json, obj, str } from '../model/path.ts';
 
 /** What is wrong with a label selector of a manifest. */
 export function selectorProblems(selector: unknown, field: string): Problem[] {

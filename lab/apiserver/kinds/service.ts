@@ -1,7 +1,7 @@
 import { canonicalIp, familyOf, parseIp } from '../../../lib/ip/address.ts';
 import type { Problem } from '../cel/rules.ts';
-import { invalid } from '../error.ts';
-import { arr, type Json, num, str, strs } from '../path.ts';
+import { invalid } from '../model/error.ts';
+import { arr, type Json, num, str, strs } from '../model/path.ts';
 import { nodePortKey, NODE_PORTS, type ServiceAllocations } from './allocations.ts';
 import { addressProblem } from './address-checks.ts';
 import { checkProtocol, duplicates, isPort, portProblem, unsupported } from './port.ts';

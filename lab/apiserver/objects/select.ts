@@ -1,4 +1,4 @@
-import { badRequest } from './error.ts';
+import { badRequest } from '../model/error.ts';
 import type { StoredObject } from './store.ts';
 
 /** Whether an object is selected. */

@@ -9,11 +9,11 @@ import {
   SERVICE_CIDR,
 } from '../../lab/world/plan.ts';
 import { logPath } from '../../lab/world/processes.ts';
-import { connectFromPods } from '../cluster/from-pods.ts';
-import { kubectlRunner } from '../cluster/kubectl-target.ts';
-import { podNamespaces } from './pods.ts';
-import { linesOf } from '../cluster/lines.ts';
-import type { ClusterTarget } from '../cluster/target.ts';
+import { connectFromPods } from './from-pods.ts';
+import { kubectlRunner } from './kubectl-target.ts';
+import { podNamespaces } from './lab-pods.ts';
+import { linesOf } from './lines.ts';
+import type { ClusterTarget } from './target.ts';
 
 /** A lab of this machine: its API, and its pods' namespaces as files. */
 export function labTarget(name: string): ClusterTarget {

@@ -1,4 +1,4 @@
-import { arr, at, type Json, num, obj, str, strs } from './path.ts';
+import { arr, at, type Json, num, obj, str, strs } from '../model/path.ts';
 import type { Column, ResourceType } from './resources.ts';
 
 /** What `kubectl get` shows. Kinds that are not named here show their name and age. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { ApiError, conflict, notFound } from './error.ts';
-import { timestamp } from '../../lib/kube/client.ts';
+import { ApiError, conflict, notFound } from '../model/error.ts';
+import { timestamp } from '../../../lib/kube/client.ts';
 import type { ResourceType } from './resources.ts';
 
 /** An object as the API holds it. Never changed in place: every write makes a new one. */

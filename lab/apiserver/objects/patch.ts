@@ -1,5 +1,5 @@
 import jsonPatch from 'fast-json-patch';
-import { ApiError, badRequest } from './error.ts';
+import { ApiError, badRequest } from '../model/error.ts';
 
 type Json = { [key: string]: unknown };
 

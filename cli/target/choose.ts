@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import type { Command } from 'commander';
-import { defaultLabName } from '../lab/default-name.ts';
-import { labNames } from '../lab/status.ts';
-import { UsageError } from '../output.ts';
+import { defaultLabName } from './lab-name.ts';
+import { labNames } from './lab-status.ts';
+import { UsageError } from '../terminal/output.ts';
 import { kubectlTarget } from './kubectl-target.ts';
-import { labTarget } from '../lab/target.ts';
+import { labTarget } from './lab-target.ts';
 import type { ClusterTarget } from './target.ts';
 
 export type TargetFlags = {

@@ -1,10 +1,10 @@
 import { Ajv, type ValidateFunction } from 'ajv';
 import ajvFormats from 'ajv-formats';
-import { checkRules, type Problem, readRules, type Rules } from './cel/rules.ts';
-import { sameValue } from './cel/values.ts';
-import { invalid } from './error.ts';
+import { checkRules, type Problem, readRules, type Rules } from '../cel/rules.ts';
+import { sameValue } from '../cel/values.ts';
+import { invalid } from '../model/error.ts';
 import { crdColumn } from './columns.ts';
-import { arr, at, type Json, obj, str, strs } from './path.ts';
+import { arr, at, type Json, obj, str, strs } from '../model/path.ts';
 import type { ResourceType } from './resources.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { styleText } from 'node:util';
-import { printable, printableJson, printableLines } from '../lib/text/printable.ts';
+import { printable, printableJson, printableLines } from '../../lib/text/printable.ts';
 
 /**
  * How a command speaks. Results on stdout; progress, one line that is written over, on stderr of a terminal only. Everything goes

@@ -1,4 +1,4 @@
-import type { Rules } from './cel/rules.ts';
+import type { Rules } from '../cel/rules.ts';
 
 /** A column of `kubectl get`, worked out from an object. `wide`: only with -o wide. */
 export type Column = {
