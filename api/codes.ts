@@ -1,7 +1,7 @@
 import { CNI_ERRORS } from './cni.ts';
 import { PROBLEM_CODES } from './nodeconfig.ts';
 
-/** Every code that a user can meet, by boundary. docs/errors.md explains each; a test compares the two. */
+/** Every code that a user can meet, by boundary. docs/reference/errors.md explains each; a test compares the two. */
 export const ERROR_CODES = {
   /** Reasons of events on pods, and of refusals by the agent. */
   pod: PROBLEM_CODES,

@@ -9,8 +9,8 @@ const root = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 describe('documents are true', () => {
-  test('docs/errors.md explains every code, and no other', () => {
-    const explained = [...read('docs/errors.md').matchAll(/^\| `([A-Za-z]+)` \|/gm)]
+  test('docs/reference/errors.md explains every code, and no other', () => {
+    const explained = [...read('docs/reference/errors.md').matchAll(/^\| `([A-Za-z]+)` \|/gm)]
       .map(([, code]) => code ?? '')
       .sort();
     expect(explained).toEqual([...new Set(Object.values(ERROR_CODES).flat())].sort());

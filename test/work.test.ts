@@ -359,7 +359,7 @@ describe('a view of the cluster, what a node is told, and what is written and sa
 
 test('every budget is written down for users, with its number', async () => {
   const { readFileSync } = await import('node:fs');
-  const text = readFileSync(new URL('../docs/operations.md', import.meta.url), 'utf8');
+  const text = readFileSync(new URL('../docs/reference/budgets.md', import.meta.url), 'utf8');
   const told = Object.fromEntries(
     [...text.matchAll(/^\| `([a-zA-Z]+)` \| ([\d ]+) \|/gm)].map(([, k, n]) => [k, Number(n?.replaceAll(' ', ''))]),
   );

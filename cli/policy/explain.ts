@@ -129,7 +129,7 @@ function showText(result: Explanation, every = false): void {
   }
   if (network.verdict !== 'open')
     print(
-      '\nTo connect the networks, both sides need a VirtualNetworkRouter that imports the other: docs/networks.md.',
+      '\nTo connect the networks, both sides need a VirtualNetworkRouter that imports the other: docs/reference/networks.md.',
     );
 }
 

@@ -17,7 +17,7 @@ export IMAGE
 say() { printf '%s %s\n' "$(date +%T)" "$*" >&2; }
 need() {
   for tool in "$@"; do
-    command -v "$tool" >/dev/null || { echo "$tool is needed; install it and run again (docs/operations.md, Install)" >&2; exit 1; }
+    command -v "$tool" >/dev/null || { echo "$tool is needed; install it and run again (docs/how-to/install.md)" >&2; exit 1; }
   done
 }
 

@@ -18,7 +18,7 @@ import {
   workers,
 } from './cluster.ts';
 
-// The matrix of docs/services.md: who reaches a node port of a Service in an isolated network. Line 21.
+// The matrix of docs/reference/services.md: who reaches a node port of a Service in an isolated network. Line 21.
 
 type Policy = 'Cluster' | 'Local';
 const CLIENTS = ['outside', 'host', 'default network', 'same network', 'other network'] as const;
