@@ -1,7 +1,8 @@
 import { Command, Option } from 'commander';
 import { viewOf } from '../../core/view/view.ts';
 import { trace } from '../../core/decide/trace.ts';
-import { format, paint, print, printJson, progress, tableText } from '../terminal/output.ts';
+import { EXIT } from '../terminal/exit-codes.ts';
+import { format, paint, print, printData, progress, tableText } from '../terminal/output.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from '../target/choose.ts';
 import { parseTo, podNamed } from './names.ts';
 import { describe, measureReach, reachTable } from './reach.ts';
@@ -9,7 +10,7 @@ import { loadState } from './state.ts';
 import { clusterStatus } from './status.ts';
 import type { ClusterTarget } from '../target/target.ts';
 
-const outputOption = (): Option => new Option('-o, --output <format>', 'text or json').default('text');
+const outputOption = (): Option => new Option('-o, --output <format>', 'text, json or yaml').default('text');
 type Shown = TargetFlags & { output: string };
 
 /** `bulkhead trace FROM TO`. */
@@ -20,18 +21,19 @@ export function traceCommand(exit: (code: number) => void): Command {
     .argument('<to>', 'namespace/name, svc/namespace/name, node/name, an address, api or internet; [:PORT[/PROTOCOL]]')
     .addOption(outputOption())
     .action(async (fromText: string, toText: string, { output, ...flags }: Shown) => {
+      const shape = format(output);
       await using target = chooseTarget(flags);
       const view = viewOf(await loadState(target));
       const from = podNamed(view, fromText);
       const to = parseTo(view, from, toText, target.outside);
       const result = trace(view, from, to);
-      if (format(output) === 'json')
-        printJson({ from: { namespace: from.namespace, pod: from.name, node: from.node }, to, ...result });
+      if (shape !== 'text')
+        printData(shape, { from: { namespace: from.namespace, pod: from.name, node: from.node }, to, ...result });
       else {
         print(tableText(result.steps.map((s, i) => [`${i + 1}.`, s.where, s.what, paint('dim', `(${s.by})`)])));
         print(`\n${paint(result.verdict === 'open' ? 'green' : 'red', result.verdict)}: ${result.why}`);
       }
-      exit(result.verdict === 'open' ? 0 : 1);
+      exit(result.verdict === 'open' ? EXIT.yes : EXIT.no);
     });
 }
 
@@ -48,7 +50,7 @@ export function reachCommand(exit: (code: number) => void): Command {
     });
 }
 
-/** Measures and shows. 0 when all is as the design says. */
+/** Measures and shows. The answer is yes when all packets do what the design says. */
 export async function showReach(
   target: ClusterTarget,
   output: string,
@@ -62,9 +64,9 @@ export async function showReach(
     (p) => namespaces === undefined || namespaces.includes(p.from.namespace),
   );
   const wrong = probes.filter((p) => !p.match);
-  if (shape === 'json') {
-    printJson({ probes });
-    return wrong.length === 0 ? 0 : 1;
+  if (shape !== 'text') {
+    printData(shape, { probes });
+    return wrong.length === 0 ? EXIT.yes : EXIT.no;
   }
   print(tableText(reachTable(probes, paint)));
   print(
@@ -72,7 +74,7 @@ export async function showReach(
   );
   for (const p of wrong.slice(0, 20)) print(`  ${describe(p)}`);
   if (wrong.length > 20) print(`  … and ${wrong.length - 20} more: -o json has all`);
-  return wrong.length === 0 ? 0 : 1;
+  return wrong.length === 0 ? EXIT.yes : EXIT.no;
 }
 
 /** `bulkhead status`. */
@@ -81,9 +83,10 @@ export function statusCommand(exit: (code: number) => void): Command {
     .description('what runs, on which nodes, and which networks there are')
     .addOption(outputOption())
     .action(async ({ output, ...flags }: Shown) => {
+      const shape = format(output);
       await using target = chooseTarget(flags);
       const status = await clusterStatus(target);
-      if (format(output) === 'json') printJson(status);
+      if (shape !== 'text') printData(shape, status);
       else {
         const mark = (text: string): string => paint(text === 'True' || text === 'yes' ? 'green' : 'red', text);
         print(
@@ -124,6 +127,6 @@ export function statusCommand(exit: (code: number) => void): Command {
         }
         for (const n of status.nodes) if (n.ready !== 'True') print(`\n${n.name}: ${n.message}`);
       }
-      exit(status.healthy ? 0 : 1);
+      exit(status.healthy ? EXIT.yes : EXIT.no);
     });
 }

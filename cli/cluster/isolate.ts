@@ -5,7 +5,8 @@ import { viewOf } from '../../core/view/view.ts';
 import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
-import { format, paint, print, printJson, progress, tableText, UsageError } from '../terminal/output.ts';
+import { EXIT } from '../terminal/exit-codes.ts';
+import { format, paint, print, printData, progress, tableText, UsageError } from '../terminal/output.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from '../target/choose.ts';
 import { loadState } from './state.ts';
 import type { ClusterTarget } from '../target/target.ts';
@@ -21,13 +22,13 @@ export function isolateCommand(exit: (code: number) => void): Command {
     .argument('<namespace>')
     .option('--dry-run', 'only say what would change')
     .option('--no-restart', 'label only: pods move when they are made anew')
-    .addOption(new Option('-o, --output <format>', 'text or json').default('text'))
+    .addOption(new Option('-o, --output <format>', 'text, json or yaml').default('text'))
     .action(async (namespace: string, { output, dryRun, restart, ...flags }: Flags) => {
       const shape = format(output);
       await using target = chooseTarget(flags);
       const plan = planConversion(viewOf(await loadState(target)), namespace, { nodePort: KUBELET_PORT });
       if (plan.obstacle !== undefined) throw new UsageError(plan.obstacle);
-      if (shape === 'json') printJson({ ...plan, restart: plan.restart.map(keyOf), dryRun: dryRun === true });
+      if (shape !== 'text') printData(shape, { ...plan, restart: plan.restart.map(keyOf), dryRun: dryRun === true });
       else {
         const ends = plan.changes.filter((c) => c.before === 'open');
         print(`${plan.restart.length} pod(s) of namespace ${namespace} move to network ${namespace}/default.`);
@@ -42,7 +43,7 @@ export function isolateCommand(exit: (code: number) => void): Command {
           );
         }
       }
-      if (dryRun === true) return exit(0);
+      if (dryRun === true) return exit(EXIT.yes);
       await target.kubectl(['label', 'namespace', namespace, 'bulkhead.dev/isolated=true']);
       progress('waiting for the network');
       await target.kubectl(['-n', namespace, 'wait', '--for=create', 'virtualnetwork/default', '--timeout=60s']);
@@ -60,7 +61,7 @@ export function isolateCommand(exit: (code: number) => void): Command {
       if (left.length > 0)
         print(`\nStill on the flat network, to be deleted and made anew by whoever made them: ${left.join(', ')}`);
       else if (shape === 'text') print(`\nnamespace ${namespace} is isolated`);
-      exit(left.length > 0 && restart ? 1 : 0);
+      exit(left.length > 0 && restart ? EXIT.failed : EXIT.yes);
     });
 }
 

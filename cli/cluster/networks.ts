@@ -2,7 +2,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { GROUP, VERSION } from '../../api/names.ts';
 import { viewOf } from '../../core/view/view.ts';
 import { type Topology, toDot, toMermaid, topologyOf } from '../../core/topology/topology.ts';
-import { format, paint, print, printJson, tableText } from '../terminal/output.ts';
+import { EXIT } from '../terminal/exit-codes.ts';
+import { format, paint, print, printData, tableText } from '../terminal/output.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from '../target/choose.ts';
 import { loadState } from './state.ts';
 import type { ClusterTarget } from '../target/target.ts';
@@ -22,15 +23,15 @@ export function networksCommand(exit: (code: number) => void): Command {
         throw new InvalidArgumentError('write mermaid or dot.');
       }),
     )
-    .addOption(new Option('-o, --output <format>', 'text or json').default('text'))
+    .addOption(new Option('-o, --output <format>', 'text, json or yaml').default('text'))
     .action(async ({ output, graph, namespace, ...flags }: Flags) => {
       const shape = format(output);
       await using target = chooseTarget(flags);
       const topology = only(topologyOf(viewOf(await loadState(target))), namespace?.split(','));
       if (typeof graph === 'string' && isGraph(graph)) print(GRAPHS[graph](topology));
-      else if (shape === 'json') printJson(topology);
+      else if (shape !== 'text') printData(shape, topology);
       else await show(target, topology);
-      exit(0);
+      exit(EXIT.yes);
     });
 }
 

@@ -1,5 +1,5 @@
 import { viewOf } from '../../core/view/view.ts';
-import { expectedReach, type ExpectedProbe } from '../../core/decide/reach.ts';
+import { expectedReach, type ExpectedProbe, probeKey } from '../../core/decide/reach.ts';
 import type { Outcome } from '../../lib/connect/connect.ts';
 import { KUBELET_PORT } from '../../lib/kube/kubelet-port.ts';
 import { loadState } from './state.ts';
@@ -37,14 +37,14 @@ export async function measureReach(
   // A busy machine can lose a connection or be slow, and a pod can become unready meanwhile: what differs is asked again, with
   // patience, and held against the cluster as it is by then.
   for (let round = 1; round <= ROUNDS; round++) {
-    const differ = new Map(first.flatMap((e, i): [string, number][] => (probes[i]?.match ? [] : [[keyOf(e), i]])));
+    const differ = new Map(first.flatMap((e, i): [string, number][] => (probes[i]?.match ? [] : [[probeKey(e), i]])));
     if (differ.size === 0) break;
     progress(`asking ${differ.size} again`);
-    const again = (await asked()).filter((e) => differ.has(keyOf(e)));
+    const again = (await asked()).filter((e) => differ.has(probeKey(e)));
     const answers = await run(target, again, 3_000, () => undefined);
     for (const [k, e] of again.entries()) {
       const answer = answers[k];
-      if (answer) probes[differ.get(keyOf(e)) ?? -1] = answer;
+      if (answer) probes[differ.get(probeKey(e)) ?? -1] = answer;
     }
   }
   progress('');
@@ -52,10 +52,6 @@ export async function measureReach(
 }
 
 const ROUNDS = 3;
-
-/** The same question at another time. */
-const keyOf = ({ from, to }: ExpectedProbe): string =>
-  [from.uid, to.kind, to.namespace, to.name, to.address, to.port, to.protocol].join(' ');
 
 async function run(
   target: ClusterTarget,

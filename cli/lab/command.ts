@@ -8,7 +8,8 @@ import { systemClock } from '../../lib/reconcile/clock.ts';
 import { checkout } from './checkout.ts';
 import { showReach } from '../cluster/command.ts';
 import { labTarget } from '../target/lab-target.ts';
-import { format, paint, print, printJson, progress, tableText } from '../terminal/output.ts';
+import { EXIT } from '../terminal/exit-codes.ts';
+import { format, paint, print, printData, progress, tableText } from '../terminal/output.ts';
 import { defaultLabName } from '../target/lab-name.ts';
 import { execInPod } from './exec.ts';
 import { readExecArguments } from './exec-arguments.ts';
@@ -17,7 +18,7 @@ import { up, type UpFlags } from './up.ts';
 
 const nameOption = (): Option =>
   new Option('--name <name>', 'which lab').default(defaultLabName(), 'BULKHEAD_LAB, else default');
-const outputOption = (): Option => new Option('-o, --output <format>', 'text or json').default('text');
+const outputOption = (): Option => new Option('-o, --output <format>', 'text, json or yaml').default('text');
 const collect = (value: string, before: readonly string[]): string[] => [...before, value];
 const warn = (text: string): boolean => process.stderr.write(`warning: ${text}\n`);
 type Named = { name: string };
@@ -52,9 +53,10 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
     .addOption(nameOption())
     .addOption(outputOption())
     .action(async ({ name, output }: Shown) => {
-      if (format(output) === 'text' && labNames().length === 0) print('no lab is up');
+      const shape = format(output);
+      if (shape === 'text' && labNames().length === 0) print('no lab is up');
       const status = await labStatus(name);
-      if (format(output) === 'json') printJson(status);
+      if (shape !== 'text') printData(shape, status);
       else {
         const mark = (ok: boolean): string => (ok ? paint('green', 'yes') : paint('red', 'no'));
         print(
@@ -67,7 +69,7 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
         print(tableText([['NODE', 'READY'], ...status.nodes.map((n) => [n.name, mark(n.ready)])]));
         print(`\npods ready: ${status.pods.ready} of ${status.pods.total}`);
       }
-      exit(status.healthy ? 0 : 1);
+      exit(status.healthy ? EXIT.yes : EXIT.no);
     });
 
   lab

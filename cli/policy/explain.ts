@@ -12,7 +12,7 @@ import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';
 import { type TargetFlags, targetOptions } from '../target/choose.ts';
 import { podNamed } from '../cluster/names.ts';
-import { format, paint, print, printJson, tableText, UsageError } from '../terminal/output.ts';
+import { type Format, format, paint, print, printJson, tableText, UsageError } from '../terminal/output.ts';
 import { endOf } from './end.ts';
 import { loadView, manifestsOption } from './load.ts';
 import { matrix, matrixTable } from './matrix.ts';
@@ -27,7 +27,7 @@ export function explainCommand(exit: (code: number) => void): Command {
     .argument('[to]', 'namespace/pod or an address; [:PORT[/PROTOCOL]], else all ports')
     .addOption(manifestsOption())
     .option('--all', 'every pod to every declared port of every pod')
-    .addOption(new Option('-o, --output <format>', 'text or json').default('text'))
+    .addOption(new Option('-o, --output <format>', 'text, json or yaml').default('text'))
     .addHelpText('after', '\nExit codes: 0 Accept, 3 Deny, 2 error. With --all: 0, or 2 for an error.')
     .action(async (from: string | undefined, to: string | undefined, { output, filename, all, ...flags }: Flags) => {
       const shape = format(output);
@@ -82,7 +82,7 @@ const endJson = ({ ip, pod }: End): object => ({
   ...(isUnknownAddress(ip) ? {} : { ip }),
 });
 
-function showPorts(view: View, from: Pod, end: End, shape: 'text' | 'json'): number {
+function showPorts(view: View, from: Pod, end: End, shape: Format): number {
   const ports = explainPorts(view, from, end);
   const accepted = ports.filter((p) => p.verdict === 'Accept');
   const verdict = accepted.length === ports.length ? 'Accept' : 'Deny';

@@ -3,7 +3,9 @@ import { podAt, type View, viewOf } from '../../core/view/view.ts';
 import { keyOf } from '../../core/cluster/state.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from '../target/choose.ts';
 import { loadState } from '../cluster/state.ts';
-import { format, paint, print } from '../terminal/output.ts';
+import { format, paint, print, yamlText } from '../terminal/output.ts';
+import type { ClusterTarget } from '../target/target.ts';
+import { byTime } from './by-time.ts';
 
 type Flags = TargetFlags & { output: string; follow?: boolean; namespace?: string };
 
@@ -37,17 +39,14 @@ function recordsCommand(name: string, description: string, message: string): Com
     .description(description)
     .option('-f, --follow', 'go on with what comes')
     .option('-n, --namespace <name>', 'only where a pod of this namespace is at one of the ends')
-    .addOption(new Option('-o, --output <format>', 'text or json (one object a line)').default('text'))
+    .addOption(new Option('-o, --output <format>', 'text, json (one object a line) or yaml').default('text'))
     .action(async ({ output, follow = false, namespace, ...flags }: Flags) => {
       const shape = format(output);
       await using target = chooseTarget(flags);
       let view = viewOf(await loadState(target));
       let read = performance.now();
-      for await (const line of target.agentLogs({ follow })) {
-        if (!line.includes(`"msg":"${message}"`)) continue;
-        const record = readRecord(line);
-        if (!record) continue;
-        // Pods come and go while somebody watches.
+      for await (const record of byTime(recordsOf(target, message, follow), follow ? OVERTAKING_MS : undefined)) {
+        // Pods come and go while the command follows.
         if (follow && performance.now() - read > 5_000) {
           view = viewOf(await loadState(target));
           read = performance.now();
@@ -58,25 +57,38 @@ function recordsCommand(name: string, description: string, message: string): Com
           !Object.values({ ...ends, pod: record.pod }).some((n) => n.startsWith(`${namespace}/`))
         )
           continue;
-        if (shape === 'json')
-          print(
-            JSON.stringify({
-              time: new Date(record.time).toISOString(),
-              ...ends,
-              ...accountsOf(view, record),
-              ...withoutLog(record),
-            }),
-          );
-        else print(describe(record, ends));
+        if (shape === 'text') print(describe(record, ends));
+        else {
+          const data = {
+            time: new Date(record.time).toISOString(),
+            ...ends,
+            ...accountsOf(view, record),
+            ...withoutLog(record),
+          };
+          if (shape === 'json') print(JSON.stringify(data));
+          else print(`---\n${yamlText(data).trimEnd()}`);
+        }
       }
     });
+}
+
+/** How long a line of one node may come after a younger line of another. */
+const OVERTAKING_MS = 500;
+
+/** What the agents of all nodes have written down, as the lines come. */
+async function* recordsOf(target: ClusterTarget, message: string, follow: boolean): AsyncGenerator<Record> {
+  for await (const line of target.agentLogs({ follow })) {
+    if (!line.includes(`"msg":"${message}"`)) continue;
+    const record = readRecord(line);
+    if (record) yield record;
+  }
 }
 
 function readRecord(line: string): Record | undefined {
   try {
     return JSON.parse(line.slice(line.indexOf('{'))) as Record;
   } catch {
-    return undefined; // cut off: somebody rotated the file
+    return undefined; // cut off when the file was rotated
   }
 }
 

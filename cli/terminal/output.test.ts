@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { forTerminal, jsonText, paint, tableText } from './output.ts';
+import { parse } from 'yaml';
+import { forTerminal, jsonText, paint, tableText, yamlText } from './output.ts';
 
 const evil = fc.oneof(
   fc.string({ unit: 'binary' }),
@@ -53,6 +54,17 @@ describe('what reaches a terminal', () => {
     } finally {
       vi.unstubAllEnvs();
     }
+  });
+
+  test('YAML stays YAML, and says the same', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.jsonValue(), evil, fc.dictionary(evil, evil)), (value) => {
+        const text = yamlText(value);
+        expect(text).not.toMatch(UNSAFE);
+        expect(parse(text)).toEqual(JSON.parse(JSON.stringify(value)));
+      }),
+      { numRuns: 1_000 },
+    );
   });
 
   test('JSON stays JSON, and says the same', () => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { styleText } from 'node:util';
+import { Document, visit } from 'yaml';
 import { printable, printableJson, printableLines } from '../../lib/text/printable.ts';
 
 /**
@@ -7,9 +8,9 @@ import { printable, printableJson, printableLines } from '../../lib/text/printab
  * through here, and here control characters of what users wrote are escaped: only colours of our own reach a terminal.
  */
 
-export type Format = 'text' | 'json';
+export type Format = 'text' | 'json' | 'yaml';
 
-/** Ends the program with exit code 2. */
+/** Ends the program with the exit code for wrong usage; see exit-codes.ts. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
   readonly code = 'Usage';
@@ -17,7 +18,8 @@ export class UsageError extends Error {
 
 /** Checks the value of -o. */
 export function format(text: string): Format {
-  if (text !== 'text' && text !== 'json') throw new UsageError(`-o ${text}: write text or json`);
+  if (text !== 'text' && text !== 'json' && text !== 'yaml')
+    throw new UsageError(`-o ${text}: write text, json or yaml`);
   return text;
 }
 
@@ -34,6 +36,22 @@ export function print(text: string): void {
 /** Something beside the result. */
 export function warn(text: string): void {
   process.stderr.write(`${forTerminal(text)}\n`);
+}
+
+/** A result for programs, in the format that was asked for. */
+export const printData = (shape: Exclude<Format, 'text'>, value: unknown): void => {
+  process.stdout.write(shape === 'json' ? `${jsonText(value)}\n` : yamlText(value));
+};
+
+/** The YAML of {@link printData}. What a terminal would obey is quoted and escaped. */
+export function yamlText(value: unknown): string {
+  const document = new Document(JSON.parse(JSON.stringify(value)), { aliasDuplicateObjects: false });
+  visit(document, {
+    Scalar(_key, node) {
+      if (typeof node.value === 'string' && printable(node.value) !== node.value) node.type = 'QUOTE_DOUBLE';
+    },
+  });
+  return printableJson(document.toString({ lineWidth: 0 }));
 }
 
 /** JSON stays JSON: what is escaped is escaped as JSON does. */

@@ -2,7 +2,7 @@ import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, ISOLATED } from '../../api/names.ts
 import { readNetwork } from '../read/objects.ts';
 import { keyOf, type Pod } from '../cluster/state.ts';
 import { type View, viewOf } from '../view/view.ts';
-import { expectedReach } from './reach.ts';
+import { type ExpectedProbe, expectedReach, probeKey } from './reach.ts';
 
 /** Connections from one place to another that work now and will not, or the other way round. */
 export type ReachChange = {
@@ -64,32 +64,45 @@ function compare(before: View, after: View, nodePort: number): ReachChange[] {
     nodePort,
     outside: [{ name: 'internet', address: '203.0.113.1', port: 443, protocol: 'TCP' as const }],
   };
-  const was = expectedReach(before, world);
+  // By the question, never by its place: one pod that gets or loses its network adds or removes questions.
+  const was = new Map(expectedReach(before, world).map((p) => [probeKey(p), p]));
+  const willBe = new Map(expectedReach(after, world).map((p) => [probeKey(p), p]));
   const changes = new Map<string, ReachChange>();
-  for (const [i, then] of expectedReach(after, world).entries()) {
-    const first = was[i];
-    if (!first || first.expected === then.expected) continue;
-    const from = `pods of ${then.from.namespace}`;
-    const to =
-      then.to.kind === 'Pod'
-        ? `pods of ${then.to.namespace}`
-        : then.to.kind === 'Service'
-          ? `Service ${then.to.namespace}/${then.to.name}`
-          : then.to.kind === 'External'
-            ? 'the outside'
-            : then.to.kind === 'Node'
-              ? 'nodes'
-              : 'the Kubernetes API';
-    const key = `${from}|${to}|${first.expected}|${then.expected}`;
-    const known = changes.get(key);
-    changes.set(key, {
-      from,
-      to,
-      before: first.expected,
-      after: then.expected,
-      count: (known?.count ?? 0) + 1,
-      why: known?.why ?? then.why,
-    });
+  for (const key of new Set([...was.keys(), ...willBe.keys()])) {
+    const [first, then] = [was.get(key), willBe.get(key)];
+    const probe = then ?? first;
+    if (!probe || (first?.expected ?? 'closed') === (then?.expected ?? 'closed')) continue;
+    note(changes, probe, first?.expected ?? 'closed', then ?? { expected: 'closed', why: WITHOUT_NETWORK });
   }
   return [...changes.values()].sort((a, b) => (a.from + a.to < b.from + b.to ? -1 : 1));
+}
+
+const WITHOUT_NETWORK = 'the pod has no network';
+
+function note(
+  changes: Map<string, ReachChange>,
+  { from: { namespace }, to: target }: Pick<ExpectedProbe, 'from' | 'to'>,
+  before: string,
+  { expected: after, why }: Pick<ExpectedProbe, 'expected' | 'why'>,
+): void {
+  const from = `pods of ${namespace}`;
+  const to = describeTarget(target);
+  const key = `${from}|${to}|${before}|${after}`;
+  const known = changes.get(key);
+  changes.set(key, { from, to, before, after, count: (known?.count ?? 0) + 1, why: known?.why ?? why });
+}
+
+function describeTarget({ kind, namespace, name }: ExpectedProbe['to']): string {
+  switch (kind) {
+    case 'Pod':
+      return `pods of ${namespace}`;
+    case 'Service':
+      return `Service ${namespace}/${name}`;
+    case 'External':
+      return 'the outside';
+    case 'Node':
+      return 'nodes';
+    case 'API':
+      return 'the Kubernetes API';
+  }
 }

@@ -26,6 +26,10 @@ export type ExpectedProbe = {
   readonly answers: readonly string[];
 };
 
+/** What is asked, whatever the answer: the same question at another time or of another state has the same key. */
+export const probeKey = ({ from, to }: Pick<ExpectedProbe, 'from' | 'to'>): string =>
+  [from.uid, to.kind, to.namespace, to.name, to.address, to.port, to.protocol].join(' ');
+
 /** What of the world outside the cluster's objects is to be asked. */
 export type ReachWorld = {
   readonly nodePort: number;

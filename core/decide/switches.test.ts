@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type AdmissionRequest, reviewAdmission } from '../admission/review.ts';
 import { assignNamespace } from '../networks/assign.ts';
-import { exampleNamespace, exampleNetwork, exampleService, exampleState } from '../cluster/example.ts';
+import { exampleNamespace, exampleNetwork, examplePod, exampleService, exampleState } from '../cluster/example.ts';
 import { readNetwork } from '../read/objects.ts';
 import { type ClusterState, keyOf, type Namespace, type Settings } from '../cluster/state.ts';
 import { viewOf } from '../view/view.ts';
@@ -50,6 +50,22 @@ describe('converting a namespace', () => {
     expect(lines).toContain('pods of flat -> nodes: open -> rejected');
     expect(lines.filter((l) => l.includes('-> pods of flat:') && l.startsWith('pods of flat'))).toEqual([]);
     expect(lines.filter((l) => l.includes('kube-dns') || l.includes('the Kubernetes API'))).toEqual([]);
+  });
+
+  test('a pod that waits for the network already shifts nothing: each change names its own ends', () => {
+    const state = exampleState();
+    // The first source of the list: without a network before, on the namespace's own afterwards.
+    const early = examplePod('flat', 'early', 1, 44, { 'bulkhead.dev/network': 'default' });
+    const pods = new Map([[keyOf(early), early], ...state.pods]);
+    const plan = planConversion(viewOf({ ...state, pods }), 'flat', { nodePort: 10_250 });
+    const without = planConversion(viewOf(state), 'flat', { nodePort: 10_250 });
+    const others = (changes: typeof plan.changes): string[] =>
+      changes.filter((c) => c.before === 'open').map((c) => `${c.from} -> ${c.to}: ${c.before} -> ${c.after}`);
+    expect(others(plan.changes)).toEqual(others(without.changes));
+    // What opens is that pod's own.
+    expect(new Set(plan.changes.filter((c) => c.after === 'open').map((c) => c.from))).toEqual(
+      new Set(['pods of flat']),
+    );
   });
 
   test("the Kubernetes API stays everybody's when namespace default is isolated", () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { exec, ExecError } from '../../lib/exec/exec.ts';
 import { labDown } from '../../lab/world/lab.ts';
+import { EXIT } from '../../cli/terminal/exit-codes.ts';
 import { checkout } from './lab.ts';
 
 // Every command of the README that is for the lab, word for word and in its order.
@@ -69,12 +70,9 @@ describe('the README', () => {
 
   test.each(lab)('$line', async ({ line, shown }) => {
     const { code, output } = await run(line);
-    // "no" is an answer, too: trace ends with 1 for what is rejected.
-    expect([line, code, code > 1 || (code === 1 && !line.includes(' trace ')) ? output : '']).toEqual([
-      line,
-      line.includes(' trace ') ? 1 : 0,
-      '',
-    ]);
+    // "no" is an answer, too: trace ends with 3 for what is rejected.
+    const wanted = line.includes(' trace ') ? EXIT.no : EXIT.yes;
+    expect([line, code, code === wanted ? '' : output]).toEqual([line, wanted, '']);
     const lines = shown.filter((l) => l.trim() !== '' && l.trim() !== '…');
     for (const expected of lines) expect(words(output)).toContain(words(expected));
   });

@@ -105,7 +105,7 @@ describe('labs', () => {
     [['lab', 'reach', '--name', 'nope'], 1, /there is no lab nope; make one/],
     [['trace', 'a/b'], 2, /missing required argument 'to'/],
     [['--colour'], 2, /unknown option/],
-    [['lab', 'status', '--name', 'nope', '-o', 'xml'], 2, /write text or json/],
+    [['lab', 'status', '--name', 'nope', '-o', 'xml'], 2, /write text, json or yaml/],
   ])('bulkhead %j ends with %d', async (args, code, message) => {
     const result = await bulkhead(...args);
     expect(result.stderr).toMatch(message);
