@@ -12,7 +12,9 @@ export type Attempt = {
   readonly address: string;
   readonly port: number;
   readonly protocol: 'TCP' | 'UDP' | 'SCTP' | 'ICMP';
-  readonly timeoutMs: number /** Ask who answers, and wait for it. */;
+  /** How long to wait for an answer, in time that this process ran: see {@link OwnTime}. */
+  readonly timeoutMs: number;
+  /** Ask who answers, and wait for it: a connection that is made is open, so the name has {@link NAME_MS}, whatever the time-out. */
   readonly identify: boolean;
 };
 
@@ -21,7 +23,7 @@ export type Outcome = {
   readonly ms: number;
   /** "namespace/name" of who answered, where it said so. */
   readonly by: string | undefined;
-  /** errno's name of a rejection. */
+  /** errno's name of a rejection; ETIMEDOUT for an open connection that did not say who answers. */
   readonly error: string | undefined;
 };
 
@@ -30,6 +32,8 @@ type Live = {
   readonly index: number;
   readonly fd: number;
   readonly started: number;
+  /** When what it waits for began, in {@link OwnTime}. */
+  since: number;
   state: 'connecting' | 'waiting';
   text: string;
   resent: boolean;
@@ -43,6 +47,27 @@ const POLLERR = 8;
 const POLLHUP = 16;
 /** Sockets open at once: enough to overlap time-outs, few enough for one process. */
 const WINDOW = 400;
+/** How long a peer may take to say who it is. */
+const NAME_MS = 10_000;
+/** How it says that. */
+const NAME = /"namespace":"([^"]*)","name":"([^"]*)"/;
+
+/**
+ * Time that this process ran. A busy machine halts a program, or all of them, for seconds: a peer that had no chance to answer
+ * meanwhile is not late.
+ */
+class OwnTime {
+  static readonly #MOST = 100;
+  #seen = performance.now();
+  now = 0;
+
+  look(): number {
+    const before = this.#seen;
+    this.#seen = performance.now();
+    this.now += Math.min(this.#seen - before, OwnTime.#MOST);
+    return this.now;
+  }
+}
 
 /** Tries all, many at once, with real sockets. Results in the order of the attempts. */
 export async function connectAll(
@@ -51,12 +76,13 @@ export async function connectAll(
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = Array.from({ length: attempts.length });
   const live = new Set<Live>();
+  const time = new OwnTime();
   let next = 0;
   let done = 0;
   const finish = (l: Live, verdict: Outcome['verdict'], error?: string): void => {
     closeSync(l.fd);
     live.delete(l);
-    const by = /"namespace":"([^"]*)","name":"([^"]*)"/.exec(l.text);
+    const by = NAME.exec(l.text);
     outcomes[l.index] = { verdict, ms: performance.now() - l.started, by: by ? `${by[1]}/${by[2]}` : undefined, error };
     done++;
   };
@@ -64,20 +90,20 @@ export async function connectAll(
     for (let opened = 0; next < attempts.length && live.size < WINDOW && opened < 100; opened++, next++) {
       const attempt = attempts[next];
       if (!attempt) continue;
-      const l = open(attempt, next);
+      const l = open(attempt, next, time.now);
       if ('verdict' in l) {
         outcomes[next] = l;
         done++;
       } else live.add(l);
     }
-    step([...live], finish);
+    step([...live], time, finish);
     onProgress(done);
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
   return outcomes;
 }
 
-function open(attempt: Attempt, index: number): Live | Outcome {
+function open(attempt: Attempt, index: number, since: number): Live | Outcome {
   const started = performance.now();
   const family = familyOf(attempt.address);
   const protocol = attempt.protocol === 'ICMP' ? (family === 4 ? 1 : 58) : attempt.protocol === 'SCTP' ? 132 : 0;
@@ -90,7 +116,7 @@ function open(attempt: Attempt, index: number): Live | Outcome {
     const raw = fd < 0 && attempt.protocol === 'ICMP';
     if (raw) fd = libc.socket(AF[family], 3 | flags, protocol);
     if (fd < 0) return { verdict: 'closed', ms: 0, by: undefined, error: errnoName(lastErrno()) };
-    const live: Live = { attempt, index, fd, started, state: 'connecting', text: '', resent: false, raw };
+    const live: Live = { attempt, index, fd, started, since, state: 'connecting', text: '', resent: false, raw };
     if (libc.connect(fd, address, address.length) !== 0) {
       const error = errnoName(lastErrno());
       if (error !== 'EINPROGRESS') {
@@ -106,7 +132,9 @@ function open(attempt: Attempt, index: number): Live | Outcome {
   });
 }
 
-function step(live: readonly Live[], finish: (l: Live, verdict: Outcome['verdict'], error?: string) => void): void {
+type Finish = (l: Live, verdict: Outcome['verdict'], error?: string) => void;
+
+function step(live: readonly Live[], time: OwnTime, finish: Finish): void {
   if (live.length === 0) return;
   const fds = Buffer.alloc(8 * live.length);
   for (const [i, l] of live.entries()) {
@@ -114,30 +142,27 @@ function step(live: readonly Live[], finish: (l: Live, verdict: Outcome['verdict
     fds.writeInt16LE(l.state === 'connecting' ? POLLOUT : POLLIN, 8 * i + 4);
   }
   libc.poll(fds, live.length, 3);
-  const now = performance.now();
+  const now = time.look();
   for (const [i, l] of live.entries()) {
+    const { protocol, timeoutMs } = l.attempt;
     const revents = fds.readInt16LE(8 * i + 6);
-    if (revents !== 0) ready(l, revents, finish);
-    else if (now - l.started > l.attempt.timeoutMs)
-      finish(l, l.state === 'waiting' && l.attempt.protocol === 'TCP' ? 'open' : 'closed', 'ETIMEDOUT');
-    else if (
-      !l.resent &&
-      l.state === 'waiting' &&
-      now - l.started > l.attempt.timeoutMs / 2 &&
-      l.attempt.protocol !== 'TCP'
-    ) {
+    const named = l.state === 'waiting' && protocol === 'TCP';
+    if (revents !== 0) ready(l, revents, now, finish);
+    else if (now - l.since > (named ? NAME_MS : timeoutMs)) finish(l, named ? 'open' : 'closed', 'ETIMEDOUT');
+    else if (!l.resent && l.state === 'waiting' && protocol !== 'TCP' && now - l.since > timeoutMs / 2) {
       l.resent = true; // a datagram may be lost on a busy machine; two are not
       sendDatagram(l);
     }
   }
 }
 
-function ready(l: Live, revents: number, finish: (l: Live, verdict: Outcome['verdict'], error?: string) => void): void {
+function ready(l: Live, revents: number, now: number, finish: Finish): void {
   const error = socketError(l.fd);
   if (error !== undefined) return finish(l, REJECTIONS.has(error) ? 'rejected' : 'closed', error);
   if (l.state === 'connecting') {
     if (!l.attempt.identify) return finish(l, 'open');
     l.state = 'waiting';
+    l.since = now;
     const ask = Buffer.from('GET /who HTTP/1.0\r\n\r\n');
     libc.send(l.fd, ask, ask.length, 0x4000);
     return;
@@ -153,7 +178,7 @@ function ready(l: Live, revents: number, finish: (l: Live, verdict: Outcome['ver
   // A raw socket hears every ICMP message of its peer: only the answer to the own request counts.
   if (l.raw && !isEchoReply(buffer.subarray(0, n), l)) return;
   l.text += buffer.toString('utf8', 0, n);
-  if (n === 0 || l.attempt.protocol !== 'TCP' || l.text.includes('"name"')) finish(l, 'open');
+  if (n === 0 || l.attempt.protocol !== 'TCP' || NAME.test(l.text)) finish(l, 'open');
 }
 
 const REJECTIONS = new Set([
