@@ -38,15 +38,15 @@ export function encodeChanges(
   for (const { verb, object, ...change } of changes) {
     if (object.kind !== 'element') return undefined;
     const set = setOf(object.set);
-    const element = set && encodeElement(set, object);
-    if (!element) return undefined;
+    const elements = set && encodeElement(set, object);
+    if (!elements) return undefined;
     const of = bySet.get(object.set) ?? { removed: [], added: [] };
     bySet.set(object.set, of);
     // The value of an element cannot be changed in place.
-    if (verb === 'delete' || ('before' in change && change.before)) of.removed.push({ key: element.key });
+    if (verb === 'delete' || ('before' in change && change.before)) of.removed.push(...elements);
     if (verb === 'set') {
-      if (set.to !== undefined && !element.data) return undefined;
-      of.added.push(element);
+      if (set.to !== undefined && object.value === undefined) return undefined;
+      of.added.push(...elements);
     }
   }
   return bySet;
@@ -78,7 +78,9 @@ const NFPROTO: Readonly<Record<string, number>> = { inet: 1, ip: 2, ip6: 10 };
 const NESTED = 0x8000;
 /** NFTA_SET_ELEM_LIST_*, NFTA_SET_ELEM_*, NFTA_DATA_*, NFTA_VERDICT_* of linux/netfilter/nf_tables.h. */
 const LIST = { table: 1, set: 2, elements: 3 | NESTED, element: 1 | NESTED } as const;
-const ELEMENT = { key: 1 | NESTED, data: 2 | NESTED } as const;
+const ELEMENT = { key: 1 | NESTED, data: 2 | NESTED, flags: 3, keyEnd: 10 | NESTED } as const;
+/** NFT_SET_ELEM_INTERVAL_END, in network byte order. */
+const INTERVAL_END = Buffer.of(0, 0, 0, 1);
 const DATA = { value: 1, verdict: 2 | NESTED } as const;
 const VERDICT = { code: 1, chain: 2 } as const;
 
@@ -95,10 +97,13 @@ function message(
     .text(LIST.table, name)
     .text(LIST.set, set)
     .nest(LIST.elements, (list) => {
-      for (const { key, data } of elements)
+      for (const { key, keyEnd, end, data } of elements)
         list.nest(LIST.element, (element) => {
+          if (end) element.bytes(ELEMENT.flags, INTERVAL_END);
           element.nest(ELEMENT.key, (k) => k.bytes(DATA.value, key));
-          if (!data) return;
+          if (keyEnd) element.nest(ELEMENT.keyEnd, (k) => k.bytes(DATA.value, keyEnd));
+          if (!data || verb === 'removed') return; // the key is enough
+
           element.nest(ELEMENT.data, (d) => {
             if ('value' in data) d.bytes(DATA.value, data.value);
             else

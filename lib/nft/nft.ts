@@ -73,7 +73,7 @@ class LibNft implements Nft {
   change(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): void {
     try {
       if (changeElements(() => this.#context().socket, table, changes, setOf)) return;
-      if (changes.length > FEW_CHANGES && this.#inTwoSteps(table, changes, setOf)) return;
+      if (changes.length > FEW_CHANGES && this.#inSteps(table, changes, setOf)) return;
     } catch (error) {
       if (error instanceof NetlinkError) throw new NftError(error.message, renderChanges(table, changes), error);
       throw error;
@@ -82,19 +82,23 @@ class LibNft implements Nft {
   }
 
   /**
-   * A new chain is nobody's until an element leads to it, so it may stand before that; and thousands of elements take the short way,
-   * where the parser would hold up everything else. Not when anything that stands is replaced or taken away: that is one moment.
+   * A new chain is nobody's until an element leads to it, so it may stand before that, and one that goes may stand until none does; and
+   * thousands of elements take the short way, where the parser would hold up everything else: to take intervals away it needs the square
+   * of their number. Not when anything but elements is replaced: that is one moment.
    */
-  #inTwoSteps(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): boolean {
-    const isNew = (c: NftChange): boolean =>
-      c.verb === 'set' && !c.before && (c.object.kind === 'counter' || (c.object.kind === 'chain' && !c.object.hook));
+  #inSteps(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): boolean {
+    const isPlain = ({ object: o }: NftChange): boolean => o.kind === 'counter' || (o.kind === 'chain' && !o.hook);
+    const made = changes.filter((c) => isPlain(c) && c.verb === 'set' && !c.before);
+    const gone = changes.filter((c) => isPlain(c) && c.verb === 'delete');
+    const [first, last] = [new Set(made), new Set(gone)];
     const batch = encodeChanges(
-      changes.filter((c) => !isNew(c)),
+      changes.filter((c) => !first.has(c) && !last.has(c)),
       setOf,
     );
     if (!batch) return false;
-    this.run(renderChanges(table, changes.filter(isNew)));
+    this.run(renderChanges(table, made));
     sendElements(this.#context().socket, table, batch);
+    this.run(renderChanges(table, gone));
     return true;
   }
 

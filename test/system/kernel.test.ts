@@ -22,7 +22,13 @@ describe('netlink: the kernel', () => {
 
 describe('nft: the kernel', () => nftConformance(() => openNft(namespace('nft'))));
 
-type Case = { readonly type: string; readonly to?: string; readonly key: string; readonly value?: string };
+type Case = {
+  readonly type: string;
+  readonly to?: string;
+  readonly flags?: readonly string[];
+  readonly key: string;
+  readonly value?: string;
+};
 
 describe('elements without the parser', () => {
   const T: TableName = 'inet short';
@@ -44,10 +50,40 @@ describe('elements without the parser', () => {
       type: 'inet_proto . ipv6_addr . inet_service . ipv6_addr . inet_service',
       key: 'udp . fd00::1 . 53 . fd00::2 . 4000',
     },
+    { type: 'ipv4_addr', flags: ['interval'], to: 'mark', key: '10.0.0.0/8', value: '1' },
+    { type: 'ipv4_addr', flags: ['interval'], key: '10.0.0.0/23' },
+    { type: 'ipv4_addr', flags: ['interval'], to: 'mark', key: '10.1.2.3', value: '1' },
+    { type: 'ipv4_addr', flags: ['interval'], to: 'mark', key: '0.0.0.0/0', value: '1' },
+    { type: 'ipv4_addr', flags: ['interval'], key: '255.255.255.0/24' },
+    { type: 'ipv4_addr', flags: ['interval'], key: '10.0.0.3-10.0.1.200' },
+    { type: 'ipv6_addr', flags: ['interval'], to: 'mark', key: 'fd00::/9', value: '7' },
+    { type: 'ipv6_addr', flags: ['interval'], key: 'ffff::/16' },
+    { type: 'inet_service', flags: ['interval'], key: '30000-32767' },
+    {
+      type: 'mark . inet_proto . inet_service',
+      flags: ['interval'],
+      to: 'verdict',
+      key: '0x00010002 . tcp . 5000-5999',
+      value: 'goto there',
+    },
+    {
+      type: 'mark . inet_proto . inet_service',
+      flags: ['interval'],
+      to: 'verdict',
+      key: '0x00010002 . tcp . 80',
+      value: 'goto there',
+    },
+    { type: 'ipv4_addr . inet_proto . inet_service', flags: ['interval'], key: '10.0.0.0/24 . tcp . 1-65535' },
   ];
 
-  test.each(cases)('$type to $to: $key is what nft writes', ({ type, to, key, value }) => {
-    const set: NftSet = { kind: 'set', name: 's', type, ...(to === undefined ? {} : { to }) };
+  test.each(cases)('$type to $to: $key is what nft writes', ({ type, to, flags, key, value }) => {
+    const set: NftSet = {
+      kind: 'set',
+      name: 's',
+      type,
+      ...(to === undefined ? {} : { to }),
+      ...(flags === undefined ? {} : { flags }),
+    };
     const element = { kind: 'element', set: 's', key, ...(value === undefined ? {} : { value }) } as const;
     const there: NftObject = { kind: 'chain', name: 'there', rules: [] };
     using byText = openNft(namespace('text'));
@@ -63,14 +99,38 @@ describe('elements without the parser', () => {
     expect(byBytes.list(`list table ${T}`)).not.toContain('elements = ');
   });
 
-  test('what only the parser knows goes to the parser', () => {
+  test('intervals that touch, by text and by bytes in turns: each of the two takes away what the other wrote', () => {
     const set: NftSet = { kind: 'set', name: 's', type: 'ipv4_addr', to: 'mark', flags: ['interval'] };
-    const element = { kind: 'element', set: 's', key: '10.0.0.0/8', value: '1' } as const;
+    const of = (key: string, value = '1') => ({ kind: 'element', set: 's', key, value }) as const;
+    const [a, b, c] = [of('10.0.0.0/24'), of('10.0.1.0/24', '2'), of('10.0.2.0/23')];
+    using nft = openNft(namespace('touch'));
+    const listed = (): string[] => nft.list(`list table ${T}`).match(/10\.[\d./]+/g) ?? [];
+    nft.run(renderFresh(T, [set, a, b]));
+    const change = (...changes: NftChange[]): void => nft.change(T, changes, () => set);
+    change({ verb: 'set', object: c, before: undefined }, { verb: 'delete', object: b });
+    expect(listed()).toEqual([a.key, c.key]);
+    change({ verb: 'set', object: of(a.key, '9'), before: a }, { verb: 'set', object: b, before: undefined });
+    expect(listed()).toEqual([a.key, b.key, c.key]);
+    expect(nft.list(`list table ${T}`)).toContain('10.0.0.0/24 : 0x00000009');
+    nft.run(`delete element ${T} s { 10.0.0.0/24, 10.0.1.0/24 }\n`);
+    expect(listed()).toEqual([c.key]);
+    // A prefix and its halves are one change: at no time is it in neither.
+    change(
+      { verb: 'delete', object: c },
+      { verb: 'set', object: of('10.0.2.0/24'), before: undefined },
+      { verb: 'set', object: of('10.0.3.0/24', '4'), before: undefined },
+    );
+    expect(listed()).toEqual(['10.0.2.0/24', '10.0.3.0/24']);
+  });
+
+  test('what only the parser knows goes to the parser', () => {
+    const set: NftSet = { kind: 'set', name: 's', type: 'mark', flags: ['interval'] };
+    const element = { kind: 'element', set: 's', key: '1-5' } as const;
     expect(encodeElement(set, element)).toBeUndefined();
     using nft = openNft(namespace('parser'));
     nft.run(renderFresh(T, [set]));
     nft.change(T, [{ verb: 'set', object: element, before: undefined }], () => set);
-    expect(nft.list(`list table ${T}`)).toContain('10.0.0.0/8 : 0x00000001');
+    expect(nft.list(`list table ${T}`)).toContain('0x00000001-0x00000005');
   });
 });
 
