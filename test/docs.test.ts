@@ -46,6 +46,20 @@ describe('documents are true', () => {
     expect(attacks.filter((f) => !model.includes(`test/attacks/${f}`))).toEqual([]);
   });
 
+  test('lines of prose have at most 120 columns', () => {
+    const files = execFileSync('git', ['ls-files', '*.md'], { cwd: root, encoding: 'utf8' }).trim().split('\n');
+    const written = files.filter((f) => !/^docs\/(benchmarks|conformance)|^CHANGELOG/.test(f)); // the rest is made by programs
+    const long = written.flatMap((file) =>
+      read(file)
+        .replaceAll(/^ *```[\s\S]*?^ *```$/gm, (block) => '\n'.repeat(block.split('\n').length - 1))
+        .split('\n')
+        .flatMap((line, i) =>
+          line.length > 120 && !/^\||^ *<|\S{100}/.test(line) ? [`${file}:${i + 1}: ${line.length} columns`] : [],
+        ),
+    );
+    expect(long).toEqual([]);
+  });
+
   test('every folder of code begins with a README', () => {
     const folders = [
       'api',
