@@ -3,7 +3,7 @@ import type { NodeItem } from '../api/nodeconfig.ts';
 import { NO_POLICY, PolicyTable } from '../dataplane/apply/policy-table.ts';
 import { RuleNumbers } from '../dataplane/apply/rule-numbers.ts';
 import { Wanted } from '../dataplane/apply/wanted.ts';
-import { element, type Fragment } from '../dataplane/plan/fragment.ts';
+import type { Fragment } from '../dataplane/plan/fragment.ts';
 import { type NodeState, STATES } from '../dataplane/plan/golden/states.ts';
 import { planHostPorts } from '../dataplane/plan/host-ports.ts';
 import { netnsName } from '../dataplane/plan/names.ts';
@@ -72,7 +72,7 @@ function podFragments({ config, pods }: NodeState, network: string, self: NodeIt
     set: (owner, nft) => (nft ? owners.set(owner, nft) : owners.delete(owner)),
     setElement: (set, key, value) => {
       if (value === undefined) elements.delete(`${set} ${key}`);
-      else elements.set(`${set} ${key}`, element(set, key, value));
+      else elements.set(`${set} ${key}`, { kind: 'element', set, key, value });
     },
   });
   const here = pods.filter((p) => p.network === network);

@@ -170,6 +170,7 @@ const READERS: Readonly<Record<string, (n: number) => () => unknown>> = {
           parts: [{ prefixes: each(n, cidr), pods: 'any' as const, services: 'any' as const }],
         },
       ],
+      masqueraded: [],
       probes: [],
       mapped: new Set<string>(),
       openings: each(n, opening),

@@ -26,7 +26,8 @@ import { type ClosedPort, closedKey, type HostPort, type PresentOwners } from '.
 import { onLinkPrefixes } from '../plan/on-link.ts';
 import { connectionShares } from '../plan/shares.ts';
 import type { SourceOwners } from '../plan/source-owners.ts';
-import { exposedKey, staleFlows } from '../plan/stale-flows.ts';
+import { exposedKey } from '../plan/gate-facts.ts';
+import { staleFlows } from '../plan/stale-flows.ts';
 import { dropArp, dropOurArp } from './arp.ts';
 import { ConnectionShares, type ShareStatus } from './connection-shares.ts';
 import { trackedTables } from './tracked-tables.ts';

@@ -28,7 +28,7 @@ import { planRoot, planRootSets } from '../plan/root.ts';
 import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
 import { type ConnectionShares, planInstanceShares, planRootShares } from '../plan/shares.ts';
 import { sourceOwners, type SourceOwners } from '../plan/source-owners.ts';
-import type { FlowRules } from '../plan/stale-flows.ts';
+import type { FlowRules } from '../plan/gate-facts.ts';
 import type { HostAddresses } from '../probe/host-addresses.ts';
 import { Numbers } from './numbers.ts';
 import type { Wish } from './wishes.ts';
@@ -276,6 +276,7 @@ export class Wanted {
       pods: this.#podRanges(),
       cluster: this.#insideCluster().ranges,
       nodes: nodes.flatMap((n) => n.podCIDRs.flatMap((c) => [nodeAddress(c), probeSource(c)])),
+      masqueraded: nodes.flatMap((n) => n.podCIDRs.map(nodeAddress)),
       probes: this.#config.node.get(this.#nodeName)?.podCIDRs.map(probeSource) ?? [],
       mapped,
       apiServers: apiServerSources({ name: this.#nodeName }, nodes, this.#apiServers()),

@@ -1,26 +1,16 @@
-import type { ApiServerAccess, ApiServers, NodeItem, ServiceItem } from '../../api/nodeconfig.ts';
+import type { ApiServers, NodeItem, ServiceItem } from '../../api/nodeconfig.ts';
 import { probeSource } from '../../core/nodes/addresses.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { frontendKey, type NatPort } from '../../lib/servicenat/service-chains.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
-import { addrType, FAMILIES, ipWord, OVERLAY_DEV } from './names.ts';
+import { addrType, ipWord, OVERLAY_DEV } from './names.ts';
 
 /** Sets of an instance: as who the API server comes in, and what it may reach by name. */
 export const apiServerSets = (family: 4 | 6): NftObject[] => [
   { kind: 'set', name: `api${family}`, type: addrType(family) },
   { kind: 'set', name: `registered${family}`, type: `${addrType(family)} . inet_proto . inet_service` },
 ];
-
-/** Rules of the gate for one network. Behind them the policies of the receiving pod decide, as for any other client. */
-export function apiServerRules(access: ApiServerAccess): string[] {
-  if (access === 'None') return [];
-  return FAMILIES.map((f) => {
-    const ip = ipWord(f);
-    const port = access === 'All' ? '' : ` ${ip} daddr . meta l4proto . th dport @registered${f}`;
-    return `${ip} saddr @api${f}${port} return`;
-  });
-}
 
 /** Addresses of the API servers in the gate. This node's own is its probe source, which passes anyway. */
 export function planApiServers(

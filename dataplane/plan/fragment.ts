@@ -1,6 +1,7 @@
 import type { Address, Fdb, Neighbour, Route } from '../../lib/netlink/inet.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import type { Sysctls } from '../../lib/netns/sysctl.ts';
+import type { SetName } from './names.ts';
 
 /** A device that should be there. All are brought up, after the nft table stands. */
 export type DesiredLink = {
@@ -27,6 +28,6 @@ export type Fragment = {
 };
 
 /** Short form for an element of a set or map. */
-export function element(set: string, key: string, value?: string): NftObject {
+export function element(set: SetName, key: string, value?: string): NftObject {
   return value === undefined ? { kind: 'element', set, key } : { kind: 'element', set, key, value };
 }

@@ -5,7 +5,6 @@ import type { NetworkItem, NodeItem } from '../../api/nodeconfig.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { type DesiredLink, element, type Fragment } from './fragment.ts';
 import {
-  ALLOWED_MARK,
   addrType,
   errorSource,
   FAMILIES,
@@ -19,12 +18,13 @@ import {
   VXLAN_DEV,
   vtepMac,
 } from './names.ts';
-import { SHARE_OUT_RULE, shareRule } from './shares.ts';
+import { shareRule } from './shares.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { type EgressWay, leavesElsewhere } from './egress-way.ts';
-import { apiServerRules, apiServerSets } from './api-server.ts';
+import { apiServerSets } from './api-server.ts';
 import { fromRules, policyObjects, revokedRules, toRules } from './policy.ts';
-import { peerInRules, peerOutRules, peerSets, portKeys } from './peers.ts';
+import { gateIn, gateOut, gateVia, renderGate } from './gate.ts';
+import { peerSets, portKeys } from './peers.ts';
 
 /** The base of a network's instance on this node: everything but pods, remote blocks and Services. */
 export function planInstance(
@@ -237,19 +237,6 @@ function familySets(family: 4 | 6): NftObject[] {
 type EgressSpec = Pick<NetworkItem, 'egress' | 'egressAllow'>;
 type Gates = EgressSpec & Pick<NetworkItem, 'apiServerAccess'>;
 
-/** What may leave the cluster: nothing, everything, or what the allow list names. */
-function egressRules({ egress, egressAllow }: EgressSpec): string[] {
-  if (egress === 'None') return ['counter name egress_gate goto deny'];
-  if (!egressAllow) return ['accept'];
-  return [
-    ...FAMILIES.flatMap((f) => [
-      `${ipWord(f)} daddr @egress_ok${f} accept`,
-      `${ipWord(f)} daddr . meta l4proto . th dport @egress_ok_port${f} accept`,
-    ]),
-    'counter name egress_gate goto deny',
-  ];
-}
-
 const egressElements = ({ egressAllow }: EgressSpec): NftObject[] =>
   (egressAllow ?? []).flatMap(({ prefix, ports }) => {
     const family = familyOf(prefix);
@@ -316,7 +303,7 @@ function arrivals(way: Pick<EgressWay, 'here' | 'addresses'> | undefined): NftOb
 }
 
 function chains(
-  { apiServerAccess, ...egress }: Gates,
+  network: Gates,
   hairpin: Readonly<Record<4 | 6, string>>,
   way: Pick<EgressWay, 'here' | 'addresses'> | undefined,
 ): NftObject[] {
@@ -367,43 +354,9 @@ function chains(
         `oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`,
       ],
     },
-    // By the VXLAN: to the network itself, and where another node has its egress address, to the outside by that.
-    {
-      kind: 'chain',
-      name: 'gate_via',
-      rules: [
-        ...both((ip, f) => `${ip} daddr @own${f} accept`),
-        SHARE_OUT_RULE,
-        ...both((ip, f) => `${ip} daddr @cluster${f} counter name egress_gate goto deny`),
-        ...egressRules(egress),
-      ],
-    },
-    {
-      kind: 'chain',
-      name: 'gate_in',
-      rules: [
-        `oifname { "${UPLINK_DEV}", "${VXLAN_DEV}" } drop`,
-        // A pod's own node always reaches it, whatever policies say.
-        ...both((ip, f) => `${ip} saddr @probe${f} oifname "bhp*" accept`),
-        ...FAMILIES.flatMap((f) => peerInRules(ipWord(f), f)),
-        ...apiServerRules(apiServerAccess ?? 'All'),
-        ...both((ip, f) => `${ip} saddr @node${f} ${frontend(ip)} @exposed${f} return`),
-        ...both((ip, f) => `${ip} saddr @pods${f} counter name ingress_gate goto deny`),
-        ...both((ip, f) => `${frontend(ip)} @exposed${f} return`),
-        'counter name ingress_gate drop',
-      ],
-    },
-    {
-      kind: 'chain',
-      name: 'gate_out',
-      rules: [
-        SHARE_OUT_RULE,
-        `ct mark ${ALLOWED_MARK} accept`,
-        ...FAMILIES.flatMap((f) => peerOutRules(ipWord(f), f)),
-        ...both((ip, f) => `${ip} daddr @cluster${f} counter name egress_gate goto deny`),
-        ...egressRules(egress),
-      ],
-    },
+    { kind: 'chain', name: 'gate_via', rules: renderGate(gateVia(network)) },
+    { kind: 'chain', name: 'gate_in', rules: renderGate(gateIn(network)) },
+    { kind: 'chain', name: 'gate_out', rules: renderGate(gateOut(network)) },
     // Isolation answers at once; a silent drop would look like a slow network.
     {
       kind: 'chain',

@@ -3,7 +3,10 @@ import { familyOf, ipToBytes, mustIp } from '../../lib/ip/address.ts';
 import { canonicalIp, formatIp } from '../../lib/ip/address.ts';
 import { mustPrefix, nth } from '../../lib/ip/prefix.ts';
 
-/** Names and constants of the data plane. One prefix per role, since rules match `bhp*` and `bhu*`. */
+/**
+ * Names and constants of the data plane. One prefix per role, since rules match `bhp*` and `bhu*`. A test compares the names of
+ * chains, sets and counters with the rules, with what `bulkhead trace` says, and with docs/packet-flow.md.
+ */
 
 /** Our table, in every namespace. */
 export const TABLE = 'inet bulkhead';
@@ -21,6 +24,149 @@ export const isOurLink = (dev: string): boolean => /^bh([pu].+|0)$/.test(dev);
 export const uplinkName = (vni: number): string => `${UPLINK_PREFIX}${vni}`;
 /** Under /run/netns, so that `ip netns` shows it. */
 export const netnsName = (vni: number): string => `bh-${vni}`;
+
+/** Chains with fixed names, in the root and in each instance; numbered ones are named by {@link NUMBERED_CHAINS}. */
+export const CHAINS = {
+  both: [
+    'raw_pre',
+    'forward',
+    'input',
+    'nat_post',
+    'share',
+    // Policies: the class of an address, then what the profile says of it.
+    'cls_dst',
+    'cls_src',
+    'eg_started',
+    'in_started',
+    'ask_eg',
+    'ask_in',
+    'ok_eg',
+    'ok_in',
+    'log_share',
+  ],
+  root: [
+    'from_pod',
+    'raw_out',
+    'node_ports',
+    'node_port_closed',
+    'instance_to_node',
+    'nat_instances',
+    'refuse',
+    'vxlan',
+    'from_instance',
+    'host_ports',
+    'nat_prerouting',
+    'nat_output',
+    'own_processes',
+    'seek',
+  ],
+  instance: ['by_uplink', 'by_overlay', 'nat_pre', 'from_net', 'gate_in', 'gate_out', 'gate_via', 'deny', 'share_out'],
+} as const;
+
+/** Chains of profiles (eg_1, in_1, en_1), of rules (ok_eg_1, no_in_1), and of Services: what their names begin with. */
+export const NUMBERED_CHAINS = ['eg_', 'in_', 'en_', 'ok_eg_', 'ok_in_', 'no_eg_', 'no_in_', 'svc4/', 'svc6/'] as const;
+
+/** Sets and maps of which there is one for each family: "src" is `src4` and `src6`. */
+export const FAMILY_SETS = [
+  // Who may send from where, and what an address is.
+  'src',
+  'pods',
+  'assigned',
+  'nodes',
+  'self',
+  'vteps',
+  'local',
+  'routed',
+  'probe',
+  'node',
+  'cluster',
+  'own',
+  // Ways out of the cluster.
+  'via',
+  'egress_snat',
+  'egress_ok',
+  'egress_ok_port',
+  // Services and ports.
+  'svc',
+  'node_port',
+  'exposed',
+  'hairpin',
+  'closed_frontends',
+  'frontends',
+  'hostbackend',
+  'hostip',
+  'hostport',
+  'mapped',
+  // Routers, what pods open, and the API server.
+  'peer_out',
+  'peer_in',
+  'peer_ports',
+  'peer_out_port',
+  'peer_in_port',
+  'peer_in_service',
+  'backend',
+  'open_from',
+  'open_any',
+  'opened',
+  'opened_range',
+  'api',
+  'registered',
+  // Policies.
+  'cls',
+  'cls_range',
+  'revoked',
+  'logged',
+  // Shares of connection tracking and of the neighbour table.
+  'new',
+  'over',
+  'masked',
+  'on_link',
+  'neighbours',
+  'seeks',
+] as const;
+export type FamilySet = (typeof FAMILY_SETS)[number];
+
+/** The other sets and maps. */
+export const SETS = [
+  'ep_from',
+  'ep_to',
+  'ep_node',
+  'pol_from',
+  'pol_to',
+  'pol_node',
+  'eg_port',
+  'eg_range',
+  'eg_proto',
+  'eg_rest',
+  'in_port',
+  'in_range',
+  'in_proto',
+  'in_rest',
+  'closed_node_ports',
+  'logged',
+  'new_neighbours',
+] as const;
+
+/** A set or map with a fixed name. */
+export type SetName = `${FamilySet}${4 | 6}` | (typeof SETS)[number];
+
+/** What rules count; `rule_N` beside them for each rule of a policy. */
+export const COUNTERS = [
+  'spoofed_source',
+  'ingress_gate',
+  'egress_gate',
+  'node_port',
+  'vxlan_refused',
+  'node_address',
+  'translated',
+  'revoked',
+  'policy_unknown',
+  'no_endpoint',
+  'log_share',
+  'conn_rate',
+  'conn_share',
+  'neighbour_share',
+] as const;
 
 /** The gateway that every pod sees. Not an address of any real link. */
 export const GATEWAY = { 4: '169.254.1.1', 6: 'fe80::1' } as const;

@@ -84,14 +84,14 @@ export function planPeer(peer: PeerItem, numberOf: (ports: string) => number): F
   for (const { prefixes, pods, services } of peer.parts) {
     if (pods === 'any') {
       for (const prefix of prefixes)
-        for (const set of ['peer_out', 'peer_in']) nft.push(element(`${set}${familyOf(prefix)}`, prefix));
+        for (const set of ['peer_out', 'peer_in'] as const) nft.push(element(`${set}${familyOf(prefix)}`, prefix));
       continue;
     }
     const number = hex(numberOf(JSON.stringify([pods, services])));
     for (const prefix of prefixes) nft.push(element(`peer_ports${familyOf(prefix)}`, prefix, number));
     for (const family of new Set(prefixes.map(familyOf))) {
       for (const ports of portKeys(pods))
-        for (const set of ['peer_out_port', 'peer_in_port'])
+        for (const set of ['peer_out_port', 'peer_in_port'] as const)
           nft.push(element(`${set}${family}`, `${number} . ${ports}`));
       for (const ports of portKeys(services)) nft.push(element(`peer_in_service${family}`, `${number} . ${ports}`));
     }

@@ -28,7 +28,8 @@ export type PodChains = { readonly from?: PodChain; readonly to?: PodChain; read
 
 function policyElements({ hostIf }: PodLink, { from, to }: PodChains): NftObject[] {
   const name = `"${hostIf}"`;
-  const asked = (set: string, chain: PodChain | undefined): NftObject[] => (chain?.ask ? [element(set, name)] : []);
+  const asked = (set: 'pol_from' | 'pol_to', chain: PodChain | undefined): NftObject[] =>
+    chain?.ask ? [element(set, name)] : [];
   return [
     // Every interface is named, also one without policies: what is not named is dropped (or, as a sender, spoofed).
     ...(from ? [element('ep_from', name, `jump ${from.name}`)] : []),

@@ -115,7 +115,7 @@ export function planHostBackends(service: ServiceItem): Fragment {
 }
 
 /** Every backend that any node may choose: which one it is, is not for the receiving node to say. */
-function frontends(set: string, port: ServicePort): NftObject[] {
+function frontends(set: 'backend' | 'exposed' | 'hostbackend', port: ServicePort): NftObject[] {
   return port.backends.map((b) =>
     element(`${set}${familyOf(b.ip)}`, frontendKey(b.ip, port.protocol.toLowerCase() as NatPort['protocol'], b.port)),
   );

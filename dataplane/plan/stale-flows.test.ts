@@ -3,7 +3,8 @@ import type { PeerItem, ServiceItem } from '../../api/nodeconfig.ts';
 import { type Flow, PROTOCOL_NUMBER } from '../../lib/netlink/flow.ts';
 import { ALLOWED_MARK } from './names.ts';
 import { peerAdmits } from './peers.ts';
-import { exposedKey, type FlowRules, staleFlows } from './stale-flows.ts';
+import { exposedKey, type FlowRules } from './gate-facts.ts';
+import { staleFlows } from './stale-flows.ts';
 
 const service = (
   network: string,
@@ -34,6 +35,7 @@ const RULES: FlowRules = {
   pods: ['10.244.0.0/16'],
   cluster: ['10.244.0.0/16', '10.96.0.0/16', '192.0.2.11/32'],
   nodes: ['10.244.9.0', '10.244.9.1'],
+  masqueraded: ['10.244.9.0'],
   probes: ['10.244.9.1'],
   mapped: new Set(),
   peers: [],
@@ -120,6 +122,12 @@ describe('stale flows', () => {
         [`TCP from ${client} without an answer`, in_('TCP', 1), exposing(MINE, false), true],
       ];
     }),
+    [
+      "UDP from an API server's host to what is exposed, though API servers may not come in",
+      flow('203.0.113.10', MINE, { protocol: 'UDP', port: 5353 }),
+      { ...exposing(MINE, true), network: { egress: 'None', apiServerAccess: 'None' }, apiServers: ['203.0.113.10'] },
+      false,
+    ],
     ['a probe of this node by UDP', flow('10.244.9.1', MINE, { protocol: 'UDP' }), {}, false],
     ['from a peer that is none any more', flow(THEIRS, MINE), {}, true],
     [

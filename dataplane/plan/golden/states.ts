@@ -111,7 +111,7 @@ export const withBlocks =
 export const withNetwork = (change: Partial<NetworkItem>): Change =>
   withItem('network', NETWORK.key, { ...NETWORK, ...change });
 
-const withCluster =
+export const withCluster =
   (change: Partial<Items['cluster']>): Change =>
   (state) =>
     withItem('cluster', 'cluster', {
