@@ -5,7 +5,7 @@ import { mustPrefix, nth } from '../../lib/ip/prefix.ts';
 
 /**
  * Names and constants of the data plane. One prefix per role, since rules match `bhp*` and `bhu*`. A test compares the names of
- * chains, sets and counters with the rules, with what `bulkhead trace` says, and with docs/packet-flow.md.
+ * chains, sets and counters with the rules, with what `bulkhead trace` says, and with packet-flow.md of docs/.
  */
 
 /** Our table, in every namespace. */
