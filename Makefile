@@ -1,42 +1,32 @@
-# Few words; each calls one script. `make lab` and `make test` set up all that they need.
+# Few words; each calls one script. `make` alone prints them.
 
-.PHONY: lab test attacks verify format generate bench bench-networks bench-policy bench-beside bench-budgets bench-kind build image clean kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down
+.DEFAULT_GOAL := help
+.PHONY: help lab test unit attacks verify generate format bench bench-networks bench-policy bench-beside bench-budgets \
+  bench-kind build image kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down clean
+
+help: ## print these words
+	@awk 'BEGIN { FS = ":[^#]*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
+
+##@ A cluster on this machine (root, Linux; sets itself up)
 
 lab: ## bring up the lab with the example shops and show who reaches whom (ARGS=--once: and take it down)
 	@./bulkhead lab run $(ARGS)
 
-test: ## every test
+##@ Tests
+
+unit: ## unit and property tests: needs npm alone, no root and no network tools (ARGS=core/policy: only such files)
+	@hack/unit.sh $(ARGS)
+
+test: ## every test, on real packets (root; sets itself up)
 	@hack/test.sh $(ARGS)
 
 attacks: ## the attacks on isolation alone, in full
 	@ATTACKS=long hack/test.sh --project system test/attacks $(ARGS)
 
-verify: ## types, lint, format, generated files, shell
+verify: ## types, lint, format, generated files, directions of imports
 	@hack/verify.sh
 
-generate: ## write generated files
-	@hack/setup.sh && node_modules/.bin/node hack/generate.ts
-
-format:
-	@hack/setup.sh && node_modules/.bin/biome format --write .
-
-bench: ## compare with the reference plugins and with bare kernel devices; writes docs/benchmarks.md
-	@hack/bench.sh $(ARGS)
-
-bench-networks: ## what routers and many Services cost; writes docs/benchmarks-networks.md
-	@hack/setup.sh && node_modules/.bin/node hack/bench/networks.ts $(ARGS)
-
-bench-policy: ## what policies cost; writes docs/benchmarks-policy.md
-	@hack/setup.sh && node_modules/.bin/node hack/bench/policy.ts $(ARGS)
-
-bench-beside: ## this version beside another (REF), in one run; writes docs/benchmarks-beside.md
-	@hack/bench/beside.sh $(ARGS)
-
-bench-budgets: ## what one tenant's largest objects cost another tenant, in the lab; prints a table (ARGS="--only WORD --seconds N")
-	@hack/setup.sh && node_modules/.bin/node hack/bench/budgets.ts $(ARGS)
-
-bench-kind: ## pods on real kubelets beside ptp, on the cluster of make kind; prints a table
-	@hack/bench/kind.sh
+##@ Build
 
 build: ## all programs into dist/
 	@hack/setup.sh
@@ -44,7 +34,18 @@ build: ## all programs into dist/
 image: ## the container image (IMAGE, BASE_IMAGE, ARCH)
 	@hack/image.sh
 
-kind: ## a kind cluster with Bulkhead and the shops, and who reaches whom (settings: hack/kind/settings.sh)
+generate: ## write generated files
+	@hack/setup.sh && node_modules/.bin/node hack/generate.ts
+
+format: ## format the sources
+	@hack/setup.sh && node_modules/.bin/biome format --write .
+
+clean: ## remove what was built and installed in this checkout
+	rm -rf dist node_modules
+
+##@ A cluster of kind (docker, kind, kubectl; settings: hack/kind/settings.sh)
+
+kind: ## a cluster with Bulkhead and the shops, and who reaches whom
 	@hack/kind.sh up
 
 kind-test: ## the cluster suite on a cluster of its own
@@ -65,5 +66,22 @@ kind-uninstall: ## take Bulkhead off the cluster of make kind
 kind-down: ## delete the cluster of make kind
 	@hack/kind.sh down
 
-clean:
-	rm -rf dist node_modules
+##@ Benchmarks
+
+bench: ## compare with the reference plugins and with bare kernel devices; writes docs/benchmarks.md
+	@hack/bench.sh $(ARGS)
+
+bench-networks: ## what routers and many Services cost; writes docs/benchmarks-networks.md
+	@hack/setup.sh && node_modules/.bin/node hack/bench/networks.ts $(ARGS)
+
+bench-policy: ## what policies cost; writes docs/benchmarks-policy.md
+	@hack/setup.sh && node_modules/.bin/node hack/bench/policy.ts $(ARGS)
+
+bench-beside: ## this version beside another (REF), in one run; writes docs/benchmarks-beside.md
+	@hack/bench/beside.sh $(ARGS)
+
+bench-budgets: ## what one tenant's largest objects cost another tenant; prints a table (ARGS="--only WORD --seconds N")
+	@hack/setup.sh && node_modules/.bin/node hack/bench/budgets.ts $(ARGS)
+
+bench-kind: ## pods on real kubelets beside ptp, on the cluster of make kind; prints a table
+	@hack/bench/kind.sh

@@ -48,8 +48,8 @@ export const MANAGED_BY = { key: 'app.kubernetes.io/managed-by', value: 'bulkhea
 /** Keeps a VirtualNetwork until no pod uses it. */
 export const IN_USE_FINALIZER = 'bulkhead.dev/in-use';
 
-/** Where the controller keeps its Lease, CA and configuration. */
-export const SYSTEM_NAMESPACE = 'kube-system';
+/** Namespace of the controller and the agents: Lease, CA and ServiceAccounts are there. Their pods say which it is. */
+export const SYSTEM_NAMESPACE: string = process.env['BULKHEAD_NAMESPACE'] ?? 'kube-system';
 export const CONTROLLER_LEASE = 'bulkhead-controller';
 export const CA_CONFIGMAP = 'bulkhead-ca';
 export const CA_SECRET = 'bulkhead-ca';

@@ -64,3 +64,10 @@ test('docs/reference/exit-codes.md is the table of the help', () => {
   ];
   expect(rows.map(([, code, meaning]) => [Number(code), meaning])).toEqual(EXIT_MEANINGS);
 });
+
+test('--log-level stands before the command, and refuses what is no level', async () => {
+  expect(await run(['--log-level', 'debug', 'nonsense'])).toBe(EXIT.usage);
+  expect(printed).toContain('unknown command nonsense');
+  expect(await run(['--log-level', 'loud', 'status'])).toBe(EXIT.usage);
+  expect(printed).toContain('silent, fatal, error, warn, info, debug, trace');
+});

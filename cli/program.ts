@@ -7,6 +7,7 @@ import { nodeProbeCommand } from './cluster/node-probe.ts';
 import { EXIT, exitCodesHelp } from './terminal/exit-codes.ts';
 import { labCommand } from './lab/command.ts';
 import { UsageError, warn } from './terminal/output.ts';
+import { takeVerbosity } from './terminal/verbosity.ts';
 import { explainCommand } from './policy/explain.ts';
 import { policyCommand } from './policy/lint.ts';
 import { dropsCommand, revocationsCommand } from './policy/records.ts';
@@ -50,6 +51,7 @@ export function makeProgram(exit: (code: number) => void): Command {
     .addCommand(revocationsCommand())
     .addCommand(isolateCommand(exit))
     .addCommand(nodeProbeCommand(), { hidden: true });
+  takeVerbosity(program);
   finish(program);
   return program;
 }
@@ -64,10 +66,16 @@ function finish(command: Command): void {
 /** commander prints the help of the parent for `bulkhead UNKNOWN --help`. An unknown command is an error with any option. */
 function refuseUnknown(program: Command, words: readonly string[]): void {
   let at = program;
+  let isValue = false;
   for (const word of words) {
+    if (isValue) {
+      isValue = false;
+      continue;
+    }
     if (at.commands.length === 0) return;
     if (word.startsWith('-')) {
       if (word === '--help' || word === '-h') return;
+      isValue = at.options.some((o) => o.required && (o.long === word || o.short === word));
       continue;
     }
     if (word === 'help') continue;

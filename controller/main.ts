@@ -3,12 +3,12 @@ import { hostname } from 'node:os';
 import { isIP } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
 import { Command } from 'commander';
-import pino from 'pino';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE, WEBHOOK_SERVICE } from '../api/names.ts';
 
 import type { ConnectionShare } from '../lib/http/connection-share.ts';
 import { installLastResort } from '../lib/process/last-resort.ts';
+import { openLog, takeLogLevel } from '../lib/process/log.ts';
 import { secureContext, type ServerTls } from '../lib/http/server.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
@@ -28,7 +28,7 @@ import { ControllerMetrics } from './metrics.ts';
 import { ClusterSource } from './sources/cluster.ts';
 import { ServingIdentity } from './tls/identity.ts';
 
-const log = pino({ name: 'controller' }, pino.destination({ fd: 2, sync: true }));
+const log = openLog('controller');
 
 type Options = {
   kubeconfig?: string;
@@ -53,6 +53,7 @@ const program = new Command('bulkhead-controller')
     'authority of the certificate that the API server shows to webhooks; default: it is known by its address',
   )
   .option('--identity <name>', 'name of this replica on the Lease', `${hostname()}-${process.pid}`);
+takeLogLevel(program, log);
 
 async function main(options: Options): Promise<void> {
   const stop = new AbortController();

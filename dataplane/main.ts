@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { Command } from 'commander';
 import type { FastifyInstance } from 'fastify';
-import pino from 'pino';
 import { AGENT_SOCKET } from '../api/cni.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import { TokenBuckets } from '../lib/http/token-bucket.ts';
 import { installLastResort } from '../lib/process/last-resort.ts';
+import { openLog, takeLogLevel } from '../lib/process/log.ts';
 import { metricsAccess } from '../lib/kube/authorize.ts';
 import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
@@ -36,7 +36,7 @@ import { NodeState } from './probe/node-state.ts';
 import { renumbered } from './probe/renumbered.ts';
 import { reportOf } from './report.ts';
 
-const log = pino({ name: 'agent' }, pino.destination({ fd: 2, sync: true }));
+const log = openLog('agent');
 
 /** The same trouble once a minute. */
 const troubles = new TokenBuckets({ burst: 1, perSecond: 1 / 60 });
@@ -82,6 +82,7 @@ const program = new Command('bulkhead-agent')
     '--connections-per-pod <number>',
     'connections that one pod may have in a tracking table, 0 for any number; default: an eighth of nf_conntrack_max',
   );
+takeLogLevel(program, log);
 
 async function main(o: Options): Promise<void> {
   if (!o.node) throw new Error('give --node, or set NODE_NAME');

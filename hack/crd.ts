@@ -68,7 +68,7 @@ function rootSchema(kind: KindDefinition): Schema {
  * A structural schema (apiextensions v1): no additionalProperties beside properties, no $schema, integers with their
  * bounds as the API server takes them. Unions do not occur: kinds are modelled without.
  */
-function structural(schema: Schema): Schema {
+export function structural(schema: Schema): Schema {
   const { $schema: _s, additionalProperties, propertyNames: _p, exclusiveMinimum: _e, ...rest } = schema;
   const result: Schema = { ...rest };
   if ('oneOf' in schema || 'anyOf' in schema || 'allOf' in schema)

@@ -26,13 +26,7 @@ if [ -n "$missing" ]; then
   fi
 fi
 
-if [ ! -x node_modules/.bin/node ] || [ ! -f node_modules/.setup ] || [ package-lock.json -nt node_modules/.setup ]; then
-  have npm || { say "install Node.js with npm (any version that can install packages); Node 24 itself comes from npm"; exit 1; }
-  say "setting up: installing packages"
-  # Not `npm ci`: it refuses the lock where a registry lacks builds for other platforms. --no-save leaves the lock as it is.
-  npm install --no-save --no-audit --no-fund --loglevel=error >&2
-  touch node_modules/.setup
-fi
+hack/packages.sh
 
 if [ ! -f dist/.built ] || [ -n "$(find api lib core controller dataplane cni-plugin lab cli hack/build.ts package-lock.json -newer dist/.built -type f -not -name '*.md' -not -name '*.test.ts' -print -quit)" ]; then
   say "setting up: building"

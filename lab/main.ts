@@ -1,17 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import pino from 'pino';
 import { KubeClient } from '../lib/kube/client.ts';
 import { loadAccess } from '../lib/kube/kubeconfig.ts';
+import { openLog, takeLogLevel } from '../lib/process/log.ts';
 import { runKube } from './kube/main.ts';
 import { runNode } from './node/main.ts';
 import { labDir, type LabSpec } from './world/plan.ts';
 
 /** The lab's own processes; `bulkhead lab up` starts them. */
 
-const log = pino({ name: 'lab' }, pino.destination({ fd: 2, sync: true }));
+const log = openLog('lab');
 const tell = (message: string, fields: object = {}): void => log.info(fields, message);
 const program = new Command('bulkhead-lab').description("Processes of a lab. Started by 'bulkhead lab up'.");
+takeLogLevel(program, log);
 
 program.command('kube <lab>').action(async (name: string) => {
   const lab = JSON.parse(readFileSync(`${labDir(name)}/lab.json`, 'utf8')) as LabSpec;

@@ -1,3 +1,4 @@
+import { SYSTEM_NAMESPACE } from '../../api/names.ts';
 import type { Outcome } from '../../lib/connect/connect.ts';
 import { exec, ExecError } from '../../lib/exec/exec.ts';
 import { core, type KubeList, pathOf, type Resource } from '../../lib/kube/client.ts';
@@ -18,7 +19,7 @@ export type KubectlFlags = { readonly kubeconfig?: string; readonly context?: st
 
 /**
  * Whatever cluster kubectl leads to, in every way in which it can authenticate. Connections are tried by the agents, from
- * inside the pods of their node: the caller needs the right to exec in kube-system for that, and for nothing else.
+ * inside the pods of their node: the caller needs the right to exec in Bulkhead's namespace for that, and for nothing else.
  */
 export function kubectlTarget(
   flags: KubectlFlags,
@@ -35,7 +36,7 @@ export function kubectlTarget(
     agentLogs: ({ follow }) =>
       linesOf([
         ...kubectlArgs(flags),
-        ...['logs', '-n', 'kube-system', '-l', 'app.kubernetes.io/name=bulkhead-agent', '-c', 'agent', '--tail=-1'],
+        ...['logs', '-n', SYSTEM_NAMESPACE, '-l', 'app.kubernetes.io/name=bulkhead-agent', '-c', 'agent', '--tail=-1'],
         ...['--max-log-requests=1000', ...(follow ? ['--follow'] : [])],
       ]),
     outside: [],
@@ -93,7 +94,7 @@ async function connectByAgents(
       if (agent === undefined) return;
       const mine = [...attempts.entries()].filter(([, a]) => a.pod.node === node);
       const answer = await kubectl(
-        ['exec', '-i', '-n', 'kube-system', agent, '-c', 'agent', '--', 'bulkhead', 'node-probe'],
+        ['exec', '-i', '-n', SYSTEM_NAMESPACE, agent, '-c', 'agent', '--', 'bulkhead', 'node-probe'],
         JSON.stringify(mine.map(([, a]) => a)),
       );
       const got = JSON.parse(answer) as (Outcome | null)[];

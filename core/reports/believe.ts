@@ -129,7 +129,7 @@ class Judge {
   readonly #state: Seen;
   readonly #node: Node;
   readonly #pods: readonly Pod[];
-  readonly #c: Context;
+  readonly #context: Context;
   readonly #cidrs: readonly Prefix[];
   /** Blocks that the API says are this node's. */
   readonly #stored: ReadonlyMap<string, BlockItem>;
@@ -143,7 +143,7 @@ class Judge {
     this.#state = state;
     this.#node = node;
     this.#pods = context.pods.filter((p) => !p.hostNetwork);
-    this.#c = context;
+    this.#context = context;
     this.#cidrs = node.podCIDRs.map(mustPrefix);
     this.#stored = new Map(context.stored.map((b) => [b.cidr, b]));
     this.#storedOf = new ByNetwork(context.stored);
@@ -156,7 +156,7 @@ class Judge {
     const claimed = new Map(report.blocks.map((b) => [b.cidr, b]));
     const blocks = [...claimed.values()].flatMap((b) => this.#block(b, networks) ?? []);
     // What is returned, and what an object would bear out anew: until both are over, what was known of it counts.
-    for (const [cidr, before] of this.#c.held)
+    for (const [cidr, before] of this.#context.held)
       if (!this.held.has(cidr) && (this.#stored.has(cidr) || claimed.has(cidr) || returned.has(cidr)))
         this.held.set(cidr, before);
     const prefixes = new ByNetwork(blocks);
@@ -173,7 +173,7 @@ class Judge {
   /** Networks that have business on this node. */
   #networks(endpoints: readonly Endpoint[]): Set<NetworkKey> {
     const found = new Set<NetworkKey>([FLAT_NETWORK, ...endpoints.map((e) => e.network)]);
-    const { asked } = this.#c;
+    const { asked } = this.#context;
     for (const pod of this.#pods) for (const network of asked.ofPod(pod)) found.add(network);
     for (const namespace of new Set(this.#pods.map((p) => p.namespace)))
       for (const network of asked.ofNamespace(namespace)) found.add(network);
@@ -182,14 +182,14 @@ class Judge {
 
   /** An interface of a pod that the API says is here, on a network that this pod may be on, or was on already. */
   #withNetwork(endpoint: Endpoint): Endpoint | undefined {
-    const pod = this.#c.known.get(endpoint.uid);
+    const pod = this.#context.known.get(endpoint.uid);
     // The controller has not seen it yet, or no longer: nothing depends on it, and it is no sign of anything.
     if (!pod) return undefined;
     if (pod.node !== this.#node.name || pod.hostNetwork)
       return this.#refuse('PodNotOnNode', `pod ${pod.namespace}/${pod.name}`);
     const { network } = endpoint;
-    const asked = this.#c.asked.ofPod(pod).includes(network);
-    if (!asked && this.#c.attached.get(keyOf(endpoint)) !== network && !this.#wasThere(endpoint, pod))
+    const asked = this.#context.asked.ofPod(pod).includes(network);
+    if (!asked && this.#context.attached.get(keyOf(endpoint)) !== network && !this.#wasThere(endpoint, pod))
       return this.#refuse('NetworkNotOnNode', `pod ${pod.namespace}/${pod.name} on network ${network}`);
     // Its name is the API's, too.
     return { ...endpoint, namespace: pod.namespace, pod: pod.name };
@@ -208,7 +208,7 @@ class Judge {
     if (!given && !this.#cidrs.some((c) => covers(c, prefix)))
       return this.#refuse('BlockNotOfNode', `block ${cidr} of network ${network}`);
     const at = given ? this.#givenAt(block, prefix) : this.#usedAt(block, networks);
-    if (at === undefined || this.#c.now - at > GRACE_MS)
+    if (at === undefined || this.#context.now - at > GRACE_MS)
       return this.#refuse(given ? 'BlockNotGiven' : 'NetworkNotOnNode', `block ${cidr} of network ${network}`);
     this.held.set(cidr, { network, given, at });
     const size = Number(sizeOf(prefix));
@@ -218,29 +218,29 @@ class Judge {
 
   /** When the API last said that the network has business here. */
   #usedAt({ cidr, network }: Block, networks: ReadonlySet<NetworkKey>): number | undefined {
-    if (networks.has(network)) return this.#c.now;
-    const before = this.#c.held.get(cidr);
+    if (networks.has(network)) return this.#context.now;
+    const before = this.#context.held.get(cidr);
     if (before?.network === network && !before.given) return before.at;
     // A controller that has just begun has only the API's memory.
     const stored = this.#stored.get(cidr);
-    return !before && stored?.network === network && !stored.given ? this.#c.now : undefined;
+    return !before && stored?.network === network && !stored.given ? this.#context.now : undefined;
   }
 
   /** Now, when the controller gave the block, as its AddressBlock says; or did so before somebody deleted the object. */
   #givenAt({ cidr, network }: Block, prefix: Prefix): number | undefined {
     const stored = this.#stored.get(cidr);
-    if (stored?.given && stored.network === network) return this.#c.now;
-    if (this.#c.isGiven(prefix)) return undefined;
-    const before = this.#c.held.get(cidr);
-    if (before?.given && before.network === network) return this.#c.now;
+    if (stored?.given && stored.network === network) return this.#context.now;
+    if (this.#context.isGiven(prefix)) return undefined;
+    const before = this.#context.held.get(cidr);
+    if (before?.given && before.network === network) return this.#context.now;
     const own = this.#state.networks.get(network)?.spec?.subnets?.some((s) => covers(mustPrefix(s), prefix)) ?? false;
     this.#podAddresses ??= new PrefixSet(this.#pods.flatMap((p) => p.ips.flatMap((ip) => hostOf(ip) ?? [])));
-    return own && this.#podAddresses.overlaps(prefix) ? this.#c.now : undefined;
+    return own && this.#podAddresses.overlaps(prefix) ? this.#context.now : undefined;
   }
 
   /** Only what this node was given can be returned by it. */
   #mayReturn(cidr: string): boolean {
-    if (this.#stored.get(cidr)?.given || this.#c.held.get(cidr)?.given) return true;
+    if (this.#stored.get(cidr)?.given || this.#context.held.get(cidr)?.given) return true;
     this.#refuse('BlockNotGiven', `returned block ${cidr}`);
     return false;
   }

@@ -27,7 +27,7 @@ type ContainerState = { readonly spec: Json; started: boolean; ready: boolean; r
 
 /** One pod on this node, from its sandbox to its end. */
 export class PodWorker {
-  readonly #c: NodeContext;
+  readonly #node: NodeContext;
   #pod: KubeObject;
   readonly #stop = new AbortController();
   readonly #life: Promise<void>;
@@ -39,7 +39,7 @@ export class PodWorker {
   #ending: Promise<void> | undefined;
 
   constructor(context: NodeContext, pod: KubeObject) {
-    this.#c = context;
+    this.#node = context;
     this.#pod = pod;
     this.#life = this.#live();
   }
@@ -92,12 +92,12 @@ export class PodWorker {
   async #attach(): Promise<void> {
     for (let failures = 0; !this.#stop.signal.aborted; failures++) {
       try {
-        this.#sandbox = await createSandbox(this.#c.cni, this.#pod);
-        this.#c.onSandbox(this.#pod.metadata.uid ?? '', this.#sandbox);
+        this.#sandbox = await createSandbox(this.#node.cni, this.#pod);
+        this.#node.onSandbox(this.#pod.metadata.uid ?? '', this.#sandbox);
         return;
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
-        void this.#c.events.record(
+        void this.#node.events.record(
           this.#regarding,
           'Warning',
           'FailedCreatePodSandBox',
@@ -115,17 +115,17 @@ export class PodWorker {
     const netns = host ? '/proc/self/ns/net' : (this.#sandbox?.sandbox.netns ?? '');
     const { namespace = '', name, labels } = this.#pod.metadata;
     const isDns = labels?.['k8s-app'] === 'kube-dns' && namespace === 'kube-system';
-    if (isDns) this.#servers.push(startDns(netns, this.#c.dns));
+    if (isDns) this.#servers.push(startDns(netns, this.#node.dns));
     const ports = new Map<string, { protocol: 'TCP' | 'UDP'; port: number }>();
     for (const p of this.#containers.flatMap((c) => arr(c.spec['ports']))) {
       const protocol = str(p['protocol']);
       const port = num(p['containerPort']);
       if (protocol === 'TCP' || protocol === 'UDP') ports.set(`${protocol}/${port}`, { protocol, port });
       else
-        this.#c.once(
+        this.#node.once(
           `protocol ${protocol}`,
           () =>
-            void this.#c.events.record(
+            void this.#node.events.record(
               this.#regarding,
               'Warning',
               'PortNotServed',
@@ -136,9 +136,9 @@ export class PodWorker {
     for (const p of ports.values()) {
       if (isDns && p.port === 53) continue;
       try {
-        this.#servers.push(startEcho(netns, p, { namespace, name, node: this.#c.node }, this.#c.tls));
+        this.#servers.push(startEcho(netns, p, { namespace, name, node: this.#node.node }, this.#node.tls));
       } catch (error) {
-        void this.#c.events.record(
+        void this.#node.events.record(
           this.#regarding,
           'Warning',
           'PortNotServed',
@@ -153,10 +153,10 @@ export class PodWorker {
     const { startupProbe, readinessProbe, livenessProbe } = c.spec;
     for (const p of [startupProbe, readinessProbe, livenessProbe]) {
       if (p !== undefined && isAssumed(obj(p))) {
-        this.#c.once(
+        this.#node.once(
           'exec',
           () =>
-            void this.#c.events.record(
+            void this.#node.events.record(
               this.#regarding,
               'Normal',
               'ExecProbeAssumed',
@@ -222,7 +222,7 @@ export class PodWorker {
   }
 
   #tellUnhealthy(kind: string, failure: string): void {
-    void this.#c.events.record(this.#regarding, 'Warning', 'Unhealthy', `${kind} probe failed: ${failure}`);
+    void this.#node.events.record(this.#regarding, 'Warning', 'Unhealthy', `${kind} probe failed: ${failure}`);
   }
 
   async #setReady(c: ContainerState, ready: boolean): Promise<void> {
@@ -236,7 +236,7 @@ export class PodWorker {
   }
 
   get #ips(): readonly string[] {
-    return this.#sandbox?.ips ?? this.#c.nodeIps;
+    return this.#sandbox?.ips ?? this.#node.nodeIps;
   }
 
   /** Posts come one after the other, each with the state of its own moment: the last one told is the latest. */
@@ -253,8 +253,8 @@ export class PodWorker {
     const scheduled = arr(at(this.#pod, 'status', 'conditions')).filter((c) => c['type'] === 'PodScheduled');
     const status = {
       phase: this.#phase,
-      hostIP: this.#c.nodeIps[0],
-      hostIPs: this.#c.nodeIps.map((ip) => ({ ip })),
+      hostIP: this.#node.nodeIps[0],
+      hostIPs: this.#node.nodeIps.map((ip) => ({ ip })),
       podIP: this.#ip,
       podIPs: this.#ips.map((ip) => ({ ip })),
       startTime: this.#containers[0]?.startedAt ?? now,
@@ -278,7 +278,7 @@ export class PodWorker {
     // The API server may be away for a moment; a pod is not, so this is tried until it is told.
     for (let failures = 0; failures < 20 && !this.#ending; failures++) {
       try {
-        await this.#c.client.patch(core('pods'), name, namespace, { status }, { subresource: 'status' });
+        await this.#node.client.patch(core('pods'), name, namespace, { status }, { subresource: 'status' });
         return;
       } catch (error) {
         if (isKube(error, 'NotFound')) return;
@@ -296,7 +296,10 @@ export class PodWorker {
     const { name, namespace, uid } = this.#pod.metadata;
     for (let failures = 0; failures < 20; failures++) {
       try {
-        await this.#c.client.delete(core('pods'), name, namespace, { gracePeriodSeconds: 0, preconditions: { uid } });
+        await this.#node.client.delete(core('pods'), name, namespace, {
+          gracePeriodSeconds: 0,
+          preconditions: { uid },
+        });
         return;
       } catch (error) {
         if (isKube(error, 'NotFound') || isKube(error, 'Conflict')) return;
@@ -308,14 +311,14 @@ export class PodWorker {
   async #detach(sandbox: PodSandbox): Promise<void> {
     for (let failures = 0; failures < 60; failures++) {
       try {
-        await removeSandbox(this.#c.cni, sandbox);
+        await removeSandbox(this.#node.cni, sandbox);
         break;
       } catch {
         await systemClock.sleep(Math.min(200 * 2 ** failures, 2_000)); // the agent is away: DEL is owed until it is done
       }
     }
     this.#sandbox = undefined;
-    this.#c.onSandbox(this.#pod.metadata.uid ?? '', undefined);
+    this.#node.onSandbox(this.#pod.metadata.uid ?? '', undefined);
   }
 
   #closeServers(): void {
