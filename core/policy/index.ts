@@ -2,6 +2,7 @@ import { SERVICE_ACCOUNT } from '../../api/names.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { matches } from '../cluster/selector.ts';
 import { Crowd } from './crowd.ts';
+import { LabelIndex, requiredLabels } from './label-index.ts';
 import type { Policy, PodsSelector } from '../cluster/policy.ts';
 
 /** Policies in the order in which they are asked, and which of them select a pod. */
@@ -65,18 +66,14 @@ export function indexPolicies(state: ClusterState, before?: Pick<PolicyIndex, 'c
     const policed = pod.node !== '' && policies.some((p) => p.kind === 'NetworkPolicy');
     return (policed ? closedOn(pod).get(keyOf(pod)) : undefined) ?? policies;
   };
-  let byNamespaceOfPods: ReadonlyMap<string, readonly Pod[]> | undefined;
+  let table: PodTable | undefined;
   return {
     state,
     candidates,
     selecting,
     podsOf(selector) {
-      byNamespaceOfPods ??= Map.groupBy(state.pods.values(), (p) => p.namespace);
-      const names =
-        selector.namespace === undefined
-          ? [...byNamespaceOfPods.keys()].filter((n) => matches(selector.namespaces, labelsOfNamespace(state, n)))
-          : [selector.namespace];
-      return names.flatMap((n) => (byNamespaceOfPods?.get(n) ?? []).filter((p) => selects(state, selector, p)));
+      table ??= new PodTable(state);
+      return table.like(selector).filter((p) => selects(state, selector, p));
     },
     crowdedOut() {
       for (const namespace of byNamespace.keys()) candidatesIn(namespace);
@@ -84,6 +81,30 @@ export function indexPolicies(state: ClusterState, before?: Pick<PolicyIndex, 'c
       return crowd;
     },
   };
+}
+
+/** Pods by namespace and by label: a selector is compared only with those that have what it asks for first. */
+class PodTable {
+  readonly #everywhere: LabelIndex<Pod>;
+  readonly #byNamespace: ReadonlyMap<string, LabelIndex<Pod>>;
+  readonly #namespaces: LabelIndex<string>;
+
+  constructor(state: ClusterState) {
+    const pods = [...state.pods.values()];
+    const byNamespace = Map.groupBy(pods, (p) => p.namespace);
+    this.#everywhere = new LabelIndex(pods, labelsOfPod);
+    this.#byNamespace = new Map([...byNamespace].map(([name, some]) => [name, new LabelIndex(some, labelsOfPod)]));
+    this.#namespaces = new LabelIndex([...byNamespace.keys()], (name) => labelsOfNamespace(state, name));
+  }
+
+  /** At least those that the selector means. */
+  like({ namespace, namespaces, pods }: PodsSelector): readonly Pod[] {
+    if (namespace !== undefined) return this.#byNamespace.get(namespace)?.like(pods) ?? [];
+    const names = this.#namespaces.like(namespaces);
+    const anywhere = this.#everywhere.like(pods);
+    if (anywhere.length <= names.length) return anywhere;
+    return names.flatMap((name) => this.#byNamespace.get(name)?.like(pods) ?? []);
+  }
 }
 
 const placeOf = ({ node, namespace }: Pod): string => `${node} ${namespace}`;
@@ -104,8 +125,33 @@ function selectedBy(state: ClusterState, candidates: readonly Policy[], pod: Pod
   const namespace = state.namespaces.get(pod.namespace);
   const last = lastFound.get(pod);
   if (last && last.candidates === candidates && last.namespace === namespace) return last.found;
-  const found = candidates.filter((p) => selects(state, p.subject, pod));
+  const found = candidatesLike(candidates, pod).filter((p) => selects(state, p.subject, pod));
   lastFound.set(pod, { candidates, namespace, found });
+  return found;
+}
+
+/** Those of the policies that ask for no label at first, or for one that the pod has; the order stays. */
+function candidatesLike(candidates: readonly Policy[], pod: Pod): readonly Policy[] {
+  if (candidates.length <= FEW) return candidates;
+  const known = byFirstLabel.get(candidates) ?? indexByFirstLabel(candidates);
+  byFirstLabel.set(candidates, known);
+  const places = Object.entries(labelsOfPod(pod)).flatMap(([k, v]) => known.get(`${k}=${v}`) ?? []);
+  return [...(known.get(ANY) ?? []), ...places].sort((a, b) => a - b).flatMap((at) => candidates[at] ?? []);
+}
+
+const FEW = 4;
+const ANY = '';
+const byFirstLabel = new WeakMap<readonly Policy[], ReadonlyMap<string, readonly number[]>>();
+
+/** Places of policies by "key=value" of one label that their subject asks for; "": it asks for none. */
+function indexByFirstLabel(candidates: readonly Policy[]): ReadonlyMap<string, readonly number[]> {
+  const found = new Map<string, number[]>();
+  for (const [at, { subject }] of candidates.entries())
+    for (const label of (subject && requiredLabels(subject.pods)[0]) ?? [ANY]) {
+      const places = found.get(label);
+      if (places) places.push(at);
+      else found.set(label, [at]);
+    }
   return found;
 }
 

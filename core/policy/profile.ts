@@ -19,6 +19,7 @@ export class Profiles {
   readonly #before: ReadonlyMap<string, GroupItem>;
   readonly #groups = new Map<string, GroupItem>();
   readonly #profiles = new Map<string, Profile>();
+  readonly #numbers = new Map<string, readonly NamedPort[]>();
 
   /** @param before groups of an earlier state: one that is still the same stays the same object, and need not be told again */
   constructor(index: PolicyIndex, before: ReadonlyMap<string, GroupItem> = new Map()) {
@@ -34,6 +35,11 @@ export class Profiles {
   of(pod: Pod): Profile | undefined {
     const policies = this.#index.selecting(pod).filter((p) => p.ingress !== undefined || p.egress !== undefined);
     if (policies.length === 0) return undefined;
+    return this.resolve(policies, pod);
+  }
+
+  /** The profile that a pod would have if these policies selected it, in this order. */
+  resolve(policies: readonly Policy[], pod: Pod): Profile {
     const key = profileKey(policies, pod);
     const known = this.#profiles.get(key);
     if (known) return known;
@@ -45,6 +51,16 @@ export class Profiles {
     const profile = { key, item: { ingress: side('ingress'), egress: side('egress') }, groups };
     this.#profiles.set(key, profile);
     return profile;
+  }
+
+  /** Numbers of a named port among the pods of a rule's peers. */
+  numbersOf(peers: PolicyRule['peers'], name: string, protocol?: Protocol): readonly NamedPort[] {
+    // Of prefixes all pods are asked, as for everybody.
+    const anywhere = peers === 'any' || peers.some((p) => p.kind === 'networks');
+    const key = `${groupKey(anywhere ? 'any' : peers)} ${name}/${protocol ?? ''}`;
+    const known = this.#numbers.get(key) ?? numbersOf(this.#index, peers, name, protocol);
+    this.#numbers.set(key, known);
+    return known;
   }
 
   #same(key: string, item: GroupItem): GroupItem {
@@ -75,7 +91,7 @@ export class Profiles {
       // … and for egress those of each pod that it may reach.
       if (direction === 'egress')
         for (const { name, protocol } of named)
-          for (const number of numbersOf(this.#index, rule.peers, name, protocol))
+          for (const number of this.numbersOf(rule.peers, name, protocol))
             matches.push({
               peers: [use(number)],
               ports: [{ protocol: number.protocol, first: number.port, last: number.port }],
