@@ -34,7 +34,7 @@ export class Leader implements AsyncDisposable {
   readonly epoch: number;
   readonly sessions: Sessions;
   readonly agents: AgentApi;
-  readonly #o: LeaderOptions;
+  readonly #options: LeaderOptions;
   readonly #writer: DutyWriter;
   /** VNIs given by this leader, by uid of the network. */
   readonly #promised = new Map<string, number>();
@@ -51,7 +51,7 @@ export class Leader implements AsyncDisposable {
   #view: View;
 
   constructor(options: LeaderOptions) {
-    this.#o = options;
+    this.#options = options;
     this.epoch = options.epoch;
     const { client, source, log } = options;
     this.sessions = new Sessions(options.epoch);
@@ -103,7 +103,7 @@ export class Leader implements AsyncDisposable {
   }
 
   async #allocate(): Promise<void> {
-    const { source } = this.#o;
+    const { source } = this.#options;
     await this.#startAfterPredecessor();
     const stored = new Map([...source.storedBlocks.values()].map((b) => [b.cidr, b]));
     for (const cidr of this.#promisedBlocks.keys()) if (stored.has(cidr)) this.#promisedBlocks.delete(cidr);
@@ -141,7 +141,7 @@ export class Leader implements AsyncDisposable {
       if (!given.has(cidr)) given.set(cidr, { cidr, node, network: '', given: true });
     }
     const uses = new Map<string, BlockUse>();
-    for (const report of this.#o.source.reports.values())
+    for (const report of this.#options.source.reports.values())
       for (const b of report.blocks) if (b.given) uses.set(b.cidr, b);
     const plan = planSubnetBlocks(this.#view, given, uses);
     for (const block of plan.give) this.#promisedBlocks.set(block.cidr, block);
@@ -151,8 +151,8 @@ export class Leader implements AsyncDisposable {
   /** The leader before may have given blocks a moment ago that no watch has shown yet. */
   async #startAfterPredecessor(): Promise<void> {
     if (this.#afterPredecessor) return;
-    for (const block of await this.#o.source.freshGivenBlocks())
-      if (!this.#o.source.storedBlocks.has(block.objectName)) this.#promisedBlocks.set(block.cidr, block);
+    for (const block of await this.#options.source.freshGivenBlocks())
+      if (!this.#options.source.storedBlocks.has(block.objectName)) this.#promisedBlocks.set(block.cidr, block);
     this.#afterPredecessor = true;
   }
 
@@ -160,7 +160,7 @@ export class Leader implements AsyncDisposable {
   #alive(): Set<string> {
     const now = performance.now();
     const holders = new Set([...this.#view.state.networks.values()].map((n) => n.egressNode));
-    const { heard } = this.#o.source;
+    const { heard } = this.#options.source;
     return new Set(
       [...this.#view.state.nodes.keys()].filter((node) => {
         const silent = now - Math.max(heard.get(node) ?? 0, this.#since);
@@ -186,7 +186,7 @@ export class Leader implements AsyncDisposable {
 
   /** Some at a time; goes on behind a failed one, and throws the first failure at the end. */
   async #carryOut(duties: readonly Duty[]): Promise<void> {
-    const { log, metrics } = this.#o;
+    const { log, metrics } = this.#options;
     const failed: unknown[] = [];
     let next = 0;
     const work = async (): Promise<void> => {

@@ -32,7 +32,7 @@ import { serveHealth, serveMetrics } from './http/server.ts';
 import { AgentMetrics } from './metrics.ts';
 import { PACKET_LOG, probeFeatures } from './probe/features.ts';
 import type { HostAddresses } from './probe/host-addresses.ts';
-import { NodeState } from './probe/node-state.ts';
+import { NodeState } from './node-state.ts';
 import { renumbered } from './probe/renumbered.ts';
 import { reportOf } from './report.ts';
 

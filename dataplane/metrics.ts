@@ -1,14 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { PROGRAM_VERSION } from '../api/version.ts';
-
-/** How often a rule has decided since the tables were made. */
-export type RuleHits = {
-  readonly tier: string;
-  readonly policy: string;
-  readonly rule: string;
-  readonly verdict: string;
-  readonly hits: number;
-};
+import type { RuleHits } from './kernel/counters.ts';
 
 /** What is read at the moment of a scrape. */
 export type Observed = {
@@ -35,13 +27,13 @@ export class AgentMetrics {
   readonly #observe: () => Promise<Observed>;
   readonly #cni: Histogram<'verb' | 'result'>;
   readonly #restarts: Counter;
-  readonly #g: ReturnType<typeof gauges>;
+  readonly #gauges: ReturnType<typeof makeGauges>;
 
   constructor(observe: () => Promise<Observed>) {
     this.#observe = observe;
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
-    this.#g = gauges(registers);
+    this.#gauges = makeGauges(registers);
     this.#cni = new Histogram({
       name: 'bulkhead_agent_cni_duration_seconds',
       help: 'CNI verbs, from the request on the socket to the answer.',
@@ -54,7 +46,7 @@ export class AgentMetrics {
       help: 'Streams from the controller that ended.',
       registers,
     });
-    this.#g.build.set({ version: PROGRAM_VERSION }, 1);
+    this.#gauges.build.set({ version: PROGRAM_VERSION }, 1);
   }
 
   cni(verb: string, result: 'ok' | 'refused', seconds: number): void {
@@ -67,32 +59,41 @@ export class AgentMetrics {
 
   async text(): Promise<string> {
     const now = await this.#observe();
-    const g = this.#g;
-    for (const gauge of [g.addresses, g.pods, g.problems, g.drops, g.rules, g.tracked, g.overShare]) gauge.reset();
-    for (const { hits, ...rule } of now.rules) g.rules.inc(rule, hits);
+    const gauges = this.#gauges;
+    for (const gauge of [
+      gauges.addresses,
+      gauges.pods,
+      gauges.problems,
+      gauges.drops,
+      gauges.rules,
+      gauges.tracked,
+      gauges.overShare,
+    ])
+      gauge.reset();
+    for (const { hits, ...rule } of now.rules) gauges.rules.inc(rule, hits);
     for (const b of now.blocks) {
-      g.addresses.inc({ network: b.network, state: 'used' }, b.used);
-      g.addresses.inc({ network: b.network, state: 'free' }, b.free);
+      gauges.addresses.inc({ network: b.network, state: 'used' }, b.used);
+      gauges.addresses.inc({ network: b.network, state: 'free' }, b.free);
     }
-    for (const [network, count] of now.podsByNetwork) g.pods.set({ network }, count);
+    for (const [network, count] of now.podsByNetwork) gauges.pods.set({ network }, count);
     for (const { network, entries, refused } of now.shares) {
-      g.tracked.set({ network }, entries);
-      g.overShare.set({ network }, refused);
+      gauges.tracked.set({ network }, entries);
+      gauges.overShare.set({ network }, refused);
     }
-    for (const { reason } of now.problems) g.problems.set({ reason }, 1);
+    for (const { reason } of now.problems) gauges.problems.set({ reason }, 1);
     for (const [reason, list] of now.drops)
-      for (const { network, packets } of list) g.drops.inc({ network, reason }, packets);
-    g.denialsLeft.set(now.denialsLeft);
-    g.connected.set(now.connected ? 1 : 0);
-    g.epoch.set(now.epoch);
-    g.received.set(now.received);
-    g.realised.set(now.realised);
-    g.faults.set(now.faults);
+      for (const { network, packets } of list) gauges.drops.inc({ network, reason }, packets);
+    gauges.denialsLeft.set(now.denialsLeft);
+    gauges.connected.set(now.connected ? 1 : 0);
+    gauges.epoch.set(now.epoch);
+    gauges.received.set(now.received);
+    gauges.realised.set(now.realised);
+    gauges.faults.set(now.faults);
     return await this.#registry.metrics();
   }
 }
 
-function gauges(registers: Registry[]) {
+function makeGauges(registers: Registry[]) {
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> =>
     new Gauge({ name: `bulkhead_agent_${name}`, help, labelNames, registers });
   return {

@@ -2,7 +2,7 @@ import { LONGEST_MESSAGE, MOST_BLOCKS, MOST_ENDPOINTS, MOST_FAULTS, type NodeRep
 import { PROGRAM_VERSION } from '../api/version.ts';
 import type { Attachments } from './attach/attachments.ts';
 import type { HostAddresses } from './probe/host-addresses.ts';
-import type { NodeState } from './probe/node-state.ts';
+import type { NodeState } from './node-state.ts';
 
 /** What this node tells the controller: blocks, pods, and what is wrong. */
 export function reportOf({

@@ -1,10 +1,11 @@
 import { FLAT_NETWORK } from '../api/names.ts';
 import type { NodeItem } from '../api/nodeconfig.ts';
-import { NO_POLICY, PolicyTable } from '../dataplane/apply/policy-table.ts';
-import { RuleNumbers } from '../dataplane/apply/rule-numbers.ts';
-import { Wanted } from '../dataplane/apply/wanted.ts';
+import { NO_POLICY, PolicyTable } from '../dataplane/desired/policy-table.ts';
+import { RuleNumbers } from '../dataplane/desired/rule-numbers.ts';
+import { Wanted } from '../dataplane/desired/wanted.ts';
 import type { Fragment } from '../dataplane/plan/fragment.ts';
-import { type NodeState, STATES } from '../dataplane/plan/golden/states.ts';
+import { STATES } from '../dataplane/plan/golden/named.ts';
+import type { NodeState } from '../dataplane/plan/golden/states.ts';
 import { planHostPorts } from '../dataplane/plan/host-ports.ts';
 import { netnsName } from '../dataplane/plan/names.ts';
 import { planFlatPod, planPod, type PodChains } from '../dataplane/plan/pod.ts';

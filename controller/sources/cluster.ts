@@ -66,7 +66,7 @@ export type ClusterSourceOptions = {
 
 /** Live copy of all that the controller looks at: API objects by reflector, and what agents reported since. */
 export class ClusterSource implements AsyncDisposable {
-  readonly #o: ClusterSourceOptions;
+  readonly #options: ClusterSourceOptions;
   readonly #reflectors = new Map<string, Reflector<unknown>>();
   readonly #serviceCIDRs = new Map<string, readonly string[]>();
   readonly #maps = {
@@ -97,7 +97,7 @@ export class ClusterSource implements AsyncDisposable {
   readonly heard = new Map<string, number>();
 
   constructor(options: ClusterSourceOptions) {
-    this.#o = options;
+    this.#options = options;
     const { namespaces, nodes, pods, networks, routers, services, slices } = this.#maps;
     this.#reflect(core('namespaces'), namespaces, readNamespace);
     this.#reflect(core('nodes'), nodes, readNode);
@@ -112,7 +112,7 @@ export class ClusterSource implements AsyncDisposable {
 
   /** Starts all reflectors; resolves when each has its first list. */
   async start(): Promise<void> {
-    if (this.#o.serviceCIDRs.length === 0 && (await this.#serves(SERVICE_CIDRS)))
+    if (this.#options.serviceCIDRs.length === 0 && (await this.#serves(SERVICE_CIDRS)))
       this.#reflect(SERVICE_CIDRS, this.#serviceCIDRs, readServiceCidr);
     if (await this.#serves(BULKHEAD_CONFIGS))
       this.#reflect(BULKHEAD_CONFIGS, this.#settings, (raw) => this.#readSettings(raw));
@@ -167,7 +167,7 @@ export class ClusterSource implements AsyncDisposable {
 
   /** Given blocks as the API server has them this moment: the reflector may be behind what another leader wrote last. */
   async freshGivenBlocks(): Promise<StoredBlock[]> {
-    const { items } = await this.#o.client.list(ADDRESS_BLOCKS);
+    const { items } = await this.#options.client.list(ADDRESS_BLOCKS);
     return items.flatMap((o) => readBlock(o) ?? []).filter((b) => b.given);
   }
 
@@ -204,9 +204,12 @@ export class ClusterSource implements AsyncDisposable {
     for (const name of this.#reports.keys()) if (!nodes.has(name)) this.#reports.delete(name);
     const settings = this.#settings.get('default');
     const reports = this.#believe(settings);
-    const podCIDRs = this.#o.podCIDRs.length > 0 ? this.#o.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
+    const podCIDRs =
+      this.#options.podCIDRs.length > 0 ? this.#options.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
     const serviceCIDRs =
-      this.#o.serviceCIDRs.length > 0 ? this.#o.serviceCIDRs : [...new Set([...this.#serviceCIDRs.values()].flat())];
+      this.#options.serviceCIDRs.length > 0
+        ? this.#options.serviceCIDRs
+        : [...new Set([...this.#serviceCIDRs.values()].flat())];
     return {
       ...(settings ? { settings } : {}),
       ...this.#maps,
@@ -236,7 +239,7 @@ export class ClusterSource implements AsyncDisposable {
       },
     );
     for (const refusal of this.#believed.refused)
-      if (this.#telling.take(`${refusal.node} ${refusal.reason}`)) this.#o.onRefused(refusal);
+      if (this.#telling.take(`${refusal.node} ${refusal.reason}`)) this.#options.onRefused(refusal);
     return this.#believed.reports;
   }
 
@@ -271,11 +274,11 @@ export class ClusterSource implements AsyncDisposable {
   async #serves(resource: Resource): Promise<boolean> {
     for (;;) {
       try {
-        await this.#o.client.list(resource, { limit: 1 });
+        await this.#options.client.list(resource, { limit: 1 });
         return true;
       } catch (error) {
         if (isKube(error, 'NotFound') || isKube(error, 'Forbidden')) return false;
-        this.#o.onTrouble({ what: `list ${resource.plural}`, error, retryInMs: 1_000 });
+        this.#options.onTrouble({ what: `list ${resource.plural}`, error, retryInMs: 1_000 });
         await systemClock.sleep(1_000);
       }
     }
@@ -287,21 +290,21 @@ export class ClusterSource implements AsyncDisposable {
       const error = new Error(
         `${settings.unreadable.join('; ')}: the parts with these fields count as closed; mend them, or upgrade the controller`,
       );
-      this.#o.onTrouble({ what: `read BulkheadConfig ${raw.metadata.name}`, error, retryInMs: 0 });
+      this.#options.onTrouble({ what: `read BulkheadConfig ${raw.metadata.name}`, error, retryInMs: 0 });
     }
     return settings;
   }
 
   #changed(): void {
     this.#view = undefined;
-    this.#o.onChange();
+    this.#options.onChange();
   }
 
   #reflect<T>(resource: Resource, into: Map<string, T>, read: (raw: KubeObject) => T | undefined): void {
     this.#reflectors.set(
       resource.plural,
       new Reflector<T | undefined>({
-        client: this.#o.client,
+        client: this.#options.client,
         resource,
         read,
         onReplace: (items) => {
@@ -316,7 +319,7 @@ export class ClusterSource implements AsyncDisposable {
         },
         onTrouble: (trouble) => {
           this.#trouble.set(resource.plural, trouble.error);
-          this.#o.onTrouble(trouble);
+          this.#options.onTrouble(trouble);
         },
       }) as Reflector<unknown>,
     );

@@ -28,18 +28,18 @@ import { connectionShares } from '../plan/shares.ts';
 import type { SourceOwners } from '../plan/source-owners.ts';
 import { exposedKey } from '../plan/gate-facts.ts';
 import { staleFlows } from '../plan/stale-flows.ts';
-import { dropArp, dropOurArp } from './arp.ts';
-import { ConnectionShares, type ShareStatus } from './connection-shares.ts';
-import { trackedTables } from './tracked-tables.ts';
-import { type Counters, readCounters } from './counters.ts';
+import { dropArp, dropOurArp } from '../kernel/arp.ts';
+import { ConnectionShares, type ShareStatus } from '../kernel/connection-shares.ts';
+import { trackedTables } from '../kernel/tracked-tables.ts';
+import { type Counters, readCounters } from '../kernel/counters.ts';
 import { type HostAddresses, hostAddresses } from '../probe/host-addresses.ts';
-import { FormerFlows } from './former-flows.ts';
-import { Instance } from './instance.ts';
-import { Namespaces } from './namespaces.ts';
-import { NO_POLICY } from './policy-table.ts';
+import { FormerFlows } from '../kernel/cut-flows.ts';
+import { NamespaceWriter } from '../kernel/namespace-writer.ts';
+import { Namespaces } from '../kernel/namespaces.ts';
+import { NO_POLICY } from '../desired/policy-table.ts';
 import { Policing, type RevokedFlow } from './policing.ts';
-import { Wanted } from './wanted.ts';
-import { Wishes } from './wishes.ts';
+import { Wanted } from '../desired/wanted.ts';
+import { Wishes } from '../desired/wishes.ts';
 
 /** A pod that must be wired: which network, and its link. `id` is unique on the node. */
 export type WiredPod = {
@@ -53,7 +53,7 @@ export type WiredPod = {
 };
 
 type Held = {
-  readonly instance: Instance;
+  readonly instance: NamespaceWriter;
   readonly netlink: Netlink;
   readonly nft: Nft;
   readonly conntrack: Conntrack;
@@ -71,7 +71,7 @@ export class Dataplane implements Disposable {
   readonly #namespaces: Namespaces;
   readonly #rootNetlink = openNetlink();
   readonly #rootNft = openNft();
-  readonly #root: Instance;
+  readonly #root: NamespaceWriter;
   readonly #held = new Map<string, Held>();
   readonly #pods = new Map<string, WiredPod>();
   /** The pod that has an address, of those that are wired. */
@@ -128,7 +128,7 @@ export class Dataplane implements Disposable {
     for (const [key, { network }] of config.opening) this.#openings.set(key, network);
     this.#nodeName = nodeName;
     this.#namespaces = new Namespaces(netnsDir);
-    this.#root = new Instance(
+    this.#root = new NamespaceWriter(
       'root',
       TABLE,
       { netlink: this.#rootNetlink, root: this.#rootNetlink, nft: this.#rootNft, netns: undefined },
@@ -280,7 +280,7 @@ export class Dataplane implements Disposable {
   }
 
   /** The instance of a network, made when it is missing: its table stands before its first link is up. */
-  open(key: string): Instance {
+  open(key: string): NamespaceWriter {
     if (key === FLAT_NETWORK) {
       this.#planNow(FLAT_NETWORK);
       return this.#root;
@@ -297,7 +297,7 @@ export class Dataplane implements Disposable {
     const nft = openNft(netns);
     dropArp(nft);
     const [netlink, conntrack] = [openNetlink(netns), openConntrack(netns)];
-    const instance = new Instance(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
+    const instance = new NamespaceWriter(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
     this.#held.set(key, { instance, netlink, nft, conntrack, network, wishes: new Wishes(instance) });
     this.#policing.open(key, instance, conntrack, netns);
     if (!fresh) {

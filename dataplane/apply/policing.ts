@@ -5,11 +5,11 @@ import type { Conntrack } from '../../lib/netlink/conntrack.ts';
 import { type Denial, denialOf } from '../plan/denials.ts';
 import { type DeniedFlow, deniedFlows, type PolicyRules } from '../plan/denied-flows.ts';
 import type { PodChains } from '../plan/pod.ts';
-import { DenialLogs } from './denial-logs.ts';
-import type { Instance } from './instance.ts';
-import { CLOSED, PolicyTable } from './policy-table.ts';
-import { Revocations } from './revocations.ts';
-import { RuleNumbers } from './rule-numbers.ts';
+import { DenialLogs } from '../kernel/denial-logs.ts';
+import type { NamespaceWriter } from '../kernel/namespace-writer.ts';
+import { CLOSED, PolicyTable } from '../desired/policy-table.ts';
+import { Revocations } from '../desired/revocations.ts';
+import { RuleNumbers } from '../desired/rule-numbers.ts';
 
 /** What policies need to know of a pod that is wired. */
 export type PolicedPod = {
@@ -30,7 +30,7 @@ export type PolicingOptions = {
 };
 
 type Place = {
-  readonly instance: Instance;
+  readonly instance: NamespaceWriter;
   readonly conntrack: Conntrack;
   readonly table: PolicyTable;
   readonly revocations: Revocations;
@@ -58,7 +58,7 @@ export class Policing implements Disposable {
   }
 
   /** @param netns path of the network's namespace; undefined for the flat network */
-  open(network: string, instance: Instance, conntrack: Conntrack, netns?: string): void {
+  open(network: string, instance: NamespaceWriter, conntrack: Conntrack, netns?: string): void {
     const set = (owner: string, nft: Parameters<ConstructorParameters<typeof Revocations>[0]>[1]): void =>
       instance.setNft(owner, nft);
     const table = new PolicyTable({

@@ -27,7 +27,7 @@ export type AttachSeams = OrderSeams & {
 
 /** Pods of this node and the CNI verbs on them. */
 export class Attachments {
-  readonly #s: AttachSeams;
+  readonly #seams: AttachSeams;
   readonly #ipam: NodeIpam;
   readonly #byId = new Map<string, Attachment>();
   /** One verb at a time per container. */
@@ -40,7 +40,7 @@ export class Attachments {
     seams: AttachSeams,
     { podCIDRs, restMs }: { readonly podCIDRs: readonly string[]; readonly restMs: number },
   ) {
-    this.#s = seams;
+    this.#seams = seams;
     this.#ipam = new NodeIpam({ podCIDRs, restMs });
   }
 
@@ -49,7 +49,7 @@ export class Attachments {
   }
 
   get blocks() {
-    return this.#ipam.blocks(this.#s.now());
+    return this.#ipam.blocks(this.#seams.now());
   }
 
   get returned(): string[] {
@@ -58,7 +58,7 @@ export class Attachments {
 
   /** Rebuilds what was, from the journal. Call once, before serving anything. */
   restore(): void {
-    const { journal } = this.#s;
+    const { journal } = this.#seams;
     const { entries, spoilt } = journal.load();
     const { byId, returned, owned, passedOver } = rebuild(entries, this.#ipam);
     for (const [id, attachment] of byId) this.#byId.set(id, attachment);
@@ -66,18 +66,20 @@ export class Attachments {
     if (spoilt + passedOver > 0) {
       journal.setAside();
       journal.rewrite(this.#snapshot());
-      this.#s.onTrouble(
+      this.#seams.onTrouble(
         `${spoilt + passedOver} entries of the journal cannot be used; the file is kept beside it as .broken`,
       );
     }
     // An address that was taken for an ADD which never came to its end belongs to nobody.
     const wanted = new Set([...this.#byId.values()].flatMap((a) => a.ips));
-    const orphans = [...owned].filter((ip) => !wanted.has(ip)).flatMap((ip) => this.#ipam.release(ip, this.#s.now()));
-    this.#s.journal.append(orphans);
-    for (const a of this.#byId.values()) this.#s.dataplane.addPod(wiredPod(a));
-    this.#s.dataplane.setBlocks(this.#wiredBlocks());
+    const orphans = [...owned]
+      .filter((ip) => !wanted.has(ip))
+      .flatMap((ip) => this.#ipam.release(ip, this.#seams.now()));
+    this.#seams.journal.append(orphans);
+    for (const a of this.#byId.values()) this.#seams.dataplane.addPod(wiredPod(a));
+    this.#seams.dataplane.setBlocks(this.#wiredBlocks());
     // Who went just before the end of an earlier life may have left connections.
-    this.#s.dataplane.doubt(this.#wiredBlocks().map((b) => b.cidr));
+    this.#seams.dataplane.doubt(this.#wiredBlocks().map((b) => b.cidr));
   }
 
   #snapshot(): JournalEntry[] {
@@ -90,7 +92,9 @@ export class Attachments {
 
   /** After the first look at the kernel: frees what was attached to links that no longer are. */
   dropVanished(): Attachment[] {
-    const vanished = [...this.#byId.values()].filter((a) => this.#s.dataplane.hasLink(a.network, a.hostIf) === false);
+    const vanished = [...this.#byId.values()].filter(
+      (a) => this.#seams.dataplane.hasLink(a.network, a.hostIf) === false,
+    );
     for (const a of vanished) this.#detach(a);
     return vanished;
   }
@@ -105,18 +109,18 @@ export class Attachments {
 
   /** Follows the node's pod CIDRs: a node that is removed and added again may get others while this runs. */
   followPodCIDRs(): void {
-    const { self } = this.#s.dataplane;
+    const { self } = this.#seams.dataplane;
     if (!self || !this.#ipam.setPodCIDRs(self.podCIDRs)) return;
     // Their addresses were other nodes' a moment ago, and there are connections to those.
-    this.#s.dataplane.doubt(self.podCIDRs);
+    this.#seams.dataplane.doubt(self.podCIDRs);
     this.#blocksChanged();
   }
 
   /** Makes sure of a block for each network that pods here need, so that other nodes know it before the first pod. */
   prepare(): void {
     const events: IpamEvent[] = [];
-    for (const network of this.#s.dataplane.neededNetworks())
-      events.push(...this.#ipam.prepare(network, this.#s.now(), this.#given(network)));
+    for (const network of this.#seams.dataplane.neededNetworks())
+      events.push(...this.#ipam.prepare(network, this.#seams.now(), this.#given(network)));
     if (events.length === 0) return;
     this.#writeDown(events, events);
     this.#blocksChanged();
@@ -128,8 +132,8 @@ export class Attachments {
    */
   adoptGiven(): void {
     const events: IpamEvent[] = [];
-    const { self } = this.#s.dataplane;
-    const mine = [...this.#s.config.block.values()].filter((b) => b.given && b.node === self?.name);
+    const { self } = this.#seams.dataplane;
+    const mine = [...this.#seams.config.block.values()].filter((b) => b.given && b.node === self?.name);
     const told = new Set(mine.map((b) => b.cidr));
     const before = this.#returned.size;
     for (const cidr of this.#returned) if (!told.has(cidr)) this.#returned.delete(cidr);
@@ -145,7 +149,7 @@ export class Attachments {
     try {
       return this.#ipam.give(cidr, network, except);
     } catch (error) {
-      this.#s.onTrouble(`block ${cidr} of network ${network} cannot be used: ${(error as Error).message}`);
+      this.#seams.onTrouble(`block ${cidr} of network ${network} cannot be used: ${(error as Error).message}`);
       return [];
     }
   }
@@ -173,7 +177,7 @@ export class Attachments {
         );
       const problems = this.#withOthers(a).flatMap((each) => [
         ...inspectPod(each),
-        ...(this.#s.dataplane.hasLink(each.network, each.hostIf) === false
+        ...(this.#seams.dataplane.hasLink(each.network, each.hostIf) === false
           ? [`node's end ${each.hostIf} is missing`]
           : []),
       ]);
@@ -205,22 +209,22 @@ export class Attachments {
         .filter((a) => a.network === network && this.#byId.get(a.id)?.hostIf !== a.hostIf)
         .map((a) => a.hostIf);
       try {
-        removeLinks(this.#s.dataplane.netlinkOf(network), names);
+        removeLinks(this.#seams.dataplane.netlinkOf(network), names);
       } catch (error) {
-        if (this.#s.dataplane.netnsOf(network) === undefined && network !== FLAT_NETWORK) continue; // gone with its namespace
+        if (this.#seams.dataplane.netnsOf(network) === undefined && network !== FLAT_NETWORK) continue; // gone with its namespace
         this.#doomed.push(...doomed.filter((a) => a.network === network));
         throw error;
       }
     }
-    for (const a of doomed) if (!this.#byId.has(a.id)) this.#s.dataplane.removePod(a.id);
+    for (const a of doomed) if (!this.#byId.has(a.id)) this.#seams.dataplane.removePod(a.id);
     if (authoritative) {
-      const events = this.#ipam.reclaim(this.#s.now(), this.#needed());
+      const events = this.#ipam.reclaim(this.#seams.now(), this.#needed());
       this.#writeDown(events, events);
       for (const e of events) if (e.op === 'unblock' && e.given) this.#returned.add(e.cidr);
       if (events.length > 0) this.#blocksChanged();
     }
-    if (this.#s.journal.isLong(this.#ipam.snapshot().length + this.#returned.size + this.#byId.size))
-      this.#s.journal.rewrite(this.#snapshot());
+    if (this.#seams.journal.isLong(this.#ipam.snapshot().length + this.#returned.size + this.#byId.size))
+      this.#seams.journal.rewrite(this.#snapshot());
   }
 
   async #add(request: CniRequest): Promise<CniResult> {
@@ -241,10 +245,10 @@ export class Attachments {
     }
     const { mappings, problems } = readPortMappings(request.config);
     if (problems.length > 0) throw new AttachError(CNI_ERRORS.InvalidConfig, problems.join('; '));
-    const deadline = this.#s.now() + PATIENCE_MS;
-    const order = await waitForOrder(this.#s, { namespace, pod, uid }, deadline);
+    const deadline = this.#seams.now() + PATIENCE_MS;
+    const order = await waitForOrder(this.#seams, { namespace, pod, uid }, deadline);
     const owner = { namespace, pod, uid };
-    const wanted = interfacesFor(request, order, mappings, this.#s);
+    const wanted = interfacesFor(request, order, mappings, this.#seams);
     const made: Attachment[] = [];
     try {
       for (const w of wanted) {
@@ -260,7 +264,7 @@ export class Attachments {
         made.push(a);
         await this.#settle(a);
         this.#wire(a);
-        await this.#s.dataplane.openHostPorts(wiredPod(a));
+        await this.#seams.dataplane.openHostPorts(wiredPod(a));
       }
     } catch (error) {
       for (const a of made) this.#detach(a);
@@ -291,10 +295,10 @@ export class Attachments {
       try {
         return this.#allocate(request, owner, order);
       } catch (error) {
-        const left = deadline - this.#s.now();
+        const left = deadline - this.#seams.now();
         const given = error instanceof AttachError && error.details === 'NotGiven';
         if (!given || left <= 0) throw error;
-        await this.#s.nextConfig(Math.min(left, 1_000));
+        await this.#seams.nextConfig(Math.min(left, 1_000));
       }
     }
   }
@@ -303,11 +307,11 @@ export class Attachments {
     const id = idOf(request);
     const { network, ips = [] } = order;
     // Its network may have gone while this waited; nobody knows then where its addresses come from.
-    if (network !== FLAT_NETWORK && !this.#s.config.network.has(network))
+    if (network !== FLAT_NETWORK && !this.#seams.config.network.has(network))
       throw new AttachError(CNI_ERRORS.TryAgainLater, `network ${network} has just been taken from this node`);
     let given: ReturnType<NodeIpam['allocate']>;
     try {
-      given = this.#ipam.allocate(network, id, this.#s.now(), { given: this.#given(network), ips });
+      given = this.#ipam.allocate(network, id, this.#seams.now(), { given: this.#given(network), ips });
     } catch (error) {
       if (!(error instanceof IpamError)) throw error;
       throw new AttachError(CNI_ERRORS.Exhausted, `pod ${owner.namespace}/${owner.pod}: ${error.message}`, {
@@ -322,10 +326,10 @@ export class Attachments {
       netns: request.netns,
       ...owner,
       network,
-      vni: this.#s.config.network.get(network)?.vni ?? FLAT_VNI,
+      vni: this.#seams.config.network.get(network)?.vni ?? FLAT_VNI,
       hostIf: hostInterfaceName(id),
       mac: order.mac ?? podMac(given.ips),
-      mtu: this.#s.dataplane.mtuFor(network),
+      mtu: this.#seams.dataplane.mtuFor(network),
       ips: given.ips,
     };
     try {
@@ -337,20 +341,20 @@ export class Attachments {
     }
     this.#byId.set(id, a);
     if (given.events.some((e) => e.op === 'block' || e.op === 'unblock')) this.#blocksChanged();
-    this.#s.onChange();
+    this.#seams.onChange();
     return a;
   }
 
   /** Families for which a network's addresses are the controller's to give. */
   #given(network: string): readonly (4 | 6)[] {
-    return [...new Set((this.#s.config.network.get(network)?.subnets ?? []).map(familyOf))];
+    return [...new Set((this.#seams.config.network.get(network)?.subnets ?? []).map(familyOf))];
   }
 
   #needed(): Needed {
     const attached = new Set([...this.#byId.values()].map((a) => `${a.namespace}/${a.pod}`));
-    const pods = [...this.#s.config.pod.entries()];
+    const pods = [...this.#seams.config.pod.entries()];
     return {
-      networks: this.#s.dataplane.neededNetworks(),
+      networks: this.#seams.dataplane.neededNetworks(),
       asked: pods.flatMap(([, p]) =>
         [p, ...(p.interfaces ?? [])].flatMap(({ assignment, ips = [] }) =>
           'network' in assignment ? ips.map((ip) => ({ network: assignment.network, ip })) : [],
@@ -380,11 +384,11 @@ export class Attachments {
   /** The addresses may have been another pod's a moment ago: what is left of that one goes first. */
   async #settle(a: Attachment): Promise<void> {
     if (this.#doomed.some((d) => d.ips.some((ip) => a.ips.includes(ip)))) this.cleanUp({ authoritative: false });
-    await this.#s.dataplane.settle(a.ips);
+    await this.#seams.dataplane.settle(a.ips);
   }
 
   #wire(a: Attachment): void {
-    const { dataplane } = this.#s;
+    const { dataplane } = this.#seams;
     const instance = dataplane.open(a.network);
     wirePod(dataplane.netlinkOf(a.network), a);
     const pod = wiredPod(a);
@@ -394,25 +398,25 @@ export class Attachments {
   }
 
   #detach(a: Attachment): void {
-    const now = this.#s.now();
+    const now = this.#seams.now();
     const wasOutside = this.#ipam.outside().some(({ owner }) => owner === a.id);
     const events = a.ips.flatMap((ip) => (this.#ipam.ownerOf(ip) === a.id ? this.#ipam.release(ip, now) : []));
     this.#byId.delete(a.id);
     this.#doomed.push(a);
     if (wasOutside) this.#blocksChanged();
     try {
-      this.#s.journal.append([{ op: 'detach', id: a.id }, ...events]);
+      this.#seams.journal.append([{ op: 'detach', id: a.id }, ...events]);
     } catch {
       // A full disk must not keep a pod from ending. After a restart the attachment is found without a link, and freed then.
     }
-    this.#s.onChange();
-    this.#s.onGarbage();
+    this.#seams.onChange();
+    this.#seams.onGarbage();
   }
 
   /** Appends to the journal; when that fails, what the addresses were changed by is taken back, and the error goes on. */
   #writeDown(entries: readonly JournalEntry[], changes: readonly IpamEvent[]): void {
     try {
-      this.#s.journal.append(entries);
+      this.#seams.journal.append(entries);
     } catch (error) {
       this.#ipam.undo(changes);
       throw error;
@@ -420,8 +424,8 @@ export class Attachments {
   }
 
   #blocksChanged(): void {
-    this.#s.dataplane.setBlocks(this.#wiredBlocks());
-    this.#s.onChange();
+    this.#seams.dataplane.setBlocks(this.#wiredBlocks());
+    this.#seams.onChange();
   }
 
   #inTurn<T>(containerID: string, work: () => Promise<T>): Promise<T> {

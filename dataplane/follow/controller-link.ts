@@ -32,13 +32,13 @@ export type LinkOptions = LinkHandlers & {
 
 /** The stream from the leading controller, and the way back for reports. Finds the leader on its Lease, and refuses old ones. */
 export class ControllerLink {
-  readonly #o: LinkOptions;
+  readonly #options: LinkOptions;
   #peer: KubeClient | undefined;
   #epoch = 0;
   #connected = false;
 
   constructor(options: LinkOptions) {
-    this.#o = options;
+    this.#options = options;
   }
 
   get connected(): boolean {
@@ -57,7 +57,7 @@ export class ControllerLink {
         await this.#follow(signal, () => (failures = 0));
       } catch (error) {
         if (signal.aborted) return;
-        this.#o.onTrouble('the stream from the controller ended, connecting again', error);
+        this.#options.onTrouble('the stream from the controller ended, connecting again', error);
       } finally {
         this.#connected = false;
         await this.#peer?.[Symbol.asyncDispose]();
@@ -83,23 +83,23 @@ export class ControllerLink {
   }
 
   async #follow(signal: AbortSignal, onLife: () => void): Promise<void> {
-    const lease = await this.#o.client.get(
+    const lease = await this.#options.client.get(
       { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' },
       CONTROLLER_LEASE,
       SYSTEM_NAMESPACE,
     );
     const server = lease.metadata.annotations?.[LEADER_URL];
     if (server === undefined) throw new Error(`lease ${CONTROLLER_LEASE} has no annotation ${LEADER_URL}`);
-    const ca = await this.#o.client.get(core('configmaps'), CA_CONFIGMAP, SYSTEM_NAMESPACE);
+    const ca = await this.#options.client.get(core('configmaps'), CA_CONFIGMAP, SYSTEM_NAMESPACE);
     const bundle = (ca['data'] as Record<string, unknown> | undefined)?.['ca.crt'];
     // Without one of ours, any certificate of the world's authorities would do.
     if (typeof bundle !== 'string' || !bundle.includes('BEGIN CERTIFICATE'))
       throw new Error(`ConfigMap ${CA_CONFIGMAP} has no certificates in ca.crt; the controller writes it`);
     if (!server.startsWith('https://')) throw new Error(`lease ${CONTROLLER_LEASE}: "${server}" is no https URL`);
-    const access: KubeAccess = { server, ca: bundle, token: this.#o.token };
+    const access: KubeAccess = { server, ca: bundle, token: this.#options.token };
     this.#peer = new KubeClient(access);
 
-    const silence = this.#o.silenceMs ?? 20_000;
+    const silence = this.#options.silenceMs ?? 20_000;
     const cut = new AbortController();
     let watchdog = setTimeout(() => cut.abort(), silence);
     const next = emptyNodeConfig();
@@ -114,21 +114,21 @@ export class ControllerLink {
         watchdog = setTimeout(() => cut.abort(), silence);
         const { event, problem } = readEvent(line);
         if (problem !== undefined)
-          this.#o.onTrouble('an item of the controller cannot be read and is left out', new StreamError(problem));
+          this.#options.onTrouble('an item of the controller cannot be read and is left out', new StreamError(problem));
         if (!event) continue;
         if (event.type === 'hello') {
           if (event.epoch < this.#epoch)
             throw new Error(`controller of epoch ${event.epoch} is an old leader: epoch ${this.#epoch} was seen`);
           this.#epoch = event.epoch;
         } else if (event.type === 'sync') {
-          if (inSnapshot) batch = diffConfig(this.#o.config, next);
+          if (inSnapshot) batch = diffConfig(this.#options.config, next);
           inSnapshot = false;
           this.#connected = true;
           onLife();
-          for (const e of batch) applyEvent(this.#o.config, e);
-          this.#o.onEvents(batch);
+          for (const e of batch) applyEvent(this.#options.config, e);
+          this.#options.onEvents(batch);
           batch = [];
-          this.#o.onSync(event.revision);
+          this.#options.onSync(event.revision);
         } else {
           if (batch.length >= MAX_BATCH) throw new StreamError('too much comes without a sync');
           if (inSnapshot) applyEvent(next, event);

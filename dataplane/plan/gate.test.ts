@@ -4,7 +4,7 @@ import type { NetworkItem, PeerItem, PortSet } from '../../api/nodeconfig.ts';
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
-import { Wanted } from '../apply/wanted.ts';
+import { Wanted } from '../desired/wanted.ts';
 import { type GateFlow, gateIn, gateOut, passes, renderGate } from './gate.ts';
 import { exposedKey, gateFacts } from './gate-facts.ts';
 import {

@@ -302,6 +302,29 @@ function arrivals(way: Pick<EgressWay, 'here' | 'addresses'> | undefined): NftOb
   ];
 }
 
+/** What is for the instance itself, and how isolation answers. */
+const INPUT: readonly NftObject[] = [
+  // Isolation answers at once; a silent drop would look like a slow network.
+  {
+    kind: 'chain',
+    name: 'deny',
+    rules: ['meta l4proto tcp reject with tcp reset', 'reject with icmpx admin-prohibited'],
+  },
+  {
+    kind: 'chain',
+    name: 'input',
+    hook: { type: 'filter', hook: 'input', priority: 'filter', policy: 'drop' },
+    rules: [
+      'ct state established,related accept',
+      'iifname "lo" accept',
+      'iifname "bhp*" icmp type echo-request limit rate 100/second accept',
+      'iifname "bhp*" icmpv6 type echo-request limit rate 100/second accept',
+      'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept',
+      'iifname "bhp*" goto deny',
+    ],
+  },
+];
+
 function chains(
   network: Gates,
   hairpin: Readonly<Record<4 | 6, string>>,
@@ -357,25 +380,7 @@ function chains(
     { kind: 'chain', name: 'gate_via', rules: renderGate(gateVia(network)) },
     { kind: 'chain', name: 'gate_in', rules: renderGate(gateIn(network)) },
     { kind: 'chain', name: 'gate_out', rules: renderGate(gateOut(network)) },
-    // Isolation answers at once; a silent drop would look like a slow network.
-    {
-      kind: 'chain',
-      name: 'deny',
-      rules: ['meta l4proto tcp reject with tcp reset', 'reject with icmpx admin-prohibited'],
-    },
-    {
-      kind: 'chain',
-      name: 'input',
-      hook: { type: 'filter', hook: 'input', priority: 'filter', policy: 'drop' },
-      rules: [
-        'ct state established,related accept',
-        'iifname "lo" accept',
-        'iifname "bhp*" icmp type echo-request limit rate 100/second accept',
-        'iifname "bhp*" icmpv6 type echo-request limit rate 100/second accept',
-        'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept',
-        'iifname "bhp*" goto deny',
-      ],
-    },
+    ...INPUT,
     {
       kind: 'chain',
       name: 'nat_post',

@@ -7,7 +7,7 @@ import { addrType, FAMILIES, ipWord, OVERLAY_DEV, UPLINK_DEV } from './names.ts'
 
 /**
  * Shares of the connection tracking table. Rules bound how fast a pod's connections may come, at the same cost whatever it has already:
- * that leaves the agent time to count (apply/connection-shares.ts) and to name the sources that have more than their share in `over4`.
+ * that leaves the agent time to count (kernel/connection-shares.ts) and to name the sources that have more than their share in `over4`.
  */
 export type ConnectionShares = {
   /** Entries that one pod may have in one table. */

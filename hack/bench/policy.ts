@@ -2,12 +2,12 @@ import { closeSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { emptyNodeConfig, type GroupItem, type ProfileItem } from '../../api/nodeconfig.ts';
-import { Instance } from '../../dataplane/apply/instance.ts';
-import { PolicyTable } from '../../dataplane/apply/policy-table.ts';
-import { RuleNumbers } from '../../dataplane/apply/rule-numbers.ts';
+import { NamespaceWriter } from '../../dataplane/kernel/namespace-writer.ts';
+import { PolicyTable } from '../../dataplane/desired/policy-table.ts';
+import { RuleNumbers } from '../../dataplane/desired/rule-numbers.ts';
 import { TABLE } from '../../dataplane/plan/names.ts';
 import { deniedFlows } from '../../dataplane/plan/denied-flows.ts';
-import { Revocations } from '../../dataplane/apply/revocations.ts';
+import { Revocations } from '../../dataplane/desired/revocations.ts';
 import { openConntrack } from '../../lib/netlink/conntrack.ts';
 import { policyObjects, revokedRules } from '../../dataplane/plan/policy.ts';
 import { libc } from '../../lib/netns/libc.ts';
@@ -40,7 +40,7 @@ let count = 0;
 class Bench implements Disposable {
   readonly path = `/run/netns/bh-bench-${process.pid}-${count++}`;
   readonly config: Config = emptyNodeConfig();
-  readonly instance: Instance;
+  readonly instance: NamespaceWriter;
   readonly table: PolicyTable;
   readonly #open: Disposable[] = [];
 
@@ -49,7 +49,7 @@ class Bench implements Disposable {
     const netlink = openNetlink(this.path);
     const nft = openNft(this.path);
     this.#open.push(netlink, nft);
-    this.instance = new Instance('bench', TABLE, { netlink, root: netlink, nft, netns: this.path }, () => false);
+    this.instance = new NamespaceWriter('bench', TABLE, { netlink, root: netlink, nft, netns: this.path }, () => false);
     const rules = new RuleNumbers();
     this.table = new PolicyTable({
       register: 'meta mark',

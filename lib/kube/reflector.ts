@@ -37,7 +37,7 @@ export type ReflectorStats = { relists: number; watches: number; events: number;
  * from a new list after 410. A relist is told as "replace all", never as a gap.
  */
 export class Reflector<T> implements AsyncDisposable {
-  readonly #o: ReflectorOptions<T>;
+  readonly #options: ReflectorOptions<T>;
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #stop = new AbortController();
@@ -48,7 +48,7 @@ export class Reflector<T> implements AsyncDisposable {
   #onSynced: (() => void)[] = [];
 
   constructor(options: ReflectorOptions<T>) {
-    this.#o = options;
+    this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? Math.random;
   }
@@ -92,7 +92,7 @@ export class Reflector<T> implements AsyncDisposable {
         } else failures++;
         this.stats.failures++;
         const retryInMs = this.#backoff(failures, error);
-        this.#o.onTrouble?.({ what: `${what} ${this.#o.resource.plural}`, error, retryInMs });
+        this.#options.onTrouble?.({ what: `${what} ${this.#options.resource.plural}`, error, retryInMs });
         await this.#clock.sleep(retryInMs, this.#stop.signal);
       }
     }
@@ -103,7 +103,7 @@ export class Reflector<T> implements AsyncDisposable {
     let continueToken: string | undefined;
     let version = '';
     do {
-      const page: KubeList = await this.#o.client.json<KubeList>('GET', pathOf(this.#o.resource), {
+      const page: KubeList = await this.#options.client.json<KubeList>('GET', pathOf(this.#options.resource), {
         query: { limit: 500, continue: continueToken, ...this.#selectors() },
         signal: this.#stop.signal,
       });
@@ -116,7 +116,7 @@ export class Reflector<T> implements AsyncDisposable {
     } while (continueToken !== undefined);
     this.stats.relists++;
     this.#version = version;
-    this.#o.onReplace(items);
+    this.#options.onReplace(items);
     this.#synced = true;
     for (const resolve of this.#onSynced.splice(0)) resolve();
   }
@@ -124,7 +124,7 @@ export class Reflector<T> implements AsyncDisposable {
   /** Until the server ends it or it falls silent. A normal end is no fault: the next watch goes on from here. */
   async #watch(): Promise<void> {
     const timeoutSeconds = Math.round(240 + this.#random() * 240);
-    const silence = this.#o.silenceMs ?? 90_000;
+    const silence = this.#options.silenceMs ?? 90_000;
     const cut = new AbortController();
     let lastLife = this.#clock.now();
     const done = new AbortController();
@@ -140,7 +140,7 @@ export class Reflector<T> implements AsyncDisposable {
     })();
     this.stats.watches++;
     try {
-      const lines = this.#o.client.lines(pathOf(this.#o.resource), {
+      const lines = this.#options.client.lines(pathOf(this.#options.resource), {
         query: {
           watch: true,
           allowWatchBookmarks: true,
@@ -156,7 +156,7 @@ export class Reflector<T> implements AsyncDisposable {
       }
     } catch (error) {
       if (cut.signal.aborted)
-        throw new KubeError(`watch of ${this.#o.resource.plural} was silent for ${silence} ms`, {
+        throw new KubeError(`watch of ${this.#options.resource.plural} was silent for ${silence} ms`, {
           status: 0,
           cause: error,
         });
@@ -175,17 +175,20 @@ export class Reflector<T> implements AsyncDisposable {
       event = JSON.parse(line) as typeof event;
     } catch (cause) {
       this.#version = ''; // what was in that line is lost: only a list can tell
-      throw new KubeError(`watch of ${this.#o.resource.plural} sent a line that is not JSON`, { status: 0, cause });
+      throw new KubeError(`watch of ${this.#options.resource.plural} sent a line that is not JSON`, {
+        status: 0,
+        cause,
+      });
     }
     const { type, object } = event;
     if (type === 'ERROR')
-      throw new KubeError(`watch of ${this.#o.resource.plural}: ${object.message ?? 'error'}`, {
+      throw new KubeError(`watch of ${this.#options.resource.plural}: ${object.message ?? 'error'}`, {
         status: object.code ?? 500,
       });
     if (type === 'BOOKMARK') this.stats.bookmarks++;
     else {
       this.stats.events++;
-      this.#o.onEvent(keyOf(object), type === 'DELETED' ? undefined : this.#read(object));
+      this.#options.onEvent(keyOf(object), type === 'DELETED' ? undefined : this.#read(object));
     }
     this.#version = object.metadata.resourceVersion ?? this.#version;
   }
@@ -193,16 +196,20 @@ export class Reflector<T> implements AsyncDisposable {
   /** An object that cannot be read is left out: one of them must not keep all others from being seen. */
   #read(object: KubeObject): T | undefined {
     try {
-      return this.#o.read(object);
+      return this.#options.read(object);
     } catch (error) {
       this.stats.failures++;
-      this.#o.onTrouble?.({ what: `read ${this.#o.resource.plural} ${keyOf(object)}`, error, retryInMs: 0 });
+      this.#options.onTrouble?.({
+        what: `read ${this.#options.resource.plural} ${keyOf(object)}`,
+        error,
+        retryInMs: 0,
+      });
       return undefined;
     }
   }
 
   #selectors(): { fieldSelector?: string; labelSelector?: string } {
-    const { fieldSelector, labelSelector } = this.#o;
+    const { fieldSelector, labelSelector } = this.#options;
     return {
       ...(fieldSelector === undefined ? {} : { fieldSelector }),
       ...(labelSelector === undefined ? {} : { labelSelector }),

@@ -21,7 +21,7 @@ export type RunnerOptions = {
  */
 export class Runner {
   readonly #work: () => Promise<void> | void;
-  readonly #o: Required<Omit<RunnerOptions, 'maxIntervalMs' | 'onError' | 'share'>> & RunnerOptions;
+  readonly #options: Required<Omit<RunnerOptions, 'maxIntervalMs' | 'onError' | 'share'>> & RunnerOptions;
   readonly #stop = new AbortController();
   #wake: (() => void) | undefined;
   #wanted = false;
@@ -29,7 +29,7 @@ export class Runner {
 
   constructor(work: () => Promise<void> | void, options: RunnerOptions) {
     this.#work = work;
-    this.#o = { retryMs: 100, maxRetryMs: 10_000, clock: systemClock, ...options };
+    this.#options = { retryMs: 100, maxRetryMs: 10_000, clock: systemClock, ...options };
   }
 
   /** Starts the loop. Nothing runs before the first request. */
@@ -52,7 +52,7 @@ export class Runner {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
-    const { clock, minIntervalMs, retryMs, maxRetryMs, maxIntervalMs, onError, share = 1 } = this.#o;
+    const { clock, minIntervalMs, retryMs, maxRetryMs, maxIntervalMs, onError, share = 1 } = this.#options;
     let failures = 0;
     while (!signal.aborted) {
       if (!this.#wanted) await this.#nextRequest(maxIntervalMs);
@@ -82,7 +82,7 @@ export class Runner {
     const cancel = new AbortController();
     await Promise.race([
       woken,
-      this.#o.clock.sleep(maxIntervalMs, AbortSignal.any([cancel.signal, this.#stop.signal])),
+      this.#options.clock.sleep(maxIntervalMs, AbortSignal.any([cancel.signal, this.#stop.signal])),
     ]);
     cancel.abort();
   }

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { CONFLIST, otherNetwork, writeConflist } from '../../dataplane/cniserver/conflist.ts';
 import { installPlugin } from '../../dataplane/cniserver/plugin.ts';
 import { readPortMappings } from '../../dataplane/attach/port-mappings.ts';
-import { NodeState } from '../../dataplane/probe/node-state.ts';
+import { NodeState } from '../../dataplane/node-state.ts';
 import { probeFeatures } from '../../dataplane/probe/features.ts';
 
 const dirs: string[] = [];

@@ -5,9 +5,9 @@ import type { NftObject } from '../../lib/nft/program.ts';
 import type { ConnectionShares } from '../plan/shares.ts';
 import { nodeSources, type SourceOwners } from '../plan/source-owners.ts';
 import type { TrackedTable } from './connection-shares.ts';
-import type { Instance } from './instance.ts';
+import type { NamespaceWriter } from './namespace-writer.ts';
 
-type Place = { readonly instance: Instance; readonly conntrack: Conntrack };
+type Place = { readonly instance: NamespaceWriter; readonly conntrack: Conntrack };
 
 /** The connection tracking tables of a node, the root's first, with the shares in them. */
 export function trackedTables(
@@ -43,7 +43,7 @@ export function trackedTables(
   return [root, ...instances];
 }
 
-function refuse(instance: Instance, elements: readonly NftObject[]): void {
+function refuse(instance: NamespaceWriter, elements: readonly NftObject[]): void {
   instance.setNft('over', elements);
   instance.apply('additions');
 }

@@ -1,6 +1,6 @@
-import type { NodeProblem } from '../../api/report.ts';
-import { multusIsThere, otherNetwork } from '../cniserver/conflist.ts';
-import type { Lack } from './features.ts';
+import type { NodeProblem } from '../api/report.ts';
+import { multusIsThere, otherNetwork } from './cniserver/conflist.ts';
+import type { Lack } from './probe/features.ts';
 
 /** What this agent knows to be wrong with its node, and what it still waits for. */
 export class NodeState {

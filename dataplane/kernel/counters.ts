@@ -1,9 +1,17 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Outcome } from '../../core/policy/cell.ts';
 import type { Nft } from '../../lib/nft/nft.ts';
-import type { RuleHits } from '../metrics.ts';
 import { TABLE } from '../plan/names.ts';
 import { ruleOfCounter } from '../plan/policy.ts';
+
+/** How often a rule has decided since the tables were made. */
+export type RuleHits = {
+  readonly tier: string;
+  readonly policy: string;
+  readonly rule: string;
+  readonly verdict: string;
+  readonly hits: number;
+};
 
 /** Packets so far. */
 export type Counters = {

@@ -8,12 +8,12 @@ import { NftError } from '../../lib/nft/nft.ts';
 import type { NetworkItem, NodeItem } from '../../api/nodeconfig.ts';
 import { planGateSets, planInstance, planLocalBlock } from '../plan/instance.ts';
 import { GATEWAY_MAC, TABLE } from '../plan/names.ts';
-import { NO_POLICY } from './policy-table.ts';
+import { NO_POLICY } from '../desired/policy-table.ts';
 import { planPod } from '../plan/pod.ts';
 import { planRemoteBlock } from '../plan/remote.ts';
 import { planService } from '../plan/services.ts';
 import type { Fragment } from '../plan/fragment.ts';
-import { Instance } from './instance.ts';
+import { NamespaceWriter } from './namespace-writer.ts';
 
 const self: NodeItem = {
   name: 'n1',
@@ -46,17 +46,17 @@ const service = (n: number, backends: number, affinitySeconds?: number): Fragmen
     { place: { node: 'n1', zone: '' }, reach: 'own' },
   );
 
-/** A world in which an instance lives; a new Instance on it is a restarted agent. */
+/** A world in which an instance lives; a new NamespaceWriter on it is a restarted agent. */
 class World {
   readonly kernel = new FakeKernel();
   readonly nft = new FakeNft();
-  instance: Instance;
+  instance: NamespaceWriter;
   constructor() {
     for (const ns of ['/root', '/ri', '/pod']) this.kernel.addNamespace(ns);
     this.instance = this.start();
   }
-  start(): Instance {
-    this.instance = new Instance(
+  start(): NamespaceWriter {
+    this.instance = new NamespaceWriter(
       'shop/default',
       TABLE,
       { netlink: this.kernel.open('/ri'), root: this.kernel.open('/root'), nft: this.nft, netns: '/ri' },
@@ -145,7 +145,7 @@ function ideal(wish: Wish): string {
   return world.dump();
 }
 
-describe('Instance', () => {
+describe('NamespaceWriter', () => {
   test('any sequence of wishes, restarts and damage ends where a fresh start would', () => {
     const step = fc.oneof(
       { weight: 6, arbitrary: anyWish.map((wish) => ({ do: 'wish' as const, wish })) },
@@ -207,7 +207,7 @@ describe('Instance', () => {
 
   test('what packets have taught a table outlives a restart, for what is still wanted', () => {
     const world = new World();
-    const all = (instance: Instance, backends: number): void => {
+    const all = (instance: NamespaceWriter, backends: number): void => {
       instance.resync();
       instance.setFragment('base', withShares(planInstance(network, self, 1450)));
       instance.setFragment('s1', service(1, backends, 60));

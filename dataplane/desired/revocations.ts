@@ -1,7 +1,6 @@
 import type { NftObject } from '../../lib/nft/program.ts';
 import { type DeniedFlow, flowsOfRevoked, REVOKED_SETS, revokedElements } from '../plan/denied-flows.ts';
 import type { Flow } from '../../lib/netlink/flow.ts';
-import type { Instance } from './instance.ts';
 
 /** Longer than TCP goes on sending again (tcp_retries2: up to 924 s in the worst case, minutes in practice). */
 const REMEMBER_MS = 180_000;
@@ -16,9 +15,9 @@ export class Revocations {
   }
 
   /** Takes over what an earlier life of this agent has cut. When that was, nobody remembers: it counts from now. */
-  inherit(instance: Pick<Instance, 'keysIn'>, now: number): void {
+  inherit(namespace: { readonly keysIn: (set: (typeof REVOKED_SETS)[number]) => string[] }, now: number): void {
     for (const set of REVOKED_SETS)
-      for (const key of instance.keysIn(set)) {
+      for (const key of namespace.keysIn(set)) {
         const owner = `revoked earlier ${key}`;
         this.#until.set(owner, {
           at: now + REMEMBER_MS,

@@ -19,7 +19,7 @@ import { withMemory } from './memory.ts';
 import { Merged } from './merged.ts';
 
 /** Where an instance writes. The kernel's or a fake. */
-export type InstanceDrivers = {
+export type NamespaceDrivers = {
   readonly netlink: Netlink;
   /** Devices are born from the root, so that the underlay of a VXLAN stays there. */
   readonly root: Netlink;
@@ -39,13 +39,13 @@ export class ApplyError extends Error {
   }
 }
 
-/** One namespace: fragments in, kernel out. */
-export class Instance {
+/** One namespace, the root or that of an instance: fragments in, kernel out. */
+export class NamespaceWriter {
   readonly name: string;
-  readonly #drivers: InstanceDrivers;
+  readonly #drivers: NamespaceDrivers;
   readonly #table: TableName;
   readonly #ours: (dev: string) => boolean;
-  readonly #t = {
+  readonly #trackers = {
     links: new DeltaTracker<DesiredLink | RealLink>(sameLink),
     addresses: new DeltaTracker<Address>(sameJson),
     routes: new DeltaTracker<Route>(sameRoute),
@@ -54,21 +54,21 @@ export class Instance {
     nft: new DeltaTracker<NftObject>(sameObject),
     sysctls: new DeltaTracker<string>((a, b) => a === b),
   };
-  readonly #m = {
-    links: new Merged<DesiredLink | RealLink>(this.#t.links),
-    addresses: new Merged<Address>(this.#t.addresses),
-    routes: new Merged<Route>(this.#t.routes),
-    neighbours: new Merged<Neighbour>(this.#t.neighbours),
-    fdb: new Merged<Fdb>(this.#t.fdb),
-    nft: new Merged<NftObject>(this.#t.nft),
-    sysctls: new Merged<string>(this.#t.sysctls),
+  readonly #merged = {
+    links: new Merged<DesiredLink | RealLink>(this.#trackers.links),
+    addresses: new Merged<Address>(this.#trackers.addresses),
+    routes: new Merged<Route>(this.#trackers.routes),
+    neighbours: new Merged<Neighbour>(this.#trackers.neighbours),
+    fdb: new Merged<Fdb>(this.#trackers.fdb),
+    nft: new Merged<NftObject>(this.#trackers.nft),
+    sysctls: new Merged<string>(this.#trackers.sysctls),
   };
   #tableStands = false;
   /** In this life of the agent. */
   #hasWritten = false;
 
   /** @param ours which devices this instance may touch; all of them in a network's own namespace */
-  constructor(name: string, table: TableName, drivers: InstanceDrivers, ours: (dev: string) => boolean) {
+  constructor(name: string, table: TableName, drivers: NamespaceDrivers, ours: (dev: string) => boolean) {
     this.name = name;
     this.#table = table;
     this.#drivers = drivers;
@@ -77,97 +77,103 @@ export class Instance {
 
   /** As {@link setFragment}, of an owner that wants nothing but these of the table. */
   setNft(owner: string, objects: readonly NftObject[] | undefined): void {
-    this.#m.nft.set(owner, keyed(objects, keyOf));
+    this.#merged.nft.set(owner, keyed(objects, keyOf));
   }
 
   /** An element of the table that nobody else ever wants; undefined: not any more. For those that come by the hundred thousand. */
   setElement(set: string, key: string, value: string | undefined): void {
     const object: NftObject = { kind: 'element', set, key, ...(value === undefined ? {} : { value }) };
-    if (value === undefined) this.#t.nft.release(keyOf(object));
-    else this.#t.nft.desire(keyOf(object), object);
+    if (value === undefined) this.#trackers.nft.release(keyOf(object));
+    else this.#trackers.nft.desire(keyOf(object), object);
   }
 
   /** What `owner` wants here from now on; undefined: nothing any more. Changes memory only. */
   setFragment(owner: string, f: Fragment | undefined): void {
-    this.#m.links.set(
+    this.#merged.links.set(
       owner,
       keyed(f?.links, (l) => l.name),
     );
-    this.#m.addresses.set(owner, keyed(f?.addresses, addressKey));
-    this.#m.routes.set(owner, keyed(f?.routes, routeKey));
-    this.#m.neighbours.set(
+    this.#merged.addresses.set(owner, keyed(f?.addresses, addressKey));
+    this.#merged.routes.set(owner, keyed(f?.routes, routeKey));
+    this.#merged.neighbours.set(
       owner,
       keyed(f?.neighbours, (n) => `${n.dev} ${n.ip}`),
     );
-    this.#m.fdb.set(
+    this.#merged.fdb.set(
       owner,
       keyed(f?.fdb, (e) => `${e.dev} ${e.mac}`),
     );
-    this.#m.nft.set(owner, keyed(f?.nft, keyOf));
-    this.#m.sysctls.set(owner, new Map(Object.entries(f?.sysctls ?? {})));
+    this.#merged.nft.set(owner, keyed(f?.nft, keyOf));
+    this.#merged.sysctls.set(owner, new Map(Object.entries(f?.sysctls ?? {})));
   }
 
   /** Reads what really is. The nft table is looked at only for being there: it is ours alone, and written whole when it is not. */
   resync(): void {
     const { netlink } = this.#drivers;
-    this.#t.links.replaceReal(
+    this.#trackers.links.replaceReal(
       netlink
         .links()
         .filter((l) => this.#ours(l.name) && l.name !== 'lo')
         .map((l) => [l.name, l]),
     );
-    this.#t.addresses.replaceReal(
+    this.#trackers.addresses.replaceReal(
       keyed(
         netlink.addresses().filter((a) => this.#isOurAddress(a)),
         addressKey,
       ),
     );
-    this.#t.routes.replaceReal(keyed(netlink.routes(), routeKey));
-    this.#t.neighbours.replaceReal(
+    this.#trackers.routes.replaceReal(keyed(netlink.routes(), routeKey));
+    this.#trackers.neighbours.replaceReal(
       keyed(
         netlink.neighbours().filter((n) => this.#ours(n.dev)),
         (n) => `${n.dev} ${n.ip}`,
       ),
     );
-    this.#t.fdb.replaceReal(
+    this.#trackers.fdb.replaceReal(
       keyed(
         netlink.fdb().filter((f) => this.#ours(f.dev)),
         (f) => `${f.dev} ${f.mac}`,
       ),
     );
     const { netns } = this.#drivers;
-    const names = [...this.#t.sysctls.desiredEntries()].map(([name]) => name);
-    this.#t.sysctls.replaceReal(readSysctls(names, netns));
+    const names = [...this.#trackers.sysctls.desiredEntries()].map(([name]) => name);
+    this.#trackers.sysctls.replaceReal(readSysctls(names, netns));
     this.#tableStands &&= this.#tableIsThere();
   }
 
   /** The device was made by somebody else (ADD) a moment ago, and is still down. */
   linkMade(link: Pick<DesiredLink, 'name' | 'mac' | 'mtu'>): void {
-    this.#t.links.observed(link.name, { mac: link.mac, mtu: link.mtu, up: false, kind: 'veth', vxlan: undefined });
+    this.#trackers.links.observed(link.name, {
+      mac: link.mac,
+      mtu: link.mtu,
+      up: false,
+      kind: 'veth',
+      vxlan: undefined,
+    });
   }
 
   /** The device, and all that hung on it, is gone. */
   linkGone(name: string): void {
-    this.#t.links.gone(name);
-    for (const key of keysOn(this.#t.addresses, name)) this.#t.addresses.gone(key);
-    for (const key of keysOn(this.#t.neighbours, name)) this.#t.neighbours.gone(key);
-    for (const key of keysOn(this.#t.fdb, name)) this.#t.fdb.gone(key);
-    for (const key of keysOn(this.#t.routes, name)) this.#t.routes.gone(key);
-    for (const [key] of [...this.#t.sysctls.realEntries()])
-      if (key.includes(`/conf/${name}/`)) this.#t.sysctls.gone(key);
+    this.#trackers.links.gone(name);
+    for (const key of keysOn(this.#trackers.addresses, name)) this.#trackers.addresses.gone(key);
+    for (const key of keysOn(this.#trackers.neighbours, name)) this.#trackers.neighbours.gone(key);
+    for (const key of keysOn(this.#trackers.fdb, name)) this.#trackers.fdb.gone(key);
+    for (const key of keysOn(this.#trackers.routes, name)) this.#trackers.routes.gone(key);
+    for (const [key] of [...this.#trackers.sysctls.realEntries()])
+      if (key.includes(`/conf/${name}/`)) this.#trackers.sysctls.gone(key);
   }
 
   hasLink(name: string): boolean {
-    return this.#t.links.real(name) !== undefined;
+    return this.#trackers.links.real(name) !== undefined;
   }
 
   /** Whether anything here is known to be otherwise than it should be. */
   get drifted(): boolean {
-    return !this.#tableStands || !Object.values(this.#t).every((t) => t.inSync);
+    return !this.#tableStands || !Object.values(this.#trackers).every((t) => t.inSync);
   }
 
   get inSync(): boolean {
-    return Object.entries(this.#t).every(([kind, t]) => t.inSync || kind === 'sysctls') && this.#tableStands;
+    return Object.entries(this.#trackers).every(([kind, t]) => t.inSync || kind === 'sysctls') && this.#tableStands;
   }
 
   /**
@@ -189,7 +195,7 @@ export class Instance {
   }
 
   #applyNft(what: 'additions' | 'all', problems: Error[]): void {
-    const tracker = this.#t.nft;
+    const tracker = this.#trackers.nft;
     if (this.#tableStands && tracker.inSync) return;
     const changes: NftChange[] = [];
     const keys: string[] = [];
@@ -226,12 +232,12 @@ export class Instance {
 
   /** As it stands in the kernel. */
   #setOf(name: string): NftSet | undefined {
-    const object = this.#t.nft.real(`set ${name}`);
+    const object = this.#trackers.nft.real(`set ${name}`);
     return object?.kind === 'set' ? object : undefined;
   }
 
   #writeWholeTable(): void {
-    const desired = [...this.#t.nft.desiredEntries()];
+    const desired = [...this.#trackers.nft.desiredEntries()];
     const objects = desired.map(([, o]) => o);
     const { nft } = this.#drivers;
     const remembering = withMemory(nft, this.#table, objects, { rules: this.#hasWritten });
@@ -242,7 +248,7 @@ export class Instance {
       if (!(error instanceof NftError)) throw error;
       nft.run(renderFresh(this.#table, objects));
     }
-    this.#t.nft.replaceReal(desired);
+    this.#trackers.nft.replaceReal(desired);
     this.#tableStands = true;
     this.#hasWritten = true;
   }
@@ -253,7 +259,7 @@ export class Instance {
   }
 
   #applyLinks(what: 'additions' | 'all', problems: Error[]): void {
-    const tracker = this.#t.links;
+    const tracker = this.#trackers.links;
     for (const { key, value, real } of tracker.pendingUpdates()) {
       if (!('make' in value)) continue;
       try {
@@ -314,11 +320,11 @@ export class Instance {
 
   /** A switch of a device that is not there yet waits; one that this kernel does not have is passed over. Never put back: nobody says to what. */
   #applySysctls(): void {
-    for (const { key, value } of this.#t.sysctls.pendingUpdates()) {
+    for (const { key, value } of this.#trackers.sysctls.pendingUpdates()) {
       const [missing] = writeSysctls({ [key]: value }, this.#drivers.netns);
-      if (missing === undefined) this.#t.sysctls.observed(key, value);
+      if (missing === undefined) this.#trackers.sysctls.observed(key, value);
     }
-    for (const { key } of this.#t.sysctls.pendingDeletions()) this.#t.sysctls.gone(key);
+    for (const { key } of this.#trackers.sysctls.pendingDeletions()) this.#trackers.sysctls.gone(key);
   }
 
   #applyKind(
@@ -327,7 +333,7 @@ export class Instance {
     what: 'additions' | 'all',
     problems: Error[],
   ): void {
-    const tracker = this.#t[name] as DeltaTracker<Address | Route | Neighbour | Fdb>;
+    const tracker = this.#trackers[name] as DeltaTracker<Address | Route | Neighbour | Fdb>;
     if (tracker.inSync) return;
     const updates = [...tracker.pendingUpdates()].filter(({ value }) => !this.#waitsForLink(value));
     const deletions = what === 'all' ? [...tracker.pendingDeletions()] : [];
@@ -357,7 +363,7 @@ export class Instance {
   /** Things on a pod's link wait for ADD to make it; they are no fault until then. */
   #waitsForLink(value: Address | Route | Neighbour | Fdb): boolean {
     if (value.dev === undefined || value.dev === 'lo') return false;
-    return this.#t.links.desired(value.dev) !== undefined && this.#t.links.real(value.dev) === undefined;
+    return this.#trackers.links.desired(value.dev) !== undefined && this.#trackers.links.real(value.dev) === undefined;
   }
 
   #must(ops: readonly NetlinkOp[]): void {
@@ -371,7 +377,7 @@ export class Instance {
 
   #isOurAddress(a: Address): boolean {
     // On `lo` only what we want there is ours: the loopback addresses, and those of others, are left alone.
-    if (a.dev === 'lo') return this.#t.addresses.desired(addressKey(a)) !== undefined;
+    if (a.dev === 'lo') return this.#trackers.addresses.desired(addressKey(a)) !== undefined;
     return this.#ours(a.dev);
   }
 
