@@ -1,10 +1,11 @@
 import { FLAT_NETWORK, VXLAN_PORT } from '../../api/names.ts';
 import type { VirtualNetworkSpec } from '../../api/kinds/virtual-network.ts';
-import { familyOf, mustIp } from '../../lib/ip/address.ts';
+import { canonicalIp, familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import { keyOf, type Pod, type Service } from '../cluster/state.ts';
 import type { Decision, Destination, Target, Verdict } from './decision.ts';
 import { holderOf } from '../egress/holder.ts';
+import { nodeAddress, probeSource } from '../nodes/addresses.ts';
 import { opens } from '../openings/openings.ts';
 import { combine } from '../routers/connect.ts';
 import { admits, describePorts, isEmpty, NO_PORTS, portSet } from '../cluster/ports.ts';
@@ -61,6 +62,7 @@ export function decideByNetworks(view: View, from: Pod, target: Target): Decisio
         return decideFrontend(view, from, network, destination, target, say);
       return decideService(view, from, network, destination, target, say);
     case 'Node':
+      if (own && destination.internal) return say('rejected', 'egress gate', `${nameOf(network)} does not reach nodes`);
       if (own) return decideOwnNodePort(view, from, network, target, say);
       if (isOverlay(target)) return say('closed', 'overlay', NO_OVERLAY);
       return decideNodePort(view, from, destination.node, target, say);
@@ -362,14 +364,32 @@ export function destinationOf(view: View, address: string, { frontends = true } 
   }
   for (const node of view.state.nodes.values())
     if (node.addresses.includes(address) || node.further.includes(address)) return { kind: 'Node', node: node.name };
+  const holder = egressHolderAt(view, address);
+  if (holder !== undefined) return { kind: 'Node', node: holder };
   const ip = mustIp(address);
   const inside = (cidrs: readonly string[]): boolean => cidrs.some((c) => contains(mustPrefix(c), ip));
   for (const [key, network] of view.state.networks)
     if (inside(network.spec?.subnets ?? [])) return { kind: 'Cluster', what: `address ${address} of network ${key}` };
-  if (inside(view.state.podCIDRs)) return { kind: 'Cluster', what: `pod address ${address}` };
+  if (inside(view.state.podCIDRs)) {
+    const isOwn = (cidr: string): boolean => nodeAddress(cidr) === address || probeSource(cidr) === address;
+    const node = [...view.state.nodes.values()].find((n) => inside(n.podCIDRs) && n.podCIDRs.some(isOwn));
+    return node
+      ? { kind: 'Node', node: node.name, internal: true }
+      : { kind: 'Cluster', what: `pod address ${address}` };
+  }
   if (inside(view.state.serviceCIDRs)) return { kind: 'Cluster', what: `Service address ${address}` };
   if (inside(LOCAL)) return { kind: 'Cluster', what: `link-local address ${address}` };
   return { kind: 'External' };
+}
+
+/** The node that has a fixed egress address: it is that node's as much as its others. */
+function egressHolderAt(view: View, address: string): string | undefined {
+  for (const [key, { spec }] of view.state.networks) {
+    if (!spec?.egress.addresses?.some((a) => canonicalIp(a) === address)) continue;
+    const node = holderOf(view, key);
+    if (node !== undefined) return node;
+  }
+  return undefined;
 }
 
 /** Ranges that never lead out of a machine or a link. */

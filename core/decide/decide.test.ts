@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { exampleNetwork, exampleState } from '../cluster/example.ts';
 import type { ClusterState } from '../cluster/state.ts';
+import { readSettings } from '../read/objects.ts';
 import { viewOf } from '../view/view.ts';
 import { decide } from './decide.ts';
 import type { Target, Verdict } from './decision.ts';
@@ -10,6 +11,14 @@ const state = exampleState();
 const withEgress: ClusterState = {
   ...state,
   networks: new Map(state.networks).set('a/default', exampleNetwork('a', 'default', 2, { egress: { mode: 'NAT' } })),
+};
+const withEgressAddress: ClusterState = {
+  ...state,
+  networks: new Map(state.networks).set('a/default', {
+    ...exampleNetwork('a', 'default', 2, { egress: { mode: 'NAT', addresses: ['192.0.2.200'] } }),
+    egressNode: 'n2',
+  }),
+  settings: readSettings({ spec: { egress: { addressPools: [{ prefixes: ['192.0.2.192/27'] }] } } })!,
 };
 const noEndpoints: ClusterState = { ...state, slices: new Map([...state.slices].filter(([k]) => !k.startsWith('a/'))) };
 const local: ClusterState = {
@@ -54,6 +63,31 @@ const RAW: Row[] = [
     'rejected',
     /lets nothing in from the flat network/,
   ],
+  [
+    'a node by an address of its pod CIDR, from the flat network',
+    'flat/p1',
+    ping('10.244.2.0'),
+    'open',
+    /reaches nodes/,
+  ],
+  ['the source of its probes', 'flat/p1', tcp('10.244.2.1', 10_250), 'open', /reaches nodes/],
+  ['an address of a pod CIDR that no node has', 'flat/p1', ping('10.244.2.2'), 'rejected', /is not in use/],
+  [
+    'a node by an address of its pod CIDR, from a network',
+    'a/p1',
+    ping('10.244.2.0'),
+    'rejected',
+    /does not reach nodes/,
+  ],
+  [
+    'a fixed egress address, on its node',
+    'a/p1',
+    ping('192.0.2.200'),
+    'rejected',
+    /does not reach nodes/,
+    withEgressAddress,
+  ],
+  ['the same from the flat network', 'flat/p1', ping('192.0.2.200'), 'open', /reaches nodes/, withEgressAddress],
   ['the API', 'a/p1', tcp('10.96.0.1', 443), 'open', /allows Service default\/kubernetes/],
   ['the API, directly', 'a/p1', tcp('192.0.2.2', 6443), 'rejected', /egress.mode None/],
   [

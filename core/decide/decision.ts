@@ -12,7 +12,8 @@ export type Target = { readonly address: string; readonly port: number; readonly
 export type Destination =
   | { readonly kind: 'Pod'; readonly pod: Pod; readonly network: string }
   | { readonly kind: 'Service'; readonly service: Service; readonly network: string }
-  | { readonly kind: 'Node'; readonly node: string }
+  /** `internal`: by an address of its pod CIDR, where no network's instance translates node ports. */
+  | { readonly kind: 'Node'; readonly node: string; readonly internal?: true }
   | { readonly kind: 'Cluster'; readonly what: string }
   | { readonly kind: 'External' };
 
