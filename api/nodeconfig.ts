@@ -52,7 +52,7 @@ export type ClusterSettings = {
   readonly apiServerAccess?: ApiServerAccess;
 };
 
-/** An outer address of a Service that pods of other networks may not use. */
+/** A port that pods of other networks may not use: of an outer address of a Service, or of a backend. */
 export type ClosedFrontend = { readonly ip: string; readonly protocol: Protocol; readonly port: number };
 
 export type ClosedNodePort = { readonly protocol: Protocol; readonly port: number; readonly network: NetworkKey };
@@ -182,6 +182,12 @@ export type OpeningItem = {
 /** Where the flat pods of a namespace come from. Key = its name; "*": those of all namespaces. Only what openings here name. */
 export type SourceItem = { readonly prefixes: readonly string[] };
 
+/**
+ * Where a network with nodePortAccess External is reached from outside: a pod of the flat network gets there as itself only, whatever
+ * Service leads it there. Key = NetworkKey, on every node.
+ */
+export type ClosedItem = { readonly backends: readonly ClosedFrontend[] };
+
 /** Tiers of policy, in the order in which they are asked. */
 export const POLICY_TIERS = ['Admin', 'NetworkPolicy', 'Baseline'] as const;
 export type PolicyTier = (typeof POLICY_TIERS)[number];
@@ -276,6 +282,7 @@ export type Items = {
   readonly peer: PeerItem;
   readonly opening: OpeningItem;
   readonly source: SourceItem;
+  readonly closed: ClosedItem;
 };
 export type ItemKind = keyof Items;
 export const ITEM_KINDS = [
@@ -292,6 +299,7 @@ export const ITEM_KINDS = [
   'peer',
   'opening',
   'source',
+  'closed',
 ] as const satisfies readonly ItemKind[];
 
 /** All that one node knows: each kind's items by key. */
@@ -320,5 +328,6 @@ export function emptyNodeConfig(): { [K in ItemKind]: Map<string, Items[K]> } {
     peer: new Map(),
     opening: new Map(),
     source: new Map(),
+    closed: new Map(),
   };
 }

@@ -26,7 +26,7 @@ import { policiesOf } from '../view/policies.ts';
 import { peersOf } from './peers.ts';
 import { allowedServices } from '../services/allowed.ts';
 import { serviceItem } from '../services/backends.ts';
-import { closedFrontends, closedNodePorts, frontendsOf } from '../services/node-ports.ts';
+import { closedBackends, closedFrontends, closedNodePorts, frontendsOf } from '../services/node-ports.ts';
 
 /**
  * All that one node must know, and nothing of networks that have no business there.
@@ -102,6 +102,7 @@ export function compile(view: View, node: string): NodeConfig {
   // Pods of other nodes leave the cluster by this one.
   for (const [key, { egressNode, spec }] of state.networks)
     if (egressNode === node && spec?.egress.addresses?.length) present.add(key);
+  for (const [key, item] of closedBackends(view)) config.closed.set(key, item);
   for (const key of present) addNetwork(view, node, key, config);
   return config;
 }

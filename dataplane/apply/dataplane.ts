@@ -2,6 +2,7 @@ import { FLAT_NETWORK } from '../../api/names.ts';
 import { ownAddresses, probeSource } from '../../core/nodes/addresses.ts';
 import type {
   ClosedNodePort,
+  ClosedItem,
   ClusterItem,
   ItemKind,
   NetworkItem,
@@ -100,6 +101,7 @@ export class Dataplane implements Disposable {
   readonly #policing: Policing;
   readonly #former: FormerFlows;
   #closedPorts: ReadonlySet<string> = new Set();
+  readonly #closedBackends = new Map<string, ReadonlySet<string>>();
   /** Profiles, their groups, or which pods have which may have changed. */
   #policyDirty = false;
   readonly #wanted: Wanted;
@@ -166,6 +168,7 @@ export class Dataplane implements Disposable {
     this.#wanted.touched(event);
     this.#noteRuleChange(event);
     if (event.type === 'upsert' && event.kind === 'cluster') this.#closePorts(event.value);
+    if (event.kind === 'closed') this.#closeBackends(event.key, event.type === 'upsert' ? event.value : undefined);
     switch (kind) {
       case 'cluster':
       case 'node':
@@ -190,6 +193,9 @@ export class Dataplane implements Disposable {
       case 'source':
         for (const key of this.#wanted.openTo(event.key)) this.#dirty.add(key);
         break;
+      case 'closed':
+        this.#dirty.add(FLAT_NETWORK);
+        break;
       case 'network':
         this.#surveyDue = true;
         this.#dirty.add(event.key);
@@ -212,13 +218,18 @@ export class Dataplane implements Disposable {
 
   /** What pods of the flat network had open to these ports ends with the rules that close them. */
   #closePorts({ closedNodePorts = [], closedFrontends = [] }: ClusterItem): void {
-    const of = ({ protocol, port }: Pick<ClosedNodePort, 'protocol' | 'port'>): HostPort => ({
-      protocol: protocol.toLowerCase() as HostPort['protocol'],
-      port,
-    });
-    const ports: ClosedPort[] = [...closedNodePorts.map(of), ...closedFrontends.map((f) => ({ ...of(f), ip: f.ip }))];
+    const ports = [...closedNodePorts, ...closedFrontends].map(closedPort);
     this.#former.close(ports.filter((p) => !this.#closedPorts.has(closedKey(p))));
     this.#closedPorts = new Set(ports.map(closedKey));
+  }
+
+  /** The same for the backends of a network. */
+  #closeBackends(network: string, item: ClosedItem | undefined): void {
+    const before = this.#closedBackends.get(network);
+    const backends = (item?.backends ?? []).map((b) => ({ ...closedPort(b), ip: b.ip }));
+    this.#former.closeBackends(backends.filter((b) => !before?.has(closedKey(b))));
+    this.#closedBackends.set(network, new Set(backends.map(closedKey)));
+    if (backends.length === 0) this.#closedBackends.delete(network);
   }
 
   /** Networks that an opening concerns: the one that it is of now, and the one that it was of before. */
@@ -440,6 +451,10 @@ export class Dataplane implements Disposable {
       },
       isLocal: (ip) => local.has(ip) || ip.startsWith('127.'),
       isNode: (ip) => nodes.has(ip),
+      isClosedPort: (port) => {
+        const { ip: _, ...onNodes } = port;
+        return this.#closedPorts.has(closedKey(port)) || this.#closedPorts.has(closedKey(onNodes));
+      },
       isFlat: (ip) => this.#podAt.get(ip)?.network === FLAT_NETWORK,
       mappedTo: (ip, protocol, port) => mapped(ip, protocol, port),
     };
@@ -492,7 +507,7 @@ export class Dataplane implements Disposable {
    */
   guarded(): boolean {
     try {
-      return this.#rootNft.list(`list chain ${TABLE} input`).includes('goto vxlan');
+      return this.#rootNft.list(`list chain ${TABLE} input_late`).includes('goto vxlan');
     } catch (error) {
       if (error instanceof NftError && error.code === 'ENOENT') return false;
       throw error;
@@ -738,6 +753,16 @@ export class Dataplane implements Disposable {
 
 const hostPortsOf = ({ link }: WiredPod): HostPort[] =>
   (link.ports ?? []).map(({ protocol, hostPort }) => ({ protocol, port: hostPort }));
+
+const closedPort = ({
+  ip,
+  protocol,
+  port,
+}: Pick<ClosedNodePort, 'protocol' | 'port'> & { ip?: string }): ClosedPort => ({
+  protocol: protocol.toLowerCase() as HostPort['protocol'],
+  port,
+  ...(ip === undefined ? {} : { ip }),
+});
 
 /** What the kernel gives itself with 1 GiB of memory or more. */
 const DEFAULT_CONNTRACK_MAX = 262_144;

@@ -24,7 +24,7 @@ import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { FIRST_NAMESPACE_NUMBER, peerAdmits, planOpening, planPeer, planSource, servicesOf } from '../plan/peers.ts';
 import { addressesOf } from '../plan/names.ts';
 import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
-import { planRoot, planRootSets } from '../plan/root.ts';
+import { planClosed, planRoot, planRootSets } from '../plan/root.ts';
 import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
 import { type ConnectionShares, planInstanceShares, planRootShares } from '../plan/shares.ts';
 import { sourceOwners, type SourceOwners } from '../plan/source-owners.ts';
@@ -154,6 +154,8 @@ export class Wanted {
       deps: [this.#nodesVersion],
       plan: () => planRootSets(self, node.values(), this.#podRanges(), cluster.get('cluster') ?? {}),
     });
+    for (const [key, item] of this.#config.closed)
+      wanted.set(`closed ${key}`, { deps: [item], plan: () => planClosed(item) });
     for (const other of node.values())
       if (other.name !== self.name)
         wanted.set(`node ${other.name}`, { deps: [other], plan: () => planRemoteNode(other) });

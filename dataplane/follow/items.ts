@@ -136,11 +136,12 @@ const SCHEMAS: Readonly<Record<string, z.ZodType>> = {
     namespaces: z.array(name).optional(),
   }),
   source: z.looseObject({ prefixes: z.array(prefix) }),
+  closed: z.looseObject({ backends: z.array(z.looseObject({ ip, protocol, port })) }),
 };
 const ANY = z.looseObject({});
 
 /** Kinds without which others would mean something wider: a rule that denies a group which is missing denies nothing. */
-const NEEDED: ReadonlySet<string> = new Set(['cluster', 'node', 'group', 'profile'] satisfies ItemKind[]);
+const NEEDED: ReadonlySet<string> = new Set(['cluster', 'node', 'group', 'profile', 'closed'] satisfies ItemKind[]);
 
 export const isItemKind = (kind: unknown): kind is ItemKind => (ITEM_KINDS as readonly unknown[]).includes(kind);
 

@@ -29,6 +29,7 @@ export class FormerFlows {
   readonly #prefixes = new Map<string, Set<string>>();
   readonly #hostPorts = new Map<string, HostPort>();
   readonly #closed = new Map<string, ClosedPort>();
+  readonly #closedBackends = new Map<string, Required<ClosedPort>>();
   /** Prefixes that are being looked for now. */
   readonly #inWork = new Set<string>();
   #running: Promise<void> | undefined;
@@ -64,6 +65,11 @@ export class FormerFlows {
     for (const p of ports) this.#closed.set(closedKey(p), p);
   }
 
+  /** Nor these backends, but as themselves. */
+  closeBackends(backends: Iterable<Required<ClosedPort>>): void {
+    for (const b of backends) this.#closedBackends.set(closedKey(b), b);
+  }
+
   /**
    * Cuts what has been noted. Call it when the rules stand; what fails is tried again by the next call.
    *
@@ -93,7 +99,8 @@ export class FormerFlows {
 
   async #run(except: { has(key: string): boolean }): Promise<void> {
     const noted = new Map(this.#prefixes);
-    if (this.#hostPorts.size + this.#closed.size > 0 && !noted.has(FLAT_NETWORK)) noted.set(FLAT_NETWORK, new Set());
+    if (this.#hostPorts.size + this.#closed.size + this.#closedBackends.size > 0 && !noted.has(FLAT_NETWORK))
+      noted.set(FLAT_NETWORK, new Set());
     for (const [key, prefixes] of noted) {
       if (except.has(key)) continue;
       this.#prefixes.delete(key);
@@ -111,11 +118,21 @@ export class FormerFlows {
 
   /** Host ports and node ports are the root's. What was noted while the walk went on stays for the next. */
   async #sweepRoot(prefixes: ReadonlySet<string>): Promise<void> {
-    const [hostPorts, closed] = [new Map(this.#hostPorts), new Map(this.#closed)];
-    await this.#sweep(FLAT_NETWORK, { prefixes, hostPorts: [...hostPorts.values()], closed: [...closed.values()] });
+    const [hostPorts, closed, backends] = [
+      new Map(this.#hostPorts),
+      new Map(this.#closed),
+      new Map(this.#closedBackends),
+    ];
+    await this.#sweep(FLAT_NETWORK, {
+      prefixes,
+      hostPorts: [...hostPorts.values()],
+      closed: [...closed.values()],
+      closedBackends: [...backends.values()],
+    });
     for (const [noted, done] of [
       [this.#hostPorts, hostPorts],
       [this.#closed, closed],
+      [this.#closedBackends, backends],
     ] as const)
       for (const [name, p] of done) if (noted.get(name) === p) noted.delete(name);
   }

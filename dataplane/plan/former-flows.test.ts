@@ -25,6 +25,7 @@ const owners = (o: Partial<PresentOwners> = {}): PresentOwners => ({
   owns: () => false,
   isNode: (ip) => ip === '192.0.2.12',
   isFlat: (ip) => ip === '10.244.0.7',
+  isClosedPort: ({ port }) => port === 30_001,
   isLocal: (ip) => ip === '192.0.2.11' || ip === '2001:db8:2::11',
   mappedTo: hostPortTargets([
     {
@@ -107,4 +108,30 @@ test('few changes are picked by the kernel, many and ranges are not', () => {
   expect(filtersFor({ prefixes: new Set(['10.244.0.0/28']), hostPorts: [] })).toEqual([]);
   const many = new Set(Array.from({ length: 9 }, (_, i) => `10.244.0.${i}/32`));
   expect(filtersFor({ prefixes: many, hostPorts: [] })).toEqual([]);
+});
+
+test('a backend that is closed: who may be a pod under another address, and no other', () => {
+  const former = isFormer(
+    {
+      prefixes: new Set(),
+      hostPorts: [],
+      closedBackends: [
+        { protocol: 'udp', ip: '10.244.3.3', port: 5353 },
+        { protocol: 'udp', ip: '10.244.0.9', port: 5353 },
+      ],
+    },
+    owners(),
+  );
+  // By a Service by hand, masqueraded or as itself; behind a port that is closed itself it is cut by that port.
+  expect(former(flow('10.244.0.7#1 192.0.2.11#30002 10.244.3.3#5353 10.244.0.0#1'))).toBe(true);
+  expect(former(flow('10.244.0.7#1 10.96.0.9#53 10.244.3.3#5353 10.244.0.7#1'))).toBe(false);
+  // From another node: of its own by the port of the Service, of anybody by another.
+  expect(former(flow('192.0.2.12#1 192.0.2.11#30002 10.244.3.3#5353 10.244.0.0#1'))).toBe(true);
+  expect(former(flow('192.0.2.12#1 192.0.2.11#30001 10.244.3.3#5353 10.244.0.0#1'))).toBe(false);
+  // The node's own processes, clients outside, other ports and protocols, host ports.
+  expect(former(flow('192.0.2.11#1 192.0.2.11#30002 10.244.3.3#5353 10.244.0.0#1'))).toBe(false);
+  expect(former(flow('203.0.113.1#1 192.0.2.11#30002 10.244.3.3#5353 10.244.0.0#1'))).toBe(false);
+  expect(former(flow('10.244.0.7#1 192.0.2.11#30002 10.244.3.3#5354 10.244.0.0#1'))).toBe(false);
+  expect(former(flow('10.244.0.7#1 192.0.2.11#30002 10.244.3.3#5353 10.244.0.0#1', 6))).toBe(false);
+  expect(former(flow('10.244.0.7#1 192.0.2.11#53 10.244.0.9#5353 10.244.0.0#1'))).toBe(false);
 });

@@ -12,6 +12,8 @@ export type ChangedHands = {
   readonly hostPorts: readonly HostPort[];
   /** Node ports, and ports of outer addresses, that pods of the flat network may not use any more. */
   readonly closed?: readonly ClosedPort[];
+  /** Backends that pods of the flat network may not use any more but as themselves. */
+  readonly closedBackends?: readonly Required<ClosedPort>[];
 };
 
 /** A port that is closed, on an outer address or, without one, on every node. */
@@ -30,6 +32,8 @@ export type PresentOwners = {
   readonly isNode: (ip: string) => boolean;
   /** Whether an address belongs to a pod of the flat network here. */
   readonly isFlat: (ip: string) => boolean;
+  /** Whether a port is closed itself, by its own number: a node's connection to it is that node's own. */
+  readonly isClosedPort: (port: Required<ClosedPort>) => boolean;
   /** Where a host port leads: "address port"; undefined where no pod has it. */
   readonly mappedTo: (ip: string, protocol: Lowercase<Protocol>, port: number) => string | undefined;
 };
@@ -45,6 +49,7 @@ export function isFormer(changed: ChangedHands, owners: PresentOwners): (flow: F
   const changedHands = (ip: string): boolean => (single.has(ip) || isIn(ip)) && !owners.owns(ip);
   const ports = new Set(changed.hostPorts.map((p) => `${p.protocol} ${p.port}`));
   const closed = new Set((changed.closed ?? []).map(closedKey));
+  const backends = new Set((changed.closedBackends ?? []).map(closedKey));
   const isClosed = (ip: string, port: string): boolean =>
     closed.has(`${port} ${ip}`) || (closed.has(`${port} `) && (owners.isLocal(ip) || owners.isNode(ip)));
   return (flow) => {
@@ -54,6 +59,8 @@ export function isFormer(changed: ChangedHands, owners: PresentOwners): (flow: F
     // Whatever these ports lead to is translated: a connection that is not goes elsewhere.
     const isTranslated = orig.dst !== reply.src || orig.dport !== reply.sport;
     if (isTranslated && owners.isFlat(orig.src) && isClosed(orig.dst, `${protocol} ${orig.dport}`)) return true;
+    if (protocol !== undefined && backends.has(closedKey({ protocol, port: reply.sport, ip: reply.src })))
+      if (isDisguised({ flow, protocol, isTranslated }, owners)) return true;
     if (protocol === undefined || !ports.has(`${protocol} ${orig.dport}`) || !owners.isLocal(orig.dst)) return false;
     const to = owners.mappedTo(orig.dst, protocol, orig.dport);
     if (to === undefined || to === `${reply.src} ${reply.sport}`) return false;
@@ -62,12 +69,26 @@ export function isFormer(changed: ChangedHands, owners: PresentOwners): (flow: F
   };
 }
 
+/** Whether a connection to a closed backend is, or may be, that of a pod of the flat network under another address. */
+function isDisguised(
+  { flow, protocol, isTranslated }: { flow: Flow; protocol: Lowercase<Protocol>; isTranslated: boolean },
+  owners: PresentOwners,
+): boolean {
+  const { orig, reply } = flow;
+  if (owners.mappedTo(orig.dst, protocol, orig.dport) === `${reply.src} ${reply.sport}`) return false;
+  if (owners.isFlat(orig.src)) return reply.dst !== orig.src;
+  if (!isTranslated || !owners.isNode(orig.src) || owners.isLocal(orig.src)) return false;
+  return !owners.isClosedPort({ protocol, port: orig.dport, ip: orig.dst });
+}
+
 /** What the kernel is asked for; none: everything. Each filter is a walk over all connections of the node, whatever it finds. */
-export function filtersFor({ prefixes, hostPorts, closed = [] }: ChangedHands): FlowFilter[] {
+export function filtersFor({ prefixes, hostPorts, closed = [], closedBackends = [] }: ChangedHands): FlowFilter[] {
   const addresses = [...prefixes].map(mustPrefix);
-  if (addresses.some((p) => sizeOf(p) > 1n) || addresses.length + hostPorts.length + closed.length > MOST_FILTERED)
-    return [];
+  const behind = new Set(closedBackends.map((b) => b.ip));
+  const count = addresses.length + hostPorts.length + closed.length + behind.size;
+  if (addresses.some((p) => sizeOf(p) > 1n) || count > MOST_FILTERED) return [];
   return [
+    ...[...behind].map((src): FlowFilter => ({ direction: 'reply', src })),
     ...[...prefixes].flatMap((cidr): FlowFilter[] => {
       const src = addressOf(cidr);
       // Of its own connections, and, behind any translation, of those to it.

@@ -19,6 +19,8 @@ export const HOST_PORT_OBJECTS: readonly NftObject[] = [
     },
     { kind: 'set', name: `hostport${f}`, type: 'inet_proto . inet_service', to: `${addrType(f)} . inet_service` },
     { kind: 'set', name: `mapped${f}`, type: `${addrType(f)} . ${addrType(f)}` },
+    // Where they lead: open to pods of the flat network, whatever else leads there.
+    { kind: 'set', name: `host_port_pods${f}`, type: `${addrType(f)} . inet_proto . inet_service` },
   ]),
   {
     kind: 'chain',
@@ -52,11 +54,16 @@ export function planHostPorts(ips: readonly string[], ports: readonly PortMappin
       if (hostIP === '') nft.push(element(`hostport${family}`, `${protocol} . ${hostPort}`, target));
       else if (familyOf(hostIP) === family)
         nft.push(element(`hostip${family}`, frontendKey(hostIP, protocol, hostPort), target));
+      if (hostIP === '' || (familyOf(hostIP) === family && !isLoopback(hostIP)))
+        nft.push(element(`host_port_pods${family}`, frontendKey(ip, protocol, containerPort)));
     }
     nft.push(element(`mapped${family}`, `${ip} . ${ip}`));
   }
   return { nft };
 }
+
+/** Such a port of the node is its own processes' alone. */
+const isLoopback = (ip: string): boolean => ip === '::1' || ip.startsWith('127.');
 
 /** Where the host ports of some pods lead, the last of those that want the same: "address port" by address of the node, protocol and port. */
 export function hostPortTargets(

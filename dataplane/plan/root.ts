@@ -1,6 +1,6 @@
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { familyOf } from '../../lib/ip/address.ts';
-import type { ClusterItem, NodeItem } from '../../api/nodeconfig.ts';
+import type { ClosedItem, ClusterItem, NodeItem, Protocol } from '../../api/nodeconfig.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
 import { element, type Fragment } from './fragment.ts';
 import { HOST_PORT_OBJECTS } from './host-ports.ts';
@@ -48,7 +48,10 @@ export function planRootSets(
     nft.push(element(`local${familyOf(cidr)}`, cidr), element(`assigned${familyOf(cidr)}`, cidr));
   for (const address of self.addresses) nft.push(element(`self${familyOf(address)}`, address));
   for (const { protocol, port } of closedNodePorts)
-    nft.push(element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`));
+    nft.push(
+      element('closed_node_ports', `${protocol.toLowerCase()} . ${port}`),
+      element(`closed_${protocol.toLowerCase() as Lowercase<Protocol>}_ports`, `${port}`),
+    );
   for (const [set, outer] of [
     ['closed_frontends', closedFrontends],
     ['frontends', frontends],
@@ -63,6 +66,13 @@ export function planRootSets(
   return { nft };
 }
 
+/** Where a network is reached from outside, and by no pod of the flat network that comes as somebody else. */
+export const planClosed = ({ backends }: ClosedItem): Fragment => ({
+  nft: backends.map(({ ip, protocol, port }) =>
+    element(`closed_backends${familyOf(ip)}`, `${ip} . ${protocol.toLowerCase()} . ${port}`),
+  ),
+});
+
 /** `rp_filter` 2, loose: see planUplink; the kernel takes the larger of this and "all". */
 const ROOT_SYSCTLS = {
   'net/ipv4/ip_forward': '1',
@@ -74,6 +84,8 @@ function rootTable(self: NodeItem): NftObject[] {
   return [...OBJECTS, ...FAMILIES.flatMap(familySets), ...HOST_PORT_OBJECTS, ...chains(self)];
 }
 
+const NAT_PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
+
 const OBJECTS: readonly NftObject[] = [
   { kind: 'counter', name: 'spoofed_source' },
   { kind: 'counter', name: 'node_port' },
@@ -84,6 +96,8 @@ const OBJECTS: readonly NftObject[] = [
   { kind: 'set', name: 'pol_node', type: 'ifname' },
   ...policyObjects('ct mark'),
   { kind: 'set', name: 'closed_node_ports', type: 'inet_proto . inet_service' },
+  // The same by protocol: nft takes what was dialled before a translation into no concatenation.
+  ...NAT_PROTOCOLS.map((p): NftObject => ({ kind: 'set', name: `closed_${p}_ports`, type: 'inet_service' })),
 ];
 
 function familySets(family: 4 | 6): NftObject[] {
@@ -104,6 +118,7 @@ function familySets(family: 4 | 6): NftObject[] {
     { kind: 'set', name: `via${family}`, type: addr, flags: ['interval'] },
     { kind: 'set', name: `egress_snat${family}`, type: addr, to: addr, flags: ['interval'] },
     { kind: 'set', name: `closed_frontends${family}`, type: `${addr} . inet_proto . inet_service` },
+    { kind: 'set', name: `closed_backends${family}`, type: `${addr} . inet_proto . inet_service` },
     { kind: 'set', name: `frontends${family}`, type: `${addr} . inet_proto . inet_service` },
     { kind: 'set', name: `hostbackend${family}`, type: `${addr} . inet_proto . inet_service` },
   ];
@@ -114,7 +129,7 @@ function familySets(family: 4 | 6): NftObject[] {
  * `flush ruleset` reaches; here is what keeps strangers out of the overlay, and instances away from the node.
  */
 function chains(self: NodeItem): NftObject[] {
-  return [...fromPods(self), ...toNodes(), ...forwarding(), ...inputs(self), natPost(self)];
+  return [...fromPods(self), ...toNodes(), ...forwarding(), ...inputs(self), ...natPost(self)];
 }
 
 const both = (rule: (ip: string, family: 4 | 6) => string): string[] => FAMILIES.map((f) => rule(ipWord(f), f));
@@ -167,7 +182,12 @@ function fromPods(self: NodeItem): NftObject[] {
       kind: 'chain',
       name: 'raw_out',
       hook: { type: 'filter', hook: 'output', priority: 'raw', policy: 'accept' },
-      rules: [`${OVERLAY} notrack`],
+      rules: [
+        `${OVERLAY} ${ipWord(familyOf(self.underlay))} saddr ${self.underlay} notrack accept`,
+        // Not from here: IPVS sends on what came to it by this hook, and never by forward.
+        `${OVERLAY} fib saddr type != local counter name vxlan_refused drop`,
+        `${OVERLAY} notrack`,
+      ],
     },
   ];
 }
@@ -228,6 +248,7 @@ function toNodes(): NftObject[] {
 
 function forwarding(): NftObject[] {
   return [
+    ...FAMILIES.map(byNode),
     {
       kind: 'chain',
       name: 'forward',
@@ -247,6 +268,9 @@ function forwarding(): NftObject[] {
         'ct state established,related accept',
         // Dialled by another name, of a Service whose endpoint is a node port: behind this hook its source becomes this node's.
         ...FAMILIES.flatMap(closedBehind),
+        ...both(
+          (ip, f) => `ct status dnat ${ip} saddr @nodes${f} ${backend(ip)} @closed_backends${f} jump by_node${f}`,
+        ),
         // An instance translates what its network may reach; nat_instances keeps all others from it.
         'iifname "bhu*" ct status dnat counter name translated goto refuse',
         'iifname != "bhp*" oifname != "bhp*" accept',
@@ -270,6 +294,23 @@ function closedBehind(f: 4 | 6): string[] {
   ]);
 }
 
+/**
+ * What another node sends to a backend that is closed to pods. It may be a pod's connection, under that node's address: those to
+ * the Service's own ports have been refused on that node, so these are the node's own processes. Any other way there is somebody's
+ * Service by hand.
+ */
+const byNode = (f: 4 | 6): NftObject => ({
+  kind: 'chain',
+  name: `by_node${f}`,
+  rules: [
+    ...NAT_PROTOCOLS.map((p) => `meta l4proto ${p} ct original proto-dst @closed_${p}_ports return`),
+    `${backend(ipWord(f))} @host_port_pods${f} return`,
+    'goto node_port_closed',
+  ],
+});
+
+const backend = (ip: string): string => `${ip} daddr . meta l4proto . th dport`;
+
 function inputs(self: NodeItem): NftObject[] {
   return [
     {
@@ -277,12 +318,19 @@ function inputs(self: NodeItem): NftObject[] {
       name: 'input',
       hook: { type: 'filter', hook: 'input', priority: 'filter - 10', policy: 'accept' },
       rules: [
-        `${OVERLAY} goto vxlan`,
+        `${OVERLAY} accept`, // judged by input_late
         'iifname "bhu*" goto from_instance',
         'iifname "bhp*" ct state established,related accept',
         'iifname vmap @ep_node',
         'iifname @pol_node jump ask_eg',
       ],
+    },
+    {
+      // Behind IPVS, which translates in this hook, at 98.
+      kind: 'chain',
+      name: 'input_late',
+      hook: { type: 'filter', hook: 'input', priority: '110', policy: 'accept' },
+      rules: [`${OVERLAY} goto vxlan`],
     },
     {
       // Behind every translation and reassembly: whatever the packet looked like before, this is where it would get in. What raw_pre
@@ -309,7 +357,25 @@ function inputs(self: NodeItem): NftObject[] {
   ];
 }
 
-function natPost(self: NodeItem): NftObject {
+function natPost(self: NodeItem): NftObject[] {
+  return [natAsItself, masquerade(self)];
+}
+
+/**
+ * In front of kube-proxy's masquerade, and the first translation stands: a pod of the flat network that a Service by hand leads to such
+ * a backend comes there as itself, whatever it dialled, and the gate of that network judges it by what the pod behind it opens.
+ */
+const natAsItself: NftObject = {
+  kind: 'chain',
+  name: 'nat_as_itself',
+  hook: { type: 'nat', hook: 'postrouting', priority: 'srcnat - 5', policy: 'accept' },
+  rules: both(
+    (ip, f) =>
+      `${ip} saddr @pods${f} ${backend(ip)} @closed_backends${f} ${backend(ip)} != @host_port_pods${f} snat ${ip} to ${ip} saddr`,
+  ),
+};
+
+function masquerade(self: NodeItem): NftObject {
   return {
     kind: 'chain',
     name: 'nat_post',

@@ -10,6 +10,7 @@ const AF_PACKET = 17;
 const SOCK_DGRAM_CLOEXEC = 2 | 0x80000;
 const SOCK_RAW_CLOEXEC = 3 | 0x80000;
 const ETH_P_ALL = 3;
+const IPPROTO_RAW = 255;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_BROADCAST = 6;
@@ -59,6 +60,20 @@ export class RawSocket implements Disposable {
   [Symbol.dispose](): void {
     closeSync(this.#fd);
   }
+}
+
+/** Sends one IPv4 packet as it is, out of a namespace by its output hook. Returns the error's name when that refuses it. */
+export function sendPacket(netns: string, destination: string, packet: Uint8Array): string | undefined {
+  return inNetns<string | undefined>(netns, () => {
+    const fd = checked('socket', libc.socket(AF_INET, SOCK_RAW_CLOEXEC, IPPROTO_RAW));
+    try {
+      const address = sockaddr(destination, 0);
+      checked('connect', libc.connect(fd, address, address.length));
+      return libc.send(fd, packet, packet.length, 0) < 0 ? errnoName(lastErrno()) : undefined;
+    } finally {
+      closeSync(fd);
+    }
+  });
 }
 
 /**

@@ -1,10 +1,10 @@
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { vtepMac } from '../../dataplane/plan/names.ts';
 import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
 import { netPath } from '../../lab/world/plan.ts';
 import { shop, type TestLab, useLab } from '../system/lab.ts';
 import { ethernet, fragments, marker, PROTOCOL, udp, vxlan } from './packets.ts';
-import { RawSocket, sendDatagram } from './raw-socket.ts';
+import { RawSocket, sendDatagram, sendPacket } from './raw-socket.ts';
 
 // VXLAN, spoken by those who may not: it must reach no pod, whatever address of a node it is sent to. Behind each attack the network's
 // own packet takes the same way and arrives, so a dead network would fail as well.
@@ -217,6 +217,43 @@ describe('by way of a translation', () => {
       await lab.kubectl('delete', 'svc', 'door', '-n', 'flat');
     },
   );
+});
+
+describe('by IPVS, which translates in the input hook and sends on by the output hook', () => {
+  // Kernels for tests are built without it: rules that change packets do the same, in the same places.
+  const NODE_PORT = 30_999;
+  beforeAll(async () => {
+    const rules = `table inet as-ipvs {
+      chain taken { type filter hook input priority 98; iifname "bhp*" udp dport ${NODE_PORT} udp dport set ${PORT}; }
+      chain sent { type filter hook postrouting priority 100; ip saddr ${await lab.ip('flat/p1')} udp dport ${PORT} ip saddr set ${UNDERLAY.n1}; }
+    }`;
+    await lab.onNode('n1', 'nft', rules);
+  });
+  afterAll(() => lab.onNode('n1', 'nft', 'delete table inet as-ipvs'));
+
+  test.each(FAMILIES)('a node port whose endpoint is the VXLAN end of the node itself (IPv%s inside)', async (f) => {
+    const netns = await lab.netns('flat/p1');
+    expect(
+      await arrived(lab, 'b', 'n1', async () => {
+        const text = marker('ipvs');
+        sendDatagram(netns, { address: UNDERLAY.n1, port: NODE_PORT }, await forged('b', 'n1', f, text));
+        return [{ name: 'local', text }];
+      }),
+    ).toEqual([]);
+  });
+
+  test.each(FAMILIES)('one whose endpoint is that of another node (IPv%s inside)', async (f) => {
+    const source = await lab.ip('flat/p1');
+    expect(
+      await arrived(lab, 'b', 'n2', async () => {
+        const text = marker('ipvs');
+        const payload = await forged('b', 'n2', f, text);
+        const packet = udp({ source, destination: UNDERLAY.n2, sourcePort: 50_000, port: PORT, payload });
+        sendPacket(netPath(lab.name, 'n1'), UNDERLAY.n2, packet);
+        return [{ name: 'remote', text }];
+      }),
+    ).toEqual([]);
+  });
 });
 
 describe('strangers on the underlay', () => {
