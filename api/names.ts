@@ -20,6 +20,9 @@ export const NETWORK: Name = { key: 'bulkhead.dev/network', aliases: ['net.junip
 export const IPS: Name = { key: 'bulkhead.dev/ips', aliases: [] };
 export const MAC: Name = { key: 'bulkhead.dev/mac', aliases: [] };
 
+/** Annotation of a policy: codes of `bulkhead policy lint` that its author does not want to hear of, by comma. */
+export const LINT_DISABLE = 'bulkhead.dev/lint-disable';
+
 /** Annotations of a pod: which of its ports pods of the flat network may reach, and of which namespaces. */
 export const OPEN_PORTS = 'bulkhead.dev/open-ports';
 export const OPEN_TO = 'bulkhead.dev/open-to';

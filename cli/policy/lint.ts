@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { lint } from '../../core/decide/lint.ts';
+import { lint } from '../../core/lint/lint.ts';
 import type { TargetFlags } from '../target/choose.ts';
 import { targetOptions } from '../target/choose.ts';
 import { format, paint, print, printJson } from '../terminal/output.ts';

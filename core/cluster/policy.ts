@@ -23,6 +23,18 @@ export type Policy = {
   readonly problems: readonly string[];
   /** It asks for more than api/budgets.ts allows, and none of its rules was read. */
   readonly overBudget?: true;
+  /** What only `bulkhead policy lint` asks; absent when there is nothing of the kind. */
+  readonly remarks?: PolicyRemarks;
+};
+
+/** What a policy says and what makes no difference to any packet. */
+export type PolicyRemarks = {
+  /** Directions that it has rules for, and that its policyTypes leave out. */
+  readonly leftOut: readonly Direction[];
+  /** Paths of lists that are there and empty, where that means "everything": "spec.ingress[0].from". */
+  readonly emptyLists: readonly string[];
+  /** Codes of findings that its author does not want to hear of. */
+  readonly silenced: readonly string[];
 };
 
 export type Direction = 'ingress' | 'egress';

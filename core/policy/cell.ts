@@ -39,11 +39,7 @@ export function compileCell(
   groups: ReadonlySet<string>,
   options: { readonly ownNode?: boolean } = {},
 ): Cell {
-  const rules = side.rules.flatMap((rule): NarrowedRule[] => {
-    const sets = rule.matches.flatMap((m) => (meets(m.peers, groups) ? [m.ports] : []));
-    const ports = sets.flatMap((s) => (s === 'any' ? [] : s));
-    return sets.length > 0 ? [{ ...rule, ports: sets.includes('any') ? 'any' : ports }] : [];
-  });
+  const rules = narrowed(side.rules, groups);
   const outcomeOf = outcomes(rules, side.isolatedBy, options);
   const other = outcomeOf(firstOfTiers(rules.filter((r) => r.ports === 'any')));
   const protocols = new Map<Protocol, Outcome>();
@@ -60,6 +56,34 @@ export function compileCell(
     ports.push(...joined(pieces.filter((p) => !sameOutcome(p.outcome, usual))));
   }
   return { protocols, ports, other };
+}
+
+/**
+ * The rules that have a say on any port, seen from addresses that are in the same groups: those that settle it, and those that pass
+ * it on.
+ */
+export function speakingRules(
+  side: ProfileSide,
+  groups: ReadonlySet<string>,
+  options: { readonly ownNode?: boolean } = {},
+): Step[] {
+  const rules = narrowed(side.rules, groups);
+  const pieces = [
+    firstOfTiers(rules.filter((r) => r.ports === 'any')),
+    ...PROTOCOLS.flatMap((protocol) => piecesOf(rules, protocol).map((p) => p.hits)),
+  ];
+  return pieces.flatMap(
+    (hits) => walk({ isolatedBy: side.isolatedBy, rules: hits }, () => true, options).steps as Step[],
+  );
+}
+
+/** The rules that match any address of these groups, with the ports on which they do. */
+function narrowed(rules: readonly ProfileRule[], groups: ReadonlySet<string>): NarrowedRule[] {
+  return rules.flatMap((rule): NarrowedRule[] => {
+    const sets = rule.matches.flatMap((m) => (meets(m.peers, groups) ? [m.ports] : []));
+    const ports = sets.flatMap((s) => (s === 'any' ? [] : s));
+    return sets.length > 0 ? [{ ...rule, ports: sets.includes('any') ? 'any' : ports }] : [];
+  });
 }
 
 /**

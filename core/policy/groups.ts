@@ -94,6 +94,9 @@ export function isInNetworks({ cidrs, except }: Peer & { kind: 'networks' }, tex
   return cidrs.some(inside) && !except.some(inside);
 }
 
+/** The prefixes that remain of a peer, in text, once what it leaves out is cut from them. */
+export const remainingPrefixes = (peers: readonly Peer[]): readonly string[] => prefixesOf(peers).texts;
+
 type Prefixes = { readonly texts: readonly string[]; readonly map: PrefixMap<true> };
 
 /** The prefixes of all peers of a rule, less what each leaves out, disjoint. Rules never change: worked out once. */

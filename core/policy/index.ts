@@ -12,6 +12,8 @@ export type PolicyIndex = {
   readonly selecting: (pod: Pod) => readonly Policy[];
   /** The pods that a selector means: only those of the namespaces that it means are looked at. */
   readonly podsOf: (selector: PodsSelector) => readonly Pod[];
+  /** The same with those that policies never mean: pods of the host's network, and pods that have ended. */
+  readonly labelled: (selector: PodsSelector) => readonly Pod[];
   /** What is closed since others came before it, each with the reason: policies by policyKey, pods by their key. */
   readonly crowdedOut: () => {
     readonly policies: ReadonlyMap<string, string>;
@@ -67,14 +69,16 @@ export function indexPolicies(state: ClusterState, before?: Pick<PolicyIndex, 'c
     return (policed ? closedOn(pod).get(keyOf(pod)) : undefined) ?? policies;
   };
   let table: PodTable | undefined;
+  const like = (selector: PodsSelector): readonly Pod[] => {
+    table ??= new PodTable(state);
+    return table.like(selector);
+  };
   return {
     state,
     candidates,
     selecting,
-    podsOf(selector) {
-      table ??= new PodTable(state);
-      return table.like(selector).filter((p) => selects(state, selector, p));
-    },
+    podsOf: (selector) => like(selector).filter((p) => selects(state, selector, p)),
+    labelled: (selector) => like(selector).filter((p) => isLabelled(state, selector, p)),
     crowdedOut() {
       for (const namespace of byNamespace.keys()) candidatesIn(namespace);
       for (const pod of state.pods.values()) selecting(pod);
@@ -157,7 +161,10 @@ function indexByFirstLabel(candidates: readonly Policy[]): ReadonlyMap<string, r
 
 /** Whether a selector of pods means this one. Never those of the host's network: they are the node. */
 export function selects(state: ClusterState, selector: PodsSelector | undefined, pod: Pod): boolean {
-  if (!selector || pod.hostNetwork || pod.finished) return false;
+  return selector !== undefined && !pod.hostNetwork && !pod.finished && isLabelled(state, selector, pod);
+}
+
+function isLabelled(state: ClusterState, selector: PodsSelector, pod: Pod): boolean {
   const inNamespace =
     selector.namespace === undefined
       ? matches(selector.namespaces, labelsOfNamespace(state, pod.namespace))

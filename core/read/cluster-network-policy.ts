@@ -21,6 +21,7 @@ import {
   type Port,
 } from '../cluster/policy.ts';
 import { policyOverBudget, selectorOverBudget, withinBudget } from './policy-budget.ts';
+import { remarksOf } from './policy-remarks.ts';
 import { createdOf, EVERYTHING, objectOf, Problems } from './problems.ts';
 
 const FIELDS = ['tier', 'priority', 'subject', 'ingress', 'egress'];
@@ -58,6 +59,7 @@ export function parseClusterNetworkPolicy(raw: Readonly<Record<string, unknown>>
     ...rules('ingress'),
     ...rules('egress'),
     problems: problems.all,
+    ...(over.length > 0 ? {} : remarksOf(raw)),
   };
   return withinBudget(policy, over);
 }

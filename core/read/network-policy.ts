@@ -9,6 +9,7 @@ import {
 import { covers, formatPrefix, parsePrefix, type Prefix } from '../../lib/ip/prefix.ts';
 import { ALL_PORTS, type Direction, type Peer, type Policy, type PolicyRule, type Port } from '../cluster/policy.ts';
 import { policyOverBudget, selectorOverBudget, withinBudget } from './policy-budget.ts';
+import { remarksOf } from './policy-remarks.ts';
 import { createdOf, EVERYTHING, objectOf, Problems } from './problems.ts';
 
 /**
@@ -53,6 +54,7 @@ export function parseNetworkPolicy(raw: Readonly<Record<string, unknown>>): Poli
     ...direction('ingress'),
     ...direction('egress'),
     problems: problems.all,
+    ...(over.length > 0 ? {} : remarksOf(raw)),
   };
   return withinBudget(policy, over);
 }
