@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { lintReference } from '../core/lint/pages.ts';
 import { crdFiles } from './crd.ts';
 import { goldenFiles } from './golden.ts';
 import { installYaml } from './install-manifest.ts';
@@ -30,6 +31,7 @@ function put(file: string, text: string): void {
 
 for (const { file, text } of crdFiles()) put(`manifests/crds/${file}`, text);
 for (const { file, text } of goldenFiles()) put(`dataplane/plan/golden/${file}`, text);
+put('docs/reference/lint.md', lintReference());
 // After the CRDs, which are part of it.
 put('manifests/install.yaml', installYaml(join(root, 'manifests/kustomization.yaml')));
 process.exit(stale === 0 ? 0 : 1);

@@ -1,31 +1,84 @@
 import { Command, Option } from 'commander';
+import { isLintCode, LINT_CODES, type LintCode } from '../../core/lint/codes.ts';
+import { type Finding, SEVERITIES, type Severity } from '../../core/lint/finding.ts';
 import { lint } from '../../core/lint/lint.ts';
+import { pageText } from '../../core/lint/pages.ts';
+import { PROGRAM_VERSION } from '../../api/version.ts';
 import type { TargetFlags } from '../target/choose.ts';
 import { targetOptions } from '../target/choose.ts';
-import { format, paint, print, printJson } from '../terminal/output.ts';
-import { loadView, manifestsOption } from './load.ts';
+import { EXIT } from '../terminal/exit-codes.ts';
+import { format, paint, print, printData, printJson, UsageError } from '../terminal/output.ts';
+import { loadInput, manifestsOption } from './load.ts';
+import type { PlaceOf } from './places.ts';
+import { sarifOf } from './sarif.ts';
 
-type Flags = TargetFlags & { output: string; filename?: string[] };
+type Flags = TargetFlags & {
+  output: string;
+  filename?: string[];
+  disable?: LintCode[];
+  only?: LintCode[];
+  severity: Severity;
+  explain?: LintCode;
+};
 
-/** `bulkhead policy lint`. Exit code 0 without a finding, 1 with any, 2 when it cannot be told. */
 export function policyCommand(exit: (code: number) => void): Command {
   return new Command('policy').description('look at policies').addCommand(lintCommand(exit));
 }
 
+/** `bulkhead policy lint`: exit code "no" for an error or a warning; what is only an info is no mistake. */
 function lintCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('lint'))
-    .description('what of a policy its author hardly meant: dead rules, selectors that match nothing, DNS forgotten, …')
+    .description('find likely mistakes in policies: dead rules, selectors that match nothing, DNS forgotten, …')
     .addOption(manifestsOption())
-    .addOption(new Option('-o, --output <format>', 'text or json').default('text'))
-    .addHelpText('after', '\nExit codes: 0 nothing found, 1 something found, 2 error.')
-    .action(async ({ output, filename, ...flags }: Flags) => {
-      const shape = format(output);
-      const findings = lint(await loadView(filename, flags, { quiet: true }));
-      if (shape === 'json') printJson({ findings });
-      else {
-        for (const f of findings) print(`${paint('yellow', f.code)}  ${f.policy}  ${f.path}: ${f.message}`);
-        print(findings.length === 0 ? paint('green', 'nothing found') : `\n${findings.length} found`);
-      }
-      exit(findings.length === 0 ? 0 : 1);
+    .addOption(new Option('--disable <codes>', 'leave these codes out, by comma').argParser(codes))
+    .addOption(new Option('--only <codes>', 'look for these codes alone, by comma').argParser(codes))
+    .addOption(
+      new Option('--severity <level>', 'the least that is shown')
+        .choices(SEVERITIES)
+        .default('info' satisfies Severity),
+    )
+    .addOption(new Option('--explain <code>', 'say what a code means, with an example and its cure').argParser(code))
+    .addOption(new Option('-o, --output <format>', 'text, json, yaml or sarif').default('text'))
+    .action(async ({ output, filename, disable = [], only, severity, explain, ...flags }: Flags) => {
+      const shape = output === 'sarif' ? output : format(output);
+      if (explain) return print(pageText(explain));
+      const { view, others, complete, placeOf } = await loadInput(filename, flags);
+      const least = SEVERITIES.indexOf(severity);
+      const findings = lint(view, { others, complete }).filter(
+        (f) => !disable.includes(f.code) && (!only || only.includes(f.code)) && SEVERITIES.indexOf(f.severity) <= least,
+      );
+      if (shape === 'sarif') printJson(sarifOf(findings, placeOf, PROGRAM_VERSION));
+      else if (shape === 'text') showText(findings, placeOf);
+      else printData(shape, { findings: findings.map((f) => ({ ...f, ...placeOf(f) })) });
+      exit(findings.some((f) => f.severity !== 'info') ? EXIT.no : EXIT.yes);
     });
 }
+
+const COLOURS = { error: 'red', warning: 'yellow', info: 'blue' } as const;
+
+function showText(findings: readonly Finding[], placeOf: PlaceOf): void {
+  for (const f of findings) {
+    const place = placeOf(f);
+    const where = place ? `${place.file}:${place.line}: ` : '';
+    const field = f.path === '' ? '' : `${f.path}: `;
+    print(`${where}${paint(COLOURS[f.severity], f.severity)}  ${f.code}  ${f.policy}  ${field}${f.message}`);
+  }
+  if (findings.length === 0) return print(paint('green', 'nothing found'));
+  const counts = SEVERITIES.flatMap((s) => {
+    const count = findings.filter((f) => f.severity === s).length;
+    return count === 0 ? [] : [`${count} ${s}${count === 1 || s === 'info' ? '' : 's'}`];
+  });
+  print(`\n${counts.join(', ')}; \`bulkhead policy lint --explain CODE\` says what a code means`);
+}
+
+function code(text: string): LintCode {
+  if (isLintCode(text)) return text;
+  throw new UsageError(`there is no code ${text}; there are ${Object.keys(LINT_CODES).join(', ')}`);
+}
+
+const codes = (text: string): LintCode[] =>
+  text
+    .split(',')
+    .map((c) => c.trim())
+    .filter((c) => c !== '')
+    .map(code);

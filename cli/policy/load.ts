@@ -2,9 +2,10 @@ import { Option } from 'commander';
 import { stateOfManifests } from '../../core/view/from-manifests.ts';
 import { type View, viewOf } from '../../core/view/view.ts';
 import { policyKey } from '../../core/cluster/policy.ts';
-import { readManifests } from '../../lib/manifests/read.ts';
+import { type Manifest, readManifests } from '../../lib/manifests/read.ts';
 import { printable } from '../../lib/text/printable.ts';
 import { chooseTarget, type TargetFlags } from '../target/choose.ts';
+import type { PlaceOf } from './places.ts';
 import { loadState } from '../cluster/state.ts';
 import { UsageError, warn } from '../terminal/output.ts';
 
@@ -28,6 +29,21 @@ export async function loadView(
     for (const [key, { reason, message }] of refused ?? [])
       warn(`warning: VirtualNetwork ${key}: ${reason}: ${printable(message)}`);
   return view;
+}
+
+/** What `policy lint` looks at: the view, and what of the input it does not hold. */
+export type LintInput = {
+  readonly view: View;
+  /** The objects of manifests, all of them. */
+  readonly others: readonly Manifest[];
+  /** A cluster: what is not there does not exist. */
+  readonly complete: boolean;
+  readonly placeOf: PlaceOf;
+};
+
+export async function loadInput(files: readonly string[] | undefined, flags: TargetFlags): Promise<LintInput> {
+  const view = await loadView(files, flags, { quiet: true });
+  return { view, others: files?.flatMap(readManifests) ?? [], complete: files === undefined, placeOf: () => undefined };
 }
 
 /** `-f`, as often as there are files and folders. */

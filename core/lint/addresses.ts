@@ -1,6 +1,6 @@
 import { IPS, readName } from '../../api/names.ts';
 import { bitsOf, formatIp } from '../../lib/ip/address.ts';
-import { contains, mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
+import { mustPrefix, type Prefix } from '../../lib/ip/prefix.ts';
 import type { Direction, Peer, PolicyRule } from '../cluster/policy.ts';
 import { keyOf } from '../cluster/state.ts';
 import { remainingPrefixes } from '../policy/groups.ts';
@@ -40,7 +40,7 @@ function lintPod(world: World, prefix: Prefix, path: string, action: string, say
           `${ip} is pod ${keyOf(pod)} now, and another one once it starts anew: select it by labels`,
         )
       : undefined;
-  if (action !== 'Accept' || !world.podRanges.has(first) || isOfNode(world, ip)) return undefined;
+  if (action !== 'Accept' || !world.addresses.isOfPods(first) || isOfNode(world, ip)) return undefined;
   return say('PodByAddress', path, `${ip} is in the range of pods, and no pod has it: select pods by labels`);
 }
 
@@ -50,11 +50,9 @@ const isOfNode = ({ view }: World, ip: string): boolean =>
 function lintService(world: World, prefix: Prefix, path: string, direction: Direction, say: Say): Finding | undefined {
   const whole = prefix.length < bitsOf(prefix.family);
   const ip = formatIp({ family: prefix.family, value: prefix.first });
-  const service = whole ? undefined : world.serviceByIp.get(ip);
-  const range = world.view.state.serviceCIDRs
-    .map((c) => mustPrefix(c))
-    .find((r) => contains(r, { family: prefix.family, value: prefix.first }) && r.length <= prefix.length);
-  const inside = whole && !range ? world.servicesIn(prefix) : undefined;
+  const service = whole ? undefined : world.addresses.at(ip);
+  const range = world.addresses.isInRange(prefix);
+  const inside = whole && !range ? world.addresses.within(prefix) : undefined;
   const what = service
     ? `${ip} is an address of ${service}`
     : range

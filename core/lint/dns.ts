@@ -34,7 +34,7 @@ export class Resolving {
   some(policy: Policy): boolean {
     if (!policy.subject) return true;
     const key = groupKey([{ kind: 'pods', ...policy.subject }]);
-    const pods = this.#world.podsOf(policy.subject);
+    const pods = this.#world.pods.of(policy.subject);
     if (pods.length === 0) return this.#policies.has(policyKey(policy));
     const known = this.#bySubject.get(key) ?? pods.some((p) => this.#pods.has(keyOf(p)));
     this.#bySubject.set(key, known);

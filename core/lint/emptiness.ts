@@ -15,7 +15,7 @@ export type Emptiness = { readonly code: LintCode; readonly message: string; rea
  * @param verb what the selector does: "selects", "matches"
  */
 export function emptinessOf(world: World, selector: PodsSelector, verb: 'selects' | 'matches'): Emptiness {
-  const { namespaces, pods } = world.near(selector);
+  const { namespaces, pods } = world.pods.near(selector);
   if (namespaces.length === 0) return noNamespace(world, selector);
   const like = world.index.labelled(selector);
   const [first] = like;
@@ -48,7 +48,7 @@ function noNamespace(world: World, { namespace, namespaces }: PodsSelector): Emp
   const known = [...world.view.state.namespaces.keys()];
   const meant = name === undefined ? undefined : nearest(name, known);
   // Manifests need not have the namespaces of others, and least of all those that are only named.
-  const missing = !world.complete && (name === undefined ? !world.hasNamespaces : meant === undefined);
+  const missing = !world.complete && (name === undefined ? !world.pods.hasNamespaces : meant === undefined);
   const also = meant === undefined ? '' : `; is ${meant} meant?`;
   const where = world.complete ? '' : ' of the input';
   return {

@@ -10,8 +10,9 @@ import { equalPolicies, equalRules } from './duplicates.ts';
 import { emptinessOf } from './emptiness.ts';
 import type { Finding, Say } from './finding.ts';
 import { lintDns, namesDns, Resolving, UDP_DNS } from './dns.ts';
+import { notJudged } from './not-judged.ts';
 import { hasNoPort, lintPorts } from './ports.ts';
-import { World } from './world.ts';
+import { type World, worldOf } from './world.ts';
 
 export type LintOptions = {
   /** Objects of the input of kinds that a view does not hold: they tell which pods come at run time. */
@@ -22,7 +23,7 @@ export type LintOptions = {
 
 /** All findings, by policy. They are true of the pods of the view, as `decide` judges them. */
 export function lint(view: View, { others = [], complete = false }: LintOptions = {}): Finding[] {
-  const world = new World(view, others, complete);
+  const world = worldOf(view, others, complete);
   const shared: Shared = {
     world,
     overlapping: clashes(world.policies),
@@ -39,12 +40,12 @@ export function lint(view: View, { others = [], complete = false }: LintOptions 
   }
   // Of pods that the input does not have, a policy is asked with those that would hold for them too.
   for (const policy of world.policies) {
-    if (!policy.subject || world.podsOf(policy.subject).length > 0) continue;
-    const beside = world.beside(policy);
+    if (!policy.subject || world.pods.of(policy.subject).length > 0) continue;
+    const beside = world.companions.of(policy);
     const { dns } = shared.deciders.add(world.profiles.resolve(beside, imaginaryPod(policy)));
     if (dns || beside.some((p) => p.egress?.some(namesDns))) shared.resolving.addPolicy(policy);
   }
-  return world.policies.flatMap((policy) => lintPolicy(shared, policy));
+  return [...notJudged(others), ...world.policies.flatMap((policy) => lintPolicy(shared, policy))];
 }
 
 type Shared = {
@@ -119,7 +120,7 @@ function lintWhole({ overlapping, equal, crowded }: Shared, policy: Policy, key:
 }
 
 function lintSubject(world: World, { subject, kind }: Policy, say: Say): Finding[] {
-  if (!subject || world.podsOf(subject).length > 0) return [];
+  if (!subject || world.pods.of(subject).length > 0) return [];
   const { code, message, severity } = emptinessOf(world, subject, 'selects');
   return [say(code, kind === 'NetworkPolicy' ? 'spec.podSelector' : 'spec.subject', message, severity)];
 }
@@ -178,7 +179,7 @@ const EMPTY: ReadonlySet<LintCode> = new Set([
 function lintPeer(world: World, peer: Peer, path: string, direction: Direction, rule: PolicyRule, say: Say): Finding[] {
   switch (peer.kind) {
     case 'pods': {
-      if (world.podsOf(peer).length > 0) return [];
+      if (world.pods.of(peer).length > 0) return [];
       const { code, message, severity } = emptinessOf(world, peer, 'matches');
       return [say(code, path, message, severity)];
     }

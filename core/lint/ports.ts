@@ -1,6 +1,7 @@
 import type { Direction, Policy, PolicyRule, Port } from '../cluster/policy.ts';
 import type { Finding, Say } from './finding.ts';
-import type { Receivers, World } from './world.ts';
+import type { Receivers } from './listeners.ts';
+import type { World } from './world.ts';
 
 /** Ports that nothing listens on: names that no pod has, and numbers of Services where the pods have others. */
 export function lintPorts(
@@ -12,7 +13,7 @@ export function lintPorts(
   say: Say,
 ): Finding[] {
   if (rule.ports === 'any') return [];
-  const receivers = world.receivers(policy, direction, rule);
+  const receivers = world.listeners.of(policy, direction, rule);
   if (!receivers) return [];
   const field = policy.kind === 'NetworkPolicy' ? 'ports' : 'protocols';
   const whose = direction === 'ingress' ? 'no pod that it selects' : 'no pod that it may reach';
@@ -26,7 +27,7 @@ export function lintPorts(
 /** Whether a rule's ports are all names that no receiver has: it matches nothing, and no other rule is the reason. */
 export function hasNoPort(world: World, policy: Policy, direction: Direction, rule: PolicyRule): boolean {
   if (rule.ports === 'any') return false;
-  const receivers = world.receivers(policy, direction, rule);
+  const receivers = world.listeners.of(policy, direction, rule);
   return rule.ports.every((p) => p.kind === 'named' && !(receivers && isThere(p, receivers)));
 }
 
