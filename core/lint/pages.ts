@@ -322,8 +322,8 @@ $ kubectl bulkhead policy lint --explain NoDNS                  # what is writte
 $ kubectl bulkhead policy lint -f manifests/ -o sarif > lint.sarif   # for pull requests, with file and line
 \`\`\`
 
-A finding is an **error** (it cannot be meant), a **warning** (it is hardly meant) or an **info** (it is worth knowing, and
-no mistake). The command ends with code 3 for an error or a warning, and with 0 when there are none: see
+A finding is an **error** (it cannot be meant), a **warning** (it is hardly meant) or an **info** (it is worth knowing,
+and no mistake). The command ends with code 3 for an error or a warning, and with 0 when there are none: see
 [exit codes](exit-codes.md). \`--severity warning\` hides infos.
 
 The annotation \`bulkhead.dev/lint-disable: NoDNS, NeverDecides\` on a policy switches codes off for that policy.
