@@ -21,7 +21,7 @@ export type ClusterItem = {
   readonly closedFrontends?: readonly ClosedFrontend[];
   /** Outer addresses of all Services: what leaves a network for one of another's goes nowhere. */
   readonly frontends?: readonly ClosedFrontend[];
-  /** Namespaces in which a policy may select pods: one that this node has not been told of is closed there. */
+  /** Namespaces in which a policy may select pods: a pod that this node does not know is closed there. */
   readonly policed?: { readonly namespaces: readonly string[]; readonly others: boolean };
   /** Hosts of the API server; absent: none is known. */
   readonly apiServers?: ApiServers;
@@ -95,7 +95,7 @@ export type NetworkItem = {
 /** The network that a namespace's pods get unless they name another. Key = namespace. Only namespaces with pods on this node. */
 export type NamespaceItem = { readonly name: string; readonly assignment: Assignment };
 
-/** A pod that is to run on this node, key = "namespace/name". Lets ADD answer without asking anybody. */
+/** A pod that is to run on this node, key = "namespace/name". With it, ADD answers without a request to the controller. */
 export type PodItem = {
   readonly namespace: string;
   readonly name: string;
@@ -145,7 +145,7 @@ export type BlockItem = {
   readonly network: NetworkKey;
   /** Out of the network's own subnet, by the controller; absent: cut from its node's pod CIDR. */
   readonly given?: true;
-  /** Only to the node that gives from it: parts that are not for everybody. */
+  /** Only to the node that gives from it: parts that only some pods get. */
   readonly except?: readonly string[];
 };
 

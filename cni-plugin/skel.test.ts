@@ -66,7 +66,7 @@ describe('the plugin', () => {
     ]);
   });
 
-  test('VERSION asks nobody', async () => {
+  test('VERSION needs no agent', async () => {
     const { json, asked } = await call({ CNI_COMMAND: 'VERSION' }, { cniVersion: '0.4.0' });
     expect(json).toEqual({ cniVersion: '0.4.0', supportedVersions: ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] });
     expect(asked).toEqual([]);

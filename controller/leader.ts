@@ -16,7 +16,7 @@ import type { AgentApi } from './http/agents.ts';
 import type { ControllerMetrics } from './metrics.ts';
 import type { ClusterSource, StoredBlock } from './sources/cluster.ts';
 
-/** An agent without a stream for this long is told of: a rolling update takes less. */
+/** An agent without a stream for this long is reported: a rolling update takes less. */
 const SILENCE_MS = 40_000;
 /** Longer than an agent without contact keeps egress addresses (dataplane/egress): no two nodes have them at once. */
 const HOLDER_SILENCE_MS = 8_000;
@@ -135,7 +135,7 @@ export class Leader implements AsyncDisposable {
       if (!networks.has(block.network)) this.#promisedBlocks.delete(cidr);
     const given = new Map<string, BlockItem>([...stored].filter(([, b]) => b.given));
     for (const [cidr, block] of this.#promisedBlocks) given.set(cidr, block);
-    // Until its node has heard that a block is gone, nobody gets it again.
+    // No node gets a block again until its former node has heard that it is gone.
     for (const entry of returned) {
       const [node = '', cidr = ''] = entry.split(' ');
       if (!given.has(cidr)) given.set(cidr, { cidr, node, network: '', given: true });

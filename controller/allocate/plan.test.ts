@@ -30,7 +30,7 @@ describe('planDuties', () => {
     const first = vnis(duties(exampleState({ networks: fresh('x', 'y') })));
     expect(new Set(first.values()).size).toBe(2);
     const promised = new Map([...first].map(([k, v]) => [k, v ?? 0]));
-    // The watch has told of none of the writes; a network whose name sorts before them has come.
+    // The watch has shown none of the writes yet; a network whose name sorts before them has come.
     const second = vnis(duties(exampleState({ networks: fresh('a', 'x', 'y') }), { promised }));
     expect([second.get('x/default'), second.get('y/default')]).toEqual([
       first.get('x/default'),
@@ -44,7 +44,7 @@ describe('planDuties', () => {
     expect(third.get('a/default')).not.toBe(700);
   });
 
-  test('an isolated namespace gets its network, once; a label that is gone takes it back when nobody is on it', () => {
+  test('an isolated namespace gets its network, once; a label that is gone takes it back when no pod is on it', () => {
     const bare = exampleState({ networks: new Map() });
     expect(
       duties(bare)

@@ -114,7 +114,7 @@ export function planDuties(
   ];
 }
 
-/** What users should be told of: pods that wait, labels that mean nothing. */
+/** What users should know: pods that wait, labels that mean nothing. */
 export function planNews(view: View): Duty[] {
   return [...namespaceNews(view), ...podNews(view), ...serviceNews(view)];
 }
@@ -186,7 +186,7 @@ function* networkDuties(
       yield { do: 'release-network', network };
       continue;
     }
-    // The label is gone and nobody is left on the network that it asked for.
+    // The label is gone and no pod is left on the network that it asked for.
     if (network.managed && !network.deleting && idle && 'isolated' in isolated && !isolated.isolated) {
       yield { do: 'delete-network', network };
       continue;
@@ -202,7 +202,7 @@ function* networkDuties(
       nodes,
       used,
       free: freeIn(network, used, free),
-      // Addresses that belong to somebody else are on no node of this network's.
+      // Addresses of another owner are on no node of this network's.
       egressNode: view.state.conflicts?.has(key) ? undefined : chooseHolder(network, view.state.nodes.values(), alive),
       hold: !network.deleting,
     };
@@ -295,7 +295,7 @@ function* blockDuties(
     [...view.podsByNode].flatMap(([node, pods]) => pods.flatMap((p) => networksOf(view, p).map((n) => `${n} ${node}`))),
   );
   for (const { cidr, node, network, given, objectName } of stored.values()) {
-    // A node that is gone may still run the pods that the API knows of: their addresses are nobody else's until they are gone.
+    // A node that is gone may still run the pods that the API knows of: no other pod gets their addresses until they are gone.
     const wanted = given
       ? !returned.has(`${node} ${cidr}`) && (nodes.has(node) || inUse.has(`${network} ${node}`))
       : blocks.get(cidr)?.node === node && blocks.get(cidr)?.network === network && nodes.has(node);
@@ -310,7 +310,7 @@ function* blockDuties(
 function* podNews(view: View): Generator<Duty> {
   for (const [key, assignment] of view.podAssignment) {
     const pod = view.state.pods.get(key);
-    // A network that is about to be made is no news for anybody.
+    // A network that is about to be made is no news.
     if (!pod) continue;
     if ('problem' in assignment && assignment.problem.code !== 'NetworkNotReady')
       yield { do: 'pod-problem', pod, problem: assignment.problem };

@@ -4,7 +4,7 @@ import { policiesOf } from '../../core/view/policies.ts';
 import { clashes } from '../../core/decide/clashes.ts';
 import type { Duty, NetworkCondition } from './plan.ts';
 
-/** What is written into the status of policies, and told of them as events. A NetworkPolicy has no status. */
+/** What the controller writes into the status of policies, and into events. A NetworkPolicy has no status. */
 export function planPolicies(view: View): Duty[] {
   const policies = [...(view.state.policies?.values() ?? [])];
   const overlapping = clashes(policies);

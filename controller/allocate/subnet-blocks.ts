@@ -54,7 +54,7 @@ export function planSubnetBlocks(
         note(block);
       }
       const mine = (): BlockItem[] => byPlace.get(`${key} ${node} ${family}`) ?? [];
-      // A block that is one address which somebody asks for is for nobody else.
+      // A block of one address belongs to the pod that asks for it.
       const alone = new Set(asked.map(hostCidr));
       const shared = (b: BlockItem): boolean => !alone.has(b.cidr);
       const room = (): number =>

@@ -29,7 +29,7 @@ import type { Duty, NetworkCondition } from './plan.ts';
 /** Pairs of a router that its status spells out; the numbers count all. */
 const MAX_PAIRS = 128;
 
-/** Carries out duties against the API. Each is idempotent: what was done meanwhile by somebody else is no error. */
+/** Carries out duties against the API. Each is idempotent: what another program did meanwhile is no error. */
 export class DutyWriter {
   readonly #client: KubeClient;
   readonly #events: EventRecorder;

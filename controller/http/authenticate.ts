@@ -4,7 +4,7 @@ import { reviewToken } from '../../lib/kube/authorize.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
 import { TokenAnswers } from '../../lib/kube/token-answers.ts';
 
-/** Tells which node an agent speaks for, by its ServiceAccount token; undefined for anybody else. */
+/** Tells which node an agent speaks for, by its ServiceAccount token; undefined for other callers. */
 export const agentTokens = (client: KubeClient, view: () => View): TokenAnswers<string> =>
   new TokenAnswers({
     ask: async (token) => {

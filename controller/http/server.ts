@@ -16,7 +16,7 @@ export type ServerParts = {
   readonly missing: () => string | undefined;
   readonly metrics: () => Promise<string>;
   readonly mayReadMetrics: (token: string, address: string) => Promise<boolean>;
-  /** Told of what went wrong inside. */
+  /** Gets each internal error. */
   readonly onFault: (error: Error) => void;
 };
 

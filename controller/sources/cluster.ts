@@ -37,7 +37,7 @@ export const VIRTUAL_NETWORK_ROUTERS: Resource = { group: GROUP, version: VERSIO
 export const BULKHEAD_CONFIGS: Resource = { group: GROUP, version: VERSION, plural: 'bulkheadconfigs' };
 export const ADDRESS_BLOCKS: Resource = { group: GROUP, version: VERSION, plural: 'addressblocks' };
 const SERVICE_CIDRS: Resource = { group: 'networking.k8s.io', version: 'v1', plural: 'servicecidrs' };
-/** Of the Network Plumbing Working Group; there where somebody installed it. */
+/** Of the Network Plumbing Working Group; only where an administrator installed it. */
 const DEFINITIONS: Resource = { group: 'k8s.cni.cncf.io', version: 'v1', plural: 'network-attachment-definitions' };
 const NETWORK_POLICIES: Resource = { group: 'networking.k8s.io', version: 'v1', plural: 'networkpolicies' };
 export const CLUSTER_POLICIES: Resource = {
@@ -59,7 +59,7 @@ export type ClusterSourceOptions = {
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
   readonly onChange: () => void;
-  /** Told of what an agent said that was not taken for true; once in a while for each node and reason. */
+  /** Gets claims of agents that the controller did not believe; once in a while for each node and reason. */
   readonly onRefused: (refusal: Refusal) => void;
   readonly onTrouble: (trouble: { readonly what: string; readonly error: unknown; readonly retryInMs: number }) => void;
 };
@@ -248,7 +248,7 @@ export class ClusterSource implements AsyncDisposable {
     await Promise.all([...this.#reflectors.values()].map((r) => r[Symbol.asyncDispose]()));
   }
 
-  /** Somebody may install these kinds while we run. */
+  /** An administrator may install these kinds while the controller runs. */
   #lookLater(missing: readonly (() => Promise<boolean>)[]): void {
     this.#later = setTimeout(() => void this.#look(missing), 10_000).unref();
   }

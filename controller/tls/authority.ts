@@ -13,7 +13,7 @@ const RENEW_BELOW = 1 / 3;
  * The controller's own authority: its key in a Secret, the certificates to trust in a ConfigMap.
  *
  * Rotation: the new certificate is published *beside* the old one first, and signs only then; the old one stays published
- * until it is over. So at no moment does anybody meet a certificate that the published bundle does not cover.
+ * until it is over. So no client ever meets a certificate that the published bundle does not cover.
  */
 export async function ensureAuthority(client: KubeClient, now = Date.now()): Promise<Trust> {
   const secret = await read(client, 'secrets', CA_SECRET);
@@ -49,7 +49,7 @@ async function read(client: KubeClient, plural: string, name: string): Promise<K
   }
 }
 
-/** The authority in the Secret, or undefined when somebody has put in what cannot be read. */
+/** The authority in the Secret, or undefined when its content cannot be read. */
 async function fromSecret(secret: KubeObject): Promise<Authority | undefined> {
   const data = secret['data'] as Record<string, string> | undefined;
   const pem = (name: string): string => Buffer.from(data?.[name] ?? '', 'base64').toString();

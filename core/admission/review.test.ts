@@ -118,7 +118,7 @@ describe('an answer tells nothing about others', () => {
     expect(text('hidden/net')).toContain('not shared with namespace mine');
   });
 
-  test('a user who sees everything is told by name, and own things are told to everybody', () => {
+  test('a user who sees everything is told by name, and every user reads about own things', () => {
     const removal = CASES.find(([name]) => name === 'removal of an own network')![1];
     expect(ask(removal, 'Own').response.warnings?.[0]).toContain('pod(s) are on this network');
     const overlap = ask(networkWith({ subnets: ['10.50.1.0/24'] }), 'All').response;

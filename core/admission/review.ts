@@ -37,7 +37,7 @@ export type AdmissionUser = {
   readonly extra?: Readonly<Record<string, readonly string[]>>;
 };
 
-/** The answer. `warnings` are shown to whoever sent the object. */
+/** The answer. `warnings` are shown to the user who sent the object. */
 export type AdmissionResponse = {
   readonly uid: string;
   readonly allowed: boolean;
@@ -163,7 +163,7 @@ function reviewPod(view: View, request: AdmissionRequest): Finding {
   const { problems, overBudget } = readOpenings(pod.annotations);
   if (overBudget !== undefined) return { refuse: [plain(`pod ${keyOf(pod)} would open nothing: ${overBudget}`)] };
   if (problems.length > 0) return { refuse: problems.map(plain) };
-  // It has no uid yet: whoever has its addresses is somebody else.
+  // It has no uid yet: a pod that has its addresses is another one.
   const { assignment } = planPod({ ...view.state, attached: new Map() }, pod, view.claims).first;
   if ('network' in assignment) return {};
   const told = withoutOthers(assignment.problem, pod.namespace);
@@ -182,7 +182,7 @@ function reviewNamespace(view: View, request: AdmissionRequest): Finding {
   return { warnings: [prefixed('its pods will wait: ', withoutOthers(assignment.problem, namespace.name))] };
 }
 
-/** What a problem says to a user of a namespace: whether a network of somebody else exists is not its business. */
+/** What a problem says to a user of a namespace: whether a network of another tenant exists is not its business. */
 function withoutOthers({ code, message }: Problem, namespace: string): Told {
   const says = (own: string): Told => ({ all: message, own });
   switch (code) {

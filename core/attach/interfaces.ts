@@ -67,7 +67,7 @@ export class AskedNetworks {
 
 const networkIn = (a: Assignment): NetworkKey[] => ('network' in a ? [a.network] : []);
 
-/** Undefined: somebody else makes it, on a node that has Multus. */
+/** Undefined: Multus makes it, on a node that has Multus. */
 function planOther(
   state: State,
   pod: Pod,

@@ -12,7 +12,7 @@ export type Policy = {
   readonly name: string;
   readonly uid: string;
   readonly generation: number;
-  /** When it was made, milliseconds; 0 when nobody says. */
+  /** When it was made, milliseconds; 0 when it is not known. */
   readonly created: number;
   /** Undefined: it selects nothing, since its subject could not be read. */
   readonly subject: PodsSelector | undefined;
@@ -68,5 +68,5 @@ export type Port =
 export const policyKey = ({ kind, namespace, name }: Pick<Policy, 'kind' | 'namespace' | 'name'>): string =>
   kind === 'NetworkPolicy' ? `${kind} ${namespace}/${name}` : `${kind} ${name}`;
 
-/** Ports of a protocol, when nobody names one. */
+/** Ports of a protocol, when a rule names none. */
 export const ALL_PORTS = { first: 0, last: 65535 } as const;

@@ -73,7 +73,7 @@ export type Namespace = {
   readonly labels: Strings;
   readonly annotations: Strings;
   readonly deleting: boolean;
-  /** When it was made, milliseconds; 0 when nobody says. */
+  /** When it was made, milliseconds; 0 when it is not known. */
   readonly created?: number;
 };
 
@@ -121,7 +121,7 @@ export type Pod = {
   readonly annotations: Strings;
   /** Phase Succeeded or Failed: has no network any more. */
   readonly finished: boolean;
-  /** When it was made, milliseconds; 0 when nobody says. */
+  /** When it was made, milliseconds; 0 when it is not known. */
   readonly created: number;
   readonly ready: boolean;
   readonly ports: readonly ContainerPort[];
@@ -151,7 +151,7 @@ export type Network = {
   readonly deleting: boolean;
   readonly managed: boolean;
   readonly labels: Strings;
-  /** When it was made, milliseconds; 0 when nobody says. */
+  /** When it was made, milliseconds; 0 when it is not known. */
   readonly created: number;
   /** Absent when the spec is invalid; `problems` says why. */
   readonly spec: VirtualNetworkSpec | undefined;
@@ -165,7 +165,7 @@ export type Router = {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
-  /** When it was made, milliseconds; absent when nobody says. */
+  /** When it was made, milliseconds; absent when it is not known. */
   readonly created?: number;
   readonly generation: number;
   readonly deleting: boolean;
@@ -186,7 +186,7 @@ export type Service = {
   readonly frontends: readonly Frontend[];
   /** How many of them are external ones, which come first. */
   readonly externalIPs: number;
-  /** When it was made, milliseconds; 0 when nobody says. */
+  /** When it was made, milliseconds; 0 when it is not known. */
   readonly created: number;
   /** What it is to have as its network, when it says so itself. */
   readonly annotations: Strings;
@@ -220,7 +220,7 @@ export type SliceEndpoint = {
   /** Zones and nodes that should use it (topology hints); absent: no hint. */
   readonly zones?: readonly string[];
   readonly nodes?: readonly string[];
-  /** "namespace/name" of the pod behind it; "" when nobody says. */
+  /** "namespace/name" of the pod behind it; "" when it is not known. */
   readonly pod: string;
 };
 

@@ -16,7 +16,7 @@ const network = (egress: object, egressNode?: string) => ({
 });
 const both = new Set(['n1', 'n2']);
 
-test('who has the addresses keeps them while it lives and is chosen; else another; else nobody', () => {
+test('who has the addresses keeps them while it lives and is chosen; else another; else none', () => {
   expect(chooseHolder(network({}), nodes, both)).toMatch(/^n[12]$/);
   expect(chooseHolder(network({}, 'n2'), nodes, both)).toBe('n2');
   expect(chooseHolder(network({}, 'n2'), nodes, new Set(['n1']))).toBe('n1');
@@ -27,7 +27,7 @@ test('who has the addresses keeps them while it lives and is chosen; else anothe
   expect(chooseHolder(network({ mode: 'None' }, 'n2'), nodes, both)).toBeUndefined();
 });
 
-test('without a node that has them, and where they are somebody else’s, nothing leaves', () => {
+test('without a node that has them, and where they belong to another owner, nothing leaves', () => {
   const told = (...networks: ReturnType<typeof network>[]) =>
     compile(viewOf(stateWith({ networks: new Map(networks.map((n) => [`${n.namespace}/${n.name}`, n])) })), 'n1')
       .network;

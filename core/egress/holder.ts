@@ -21,7 +21,7 @@ export function chooseHolder(
   return fit.length === 0 ? undefined : fit[(network.vni ?? 0) % fit.length];
 }
 
-/** The node that has a network's fixed egress addresses; undefined while none has, or they are somebody else's. */
+/** The node that has a network's fixed egress addresses; undefined while none has, or they belong to another owner. */
 export function holderOf({ state }: View, network: string): string | undefined {
   const node = state.networks.get(network)?.egressNode;
   return node !== undefined && state.nodes.has(node) && !state.conflicts?.has(network) ? node : undefined;

@@ -149,7 +149,7 @@ describe('NodeIpam', () => {
             for (const ip of ips)
               expect(blocks.some((b) => b.network === n && contains(mustPrefix(b.cidr), mustIp(ip)))).toBe(true);
         }
-        // When everybody has gone and rested, nothing is held.
+        // When all have gone and rested, nothing is held.
         for (const { ips } of live.values()) for (const ip of ips) it.release(ip, now);
         it.reclaim(now + REST, { networks: new Set() });
         expect(it.blocks(now + REST)).toEqual([]);

@@ -77,7 +77,7 @@ type Block = {
 export type NodeIpamOptions = {
   /** The node's pod CIDRs, none or one of each family. */
   readonly podCIDRs: readonly string[];
-  /** How long a released address rests before anybody gets it again. */
+  /** How long a released address rests before a pod gets it again. */
   readonly restMs: number;
 };
 
@@ -100,8 +100,8 @@ export class NodeIpam {
   }
 
   /**
-   * The node has other pod CIDRs from now on. Blocks outside of them belong to other nodes: nothing is given from them any more, nobody
-   * is told of them, and they are let go with their last pod.
+   * The node has other pod CIDRs from now on. Blocks outside of them belong to other nodes: they assign no address any more, no node
+   * hears of them, and they go with their last pod.
    *
    * @returns whether that is a change
    */
@@ -138,7 +138,10 @@ export class NodeIpam {
     { given = [], ips: fixed = [] }: Wanted = {},
   ): { readonly ips: string[]; readonly events: IpamEvent[] } {
     if (this.#cidrs.length === 0)
-      throw new IpamError('NoPodCIDR', 'this node has no pod CIDR yet (node.spec.podCIDRs); somebody must assign one');
+      throw new IpamError(
+        'NoPodCIDR',
+        'this node has no pod CIDR yet (node.spec.podCIDRs); an administrator or the controller manager must assign one',
+      );
     const events: IpamEvent[] = [];
     const ips: string[] = [];
     try {
@@ -163,7 +166,7 @@ export class NodeIpam {
     return { ips, events };
   }
 
-  /** Takes in a block that the controller gave, and which parts of it are not for everybody. */
+  /** Takes in a block that the controller gave, and which parts of it only some pods get. */
   give(cidr: string, network: NetworkKey, except: readonly string[]): IpamEvent[] {
     const known = this.#blocks.get(cidr);
     const block = known ?? this.#addBlock(cidr, network, true);
@@ -171,7 +174,7 @@ export class NodeIpam {
     return known ? [] : [{ op: 'block', cidr, network, given: true }];
   }
 
-  /** Forgets a given block that nobody has an address of. Returns nothing when somebody has. */
+  /** Forgets an assigned block without addresses in use. Returns nothing when a pod has one. */
   takeBack(cidr: string): IpamEvent[] {
     const block = this.#blocks.get(cidr);
     if (!block?.given || block.taken.size > 0) return [];
@@ -311,7 +314,7 @@ export class NodeIpam {
     return this.#blockOf(ip)?.taken.get(mustIp(ip).value);
   }
 
-  /** An address that nobody asked for by name. */
+  /** An address that no pod asked for by name. */
   #choose(network: NetworkKey, cidr: Prefix, now: number, given: boolean, events: IpamEvent[]): Place {
     const found =
       this.#findIn(network, cidr.family, now, given) ?? (given ? undefined : this.#carve(network, cidr, now, events));

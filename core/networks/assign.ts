@@ -99,7 +99,7 @@ export function assignNamed(
   return useNetwork(state, namespace, parts.length === 2 ? value : `${namespace}/${value}`);
 }
 
-/** A pod of an isolated namespace may not step out of isolation by itself: that would need no consent of anybody. */
+/** A pod of an isolated namespace may not step out of isolation by itself: that would need no consent. */
 function flatByName(
   state: Pick<ClusterState, 'namespaces'>,
   namespace: string,

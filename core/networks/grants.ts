@@ -88,7 +88,7 @@ export function refusalsOfNew(state: Seen, network: Network, before: Network | u
   if (!network.spec) return [];
   const key = keyOf(network);
   const ceiling = ceilingOf(state, network.namespace);
-  // What the administrator does not allow keeps a prefix from nobody.
+  // A network that the administrator does not allow does not hold its prefix against others.
   const others = [...state.networks.values()].filter(
     (n) => keyOf(n) !== key && n.spec && state.conflicts?.get(keyOf(n))?.reason !== 'SubnetNotAllowed',
   );

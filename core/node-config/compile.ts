@@ -204,7 +204,7 @@ function nameless(block: BlockItem): BlockItem {
   return known;
 }
 
-/** Parts of a block that only those get who ask: what the spec sets aside, and single addresses that somebody asks for. */
+/** Parts of a block that only those get who ask: what the spec sets aside, and single addresses that pods ask for. */
 function exceptOf({ state }: View, { network, cidr }: BlockItem, asked: ReadonlySet<string>): string[] {
   return asked.has(`${network} ${cidr}`) ? [cidr] : exceptIn(state.networks.get(network)?.spec ?? {}, cidr);
 }

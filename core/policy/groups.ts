@@ -12,7 +12,7 @@ import type { Peer } from '../cluster/policy.ts';
 /** Only those of a peer's pods that have a container port of this name, with this number. */
 export type NamedPort = { readonly name: string; readonly protocol: Protocol; readonly port: number };
 
-/** Whom a rule names: any of these, or anybody. */
+/** Whom a rule names: any of these, or every peer. */
 export type Peers = readonly Peer[] | 'any';
 
 /** What a group is, in text: equal texts hold equal addresses. `peers` "any": every pod. */

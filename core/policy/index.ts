@@ -174,7 +174,7 @@ function isLabelled(state: ClusterState, selector: PodsSelector, pod: Pod): bool
 
 /**
  * With the pod's ServiceAccount as a label, which selectors may name (NPEP-173): who may edit a pod's labels cannot choose that. A
- * label of that name which somebody wrote himself means nothing.
+ * label of that name on the pod itself means nothing.
  */
 export function labelsOfPod(pod: Pod): Readonly<Record<string, string>> {
   const known = labels.get(pod) ?? { ...pod.labels, [SERVICE_ACCOUNT]: pod.serviceAccount };
@@ -196,7 +196,7 @@ export function labelsOfNamespace(state: ClusterState, name: string): Readonly<R
 
 const namespaceLabels = new WeakMap<object, Readonly<Record<string, string>>>();
 
-/** Where a pod that nobody has told of yet may be one that a policy selects. `others`: namespaces that nobody knows yet, too. */
+/** Where a pod that is not known yet may be one that a policy selects. `others`: namespaces that are not known yet, too. */
 export function policedNamespaces(state: ClusterState): { readonly namespaces: string[]; readonly others: boolean } {
   const policies = [...(state.policies?.values() ?? [])];
   const cluster = policies.flatMap((p) => (p.namespace === '' && p.subject?.namespaces ? [p.subject.namespaces] : []));

@@ -55,7 +55,7 @@ export class Profiles {
 
   /** Numbers of a named port among the pods of a rule's peers. */
   numbersOf(peers: PolicyRule['peers'], name: string, protocol?: Protocol): readonly NamedPort[] {
-    // Of prefixes all pods are asked, as for everybody.
+    // Prefixes hold for all pods.
     const anywhere = peers === 'any' || peers.some((p) => p.kind === 'networks');
     const key = `${groupKey(anywhere ? 'any' : peers)} ${name}/${protocol ?? ''}`;
     const known = this.#numbers.get(key) ?? numbersOf(this.#index, peers, name, protocol);

@@ -18,7 +18,7 @@ export function attachedBy(
     for (const { cidr, network, given } of report.blocks) {
       const block = { cidr, node: report.node, network };
       if (!given) blocks.set(cidr, block);
-      // Somebody has deleted the object of a block that is in use: what the controller gave stays given.
+      // A user has deleted the object of a block that is in use: what the controller assigned stays assigned.
       else if (!blocks.has(cidr)) blocks.set(cidr, { ...block, given });
     }
     for (const { uid, network, ifname, ips, mac, extra } of report.endpoints) {

@@ -95,7 +95,11 @@ describe('what the token of n1 says', () => {
     ['a whole range', { blocks: [block('0.0.0.0/0', 'a/default')] }, 'BlockNotOfNode'],
     ['a block that another node was given', { blocks: [block('10.77.0.0/26', 'secret/own', true)] }, 'BlockNotGiven'],
     ['a part of it', { blocks: [block('10.77.0.8/29', 'secret/own', true)] }, 'BlockNotGiven'],
-    ['a block that nobody was given', { blocks: [block('10.77.9.0/26', 'secret/own', true)] }, 'BlockNotGiven'],
+    [
+      'a block that the controller assigned to no node',
+      { blocks: [block('10.77.9.0/26', 'secret/own', true)] },
+      'BlockNotGiven',
+    ],
     ['no prefix', { blocks: [block('x', 'a/default')] }, 'Unreadable'],
     ['a pod of another node', { endpoints: [endpoint(vault, FLAT_NETWORK, ['10.244.1.40'])] }, 'PodNotOnNode'],
     ['an own pod on a foreign network', { endpoints: [endpoint(mine, 'secret/default', [])] }, 'NetworkNotOnNode'],
@@ -106,7 +110,7 @@ describe('what the token of n1 says', () => {
       'AddressNotInBlock',
     ],
     ['the return of a foreign block', { returned: ['10.77.0.0/26'] }, 'BlockNotGiven'],
-    ['the return of what nobody was given', { returned: ['10.77.0.0/16'] }, 'BlockNotGiven'],
+    ['the return of what the controller assigned to no node', { returned: ['10.77.0.0/16'] }, 'BlockNotGiven'],
   ] as const)('of %s is not', (_name, fields, reason) => {
     const { n1, reasons, view } = believe(state, [report(fields)]);
     expect(reasons).toEqual([reason]);
@@ -188,7 +192,7 @@ describe('what is true waits, and stays', () => {
     expect(believe(early, [claims], { ...again, stored, now: 700_002 }).n1.blocks).toEqual([]);
   });
 
-  test('a given block whose object somebody deleted stays given', () => {
+  test('an assigned block whose object a user deleted stays assigned', () => {
     const used = report({ blocks: [block('10.77.0.64/26', 'secret/own', true)] });
     const before = believe(seen, [used]);
     const rest = STORED.slice(0, 2);

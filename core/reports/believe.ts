@@ -226,7 +226,7 @@ class Judge {
     return !before && stored?.network === network && !stored.given ? this.#context.now : undefined;
   }
 
-  /** Now, when the controller gave the block, as its AddressBlock says; or did so before somebody deleted the object. */
+  /** Now, when the controller assigned the block, as its AddressBlock says; or did so before a user deleted the object. */
   #givenAt({ cidr, network }: Block, prefix: Prefix): number | undefined {
     const stored = this.#stored.get(cidr);
     if (stored?.given && stored.network === network) return this.#context.now;
@@ -275,7 +275,7 @@ function hostOf(ip: string): Prefix | undefined {
   return parsed && hostPrefix(parsed);
 }
 
-/** Blocks by their networks. Asked for one network at a time, which has few on a node, unless somebody lies. */
+/** Blocks by their networks. Asked for one network at a time, which has few on a node, unless an agent lies. */
 class ByNetwork {
   readonly #blocks = new Map<NetworkKey, string[]>();
   readonly #sets = new Map<NetworkKey, PrefixSet>();

@@ -187,7 +187,7 @@ function between(
       if (x === y) continue;
       const pair = pairUp(state, [x, a], [y, b], problem, ports, open);
       pairs.get(a.key)?.push({ ...pair, router: b.key });
-      // Who never named the asker is not told in its own status: anybody could fill that.
+      // Who never named the asker is not named in its own status: every tenant could fill that.
       if (!b.imports.has(a.key) && a.router.namespace !== b.router.namespace) continue;
       pairs.get(b.key)?.push({ ...pair, networks: [y, x], router: a.key });
     }

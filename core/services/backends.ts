@@ -8,7 +8,7 @@ import { endpointAddress, type Translator } from './endpoint-address.ts';
 /** A view never changes, and neither do the items that are made of it: every node and every question gets the same ones. */
 const made = new WeakMap<View, Map<string, ServiceItem>>();
 
-/** A Service as nodes are told of it: its ports with all backends that any of them may choose. */
+/** A Service as nodes know it: its ports with all backends that any of them may choose. */
 export function serviceItem(view: View, service: Service, network: string, by: Translator = 'instance'): ServiceItem {
   const items = made.get(view) ?? new Map<string, ServiceItem>();
   made.set(view, items);
@@ -30,7 +30,7 @@ function makeItem(view: View, service: Service, network: string, by: Translator)
     ...(service.affinitySeconds === undefined ? {} : { affinitySeconds: service.affinitySeconds }),
     internalTrafficPolicy: service.internalTrafficPolicy,
     exposed: served && outer,
-    // Without ports it answers nobody: its address is refused.
+    // Without ports it does not answer: its address is refused.
     ports: (servicesOverBudget(view).has(keyOf(service)) ? [] : service.ports).map(
       ({ name, protocol, port, nodePort }): ServicePort => ({
         name,

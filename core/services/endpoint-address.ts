@@ -15,7 +15,7 @@ export type Translator = 'instance' | 'kube-proxy';
 /**
  * Where an endpoint answers on a network; undefined when it does not count.
  *
- * Whoever may write EndpointSlices in a namespace writes any address into them. So an endpoint with a pod counts only with an address
+ * A user who may write EndpointSlices in a namespace may write any address into them. So an endpoint with a pod counts only with an address
  * that this pod has, and one without a pod opens nothing that its author could not reach: behind Services of an isolated network the
  * network's gate decides, and the flat network's Services lead those who reach them by `services.allow` to flat pods, and beside
  * them only where the administrator says.

@@ -10,7 +10,7 @@ const BODY_LIMIT = 1_024;
 export type HealthParts = {
   /** What is missing before pods can be attached; undefined when nothing is. */
   readonly missing: () => string | undefined;
-  /** Told of what went wrong inside. */
+  /** Gets each internal error. */
   readonly onFault: (error: Error) => void;
 };
 

@@ -175,7 +175,7 @@ try {
     else for (const n of names) deleteNetns(`/run/netns/${name}-${n}`);
   }
 
-  /** The time from exec to exit of VERSION, which asks nobody. */
+  /** The time from exec to exit of VERSION, which needs no agent. */
   async function versionTimes(): Promise<number> {
     const times: number[] = [];
     for (let i = 0; i < 41; i++) {
@@ -319,7 +319,7 @@ function document(sections: readonly Section[], versionMs: number): string {
     '',
     '- The plugin is one TypeScript program compiled to an executable; its start is most of an ADD. All plugins pay for `nsenter` alike.',
     '- DEL answers when the address is resting in the journal; the kernel work is done in batches behind it. ptp and bridge wait for the kernel.',
-    '- "bare" is veth, a routing node and VXLAN without conntrack or any rule: the floor, not a network that anybody could run.',
+    '- "bare" is veth, a routing node and VXLAN without conntrack or any rule: the floor, not a network for use.',
     `- A ratio of one row to the same row at ${SCALES[0]} network(s) says what many networks on a node cost.`,
     '',
   );

@@ -18,7 +18,7 @@ kubectl -n kube-system wait --for=delete pod -l app.kubernetes.io/name=bulkhead-
 say "removing objects"
 kubectl -n kube-system delete --ignore-not-found deployment/bulkhead-controller >/dev/null
 kubectl -n kube-system wait --for=delete pod -l app.kubernetes.io/name=bulkhead-controller --timeout=60s >/dev/null 2>&1 || true
-# Networks are kept by a finalizer while in use; nobody is left to take it off.
+# Networks are kept by a finalizer while in use; no controller is left to take it off.
 if kubectl get crd virtualnetworks.bulkhead.dev >/dev/null 2>&1; then
   kubectl get virtualnetworks -A -o jsonpath='{range .items[*]}{.metadata.namespace} {.metadata.name}{"\n"}{end}' |
     while read -r namespace name; do
@@ -27,7 +27,7 @@ if kubectl get crd virtualnetworks.bulkhead.dev >/dev/null 2>&1; then
     done
 fi
 kubectl delete --ignore-not-found -f "$root/manifests/install.yaml" >/dev/null
-# Conditions that nobody will keep true any more.
+# Conditions that no controller keeps true any more.
 for node in $(kubectl get nodes -o name); do
   kubectl patch "$node" --subresource=status --type=strategic -p '{"status":{"conditions":[{"type":"BulkheadReady","$patch":"delete"},{"type":"NetworkUnavailable","$patch":"delete"}]}}' >/dev/null
 done

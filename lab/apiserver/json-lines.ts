@@ -5,7 +5,7 @@ const MAX_WAITING_BYTES = 32 << 20;
 
 /**
  * An answer that is written line by line. It is over when it is ended here, when the client is gone, or when the client reads too
- * slowly; from then on writing does nothing. Whoever feeds it asks `over`, or gives `onOver`.
+ * slowly; from then on writing does nothing. Its caller asks `over`, or gives `onOver`.
  */
 export class JsonLines {
   readonly #raw: ServerResponse;
@@ -16,7 +16,7 @@ export class JsonLines {
   constructor(raw: ServerResponse, { maxWaitingBytes = MAX_WAITING_BYTES } = {}) {
     this.#raw = raw;
     this.#maxWaiting = maxWaitingBytes;
-    // A reset of the connection, or a write that raced it. 'close' follows, and there is nobody left to tell.
+    // A reset of the connection, or a write that raced it. 'close' follows, and no reader is left.
     raw.on('error', () => this.#finish());
     raw.on('close', () => this.#finish());
     if (raw.destroyed || raw.writableEnded) {

@@ -26,7 +26,7 @@ export function runEndpoints(ops: Operations, onError: (key: string, error: unkn
 function reconcile(ops: Operations, service: StoredObject): void {
   const spec = obj(service['spec']);
   const selector = Object.entries(obj(spec['selector'])) as [string, string][];
-  if (selector.length === 0) return; // its slices are somebody else's
+  if (selector.length === 0) return; // another author writes its slices
   const type = ops.resources.kind('EndpointSlice');
   const { namespace = '', name } = service.metadata;
   const pods = [...ops.store.all(ops.resources.kind('Pod', ''))]

@@ -59,7 +59,7 @@ function respond(query: Buffer, data: DnsData): Buffer | undefined {
   const question = decoded.questions?.[0];
   if (!question) return undefined;
   const { answers, rcode } = resolveName(question, data);
-  // 0x0400: authoritative. REFUSED for names that are not the cluster's: the lab asks nobody else.
+  // 0x0400: authoritative. REFUSED for names that are not the cluster's: the lab has no other resolver.
   const flags = 0x0400 | ((decoded.flags ?? 0) & 0x0100) | rcode;
   return packet.encode({ id: decoded.id ?? 0, type: 'response', flags, questions: [question], answers });
 }

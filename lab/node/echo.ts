@@ -9,7 +9,7 @@ import { familyOf } from '../../lib/ip/address.ts';
 import { openNetlink } from '../../lib/netlink/netlink.ts';
 import { listenIn } from '../../lib/netns/listen.ts';
 
-/** Who answers. Sent back to whoever asks, so that a test knows that it reached the right one. */
+/** Who answers. Sent back to the client, so that a test knows that it reached the right one. */
 export type Identity = { readonly namespace: string; readonly name: string; readonly node: string };
 
 export type EchoPort = { readonly protocol: 'TCP' | 'UDP'; readonly port: number };

@@ -22,7 +22,7 @@ export type KubeletOptions = {
   readonly log: (message: string, fields?: object) => void;
 };
 
-/** Annotation of a pod that this kubelet leaves to whoever made it: tests and benchmarks attach it themselves. */
+/** Annotation of a pod that this kubelet leaves alone: the tests and benchmarks that made it attach it. */
 export const UNMANAGED = 'lab.bulkhead.dev/unmanaged';
 
 /** Runs the pods of one node until the signal fires. */

@@ -18,7 +18,7 @@ export function metricsRoute(
     if (token === undefined || !(await mayRead(token, addressOf(request.raw.socket))))
       return await reply
         .code(403)
-        .send('needs a token of somebody who may get /metrics (ClusterRole bulkhead-metrics-reader)');
+        .send('needs a token of a user who may get /metrics (ClusterRole bulkhead-metrics-reader)');
     return await reply.type('text/plain; version=0.0.4').send(await metrics());
   });
 }

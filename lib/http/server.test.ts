@@ -73,7 +73,7 @@ async function serve(limits: Partial<ConnectionLimits> = {}) {
 const closed = (socket: Socket): Promise<unknown> => (socket.destroyed ? Promise.resolve() : once(socket, 'close'));
 
 describe('a server with limits', () => {
-  test('cuts off whoever does not finish: the handshake, the headers, the body', async () => {
+  test('cuts off clients that do not finish: the handshake, the headers, the body', async () => {
     const { port, tlsSocket, get } = await serve();
     const silent = connect(port, '127.0.0.1');
     cleanups.push(() => silent.destroy());
@@ -129,7 +129,7 @@ describe('a server with limits', () => {
     expect((await get('/')).status).toBe(200);
   });
 
-  test('an address that has its share loses its oldest, and whoever has shown who it is loses nothing', async () => {
+  test('an address that has its share loses its oldest, and an authenticated client loses nothing', async () => {
     const { connections, tlsSocket, get } = await serve({ perAddress: 8 });
     const stream = await tlsSocket();
     stream.write('GET /stream HTTP/1.1\r\nhost: x\r\n\r\n');

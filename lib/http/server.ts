@@ -18,14 +18,14 @@ export type ServerOptions = {
   readonly connections: ConnectionLimits;
   /** Bytes of a body, where a route says nothing else. */
   readonly bodyLimit?: number;
-  /** Told of what went wrong inside: the caller learns only that something did. */
+  /** Gets the error: the caller learns only that there was one. */
   readonly onFault: (error: Error) => void;
 };
 
 /** A server, and its connections. */
 export type LimitedServer = { readonly server: FastifyInstance; readonly connections: ConnectionShare };
 
-/** A handshake, the headers, the whole request: whoever takes longer is cut off. */
+/** A handshake, the headers, the whole request: the server cuts off a client that takes longer. */
 const HANDSHAKE_MS = 5_000;
 const HEADERS_MS = 5_000;
 const REQUEST_MS = 10_000;

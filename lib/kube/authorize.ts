@@ -9,7 +9,7 @@ export type TokenUser = {
   readonly extra?: Readonly<Record<string, readonly string[]>>;
 };
 
-/** Asks the API server who a bearer token belongs to (TokenReview). Undefined: to nobody, or not for this audience. */
+/** Asks the API server who a bearer token belongs to (TokenReview). Undefined: to no user, or not for this audience. */
 export async function reviewToken(
   client: KubeClient,
   token: string,
@@ -30,7 +30,7 @@ export async function reviewToken(
   return review.status?.authenticated === true ? review.status.user : undefined;
 }
 
-/** What somebody may do: with a path that is no resource, such as /metrics, or with a resource in all namespaces. */
+/** What a user may do: with a path that is no resource, such as /metrics, or with a resource in all namespaces. */
 export type AccessAttributes =
   | { readonly nonResourceAttributes: { readonly path: string; readonly verb: string } }
   | { readonly resourceAttributes: { readonly group: string; readonly resource: string; readonly verb: string } };

@@ -231,7 +231,7 @@ export class KubeClient implements AsyncDisposable {
         ...(signals.length > 0 ? { signal: AbortSignal.any(signals) } : {}),
       });
     } catch (cause) {
-      // A DOMException's code is a number that tells nobody anything.
+      // A DOMException's code is a number without meaning for a reader.
       const { name, code, message } = cause as NodeJS.ErrnoException;
       const detail = name === 'TimeoutError' ? 'timed out' : typeof code === 'string' ? code : message;
       throw new KubeError(`${method} ${path}: no answer from ${this.#access.server} (${detail})`, { status: 0, cause });

@@ -18,7 +18,7 @@ export type LeaseOptions = {
   readonly onTrouble?: (error: unknown) => void;
 };
 
-/** `epoch` grows with every change of holder: whoever acts on a lower one is an old leader. */
+/** `epoch` grows with every change of holder: a program that acts on a lower one is an old leader. */
 export type Leadership = {
   readonly epoch: number;
   readonly lost: Promise<string>;
@@ -113,7 +113,7 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
         if (isKube(error, 'Conflict')) {
           const now = await client.get(LEASES, name, namespace, { timeoutMs: retryMs }).catch(() => undefined);
           const holder = (now?.['spec'] as LeaseSpec | undefined)?.holderIdentity;
-          if (now && holder !== identity) return `the Lease went to ${holder ?? 'nobody'}`;
+          if (now && holder !== identity) return `the Lease went to ${holder ?? 'no holder'}`;
           if (now) current = now;
         } else options.onTrouble?.(error);
         if (clock.now() - renewed > renewMs) return 'the Lease could not be renewed in time';

@@ -5,7 +5,7 @@ import { announcement } from './announce.ts';
 const MINE = '02:00:00:00:00:01';
 const THEIRS = '02:00:00:00:00:02';
 
-test('an ARP probe names nobody as its sender, and asks for the address', () => {
+test('an ARP probe names no sender, and asks for the address', () => {
   const frame = question(MINE, '192.0.2.200');
   expect(frame.toString('hex')).toBe(
     [

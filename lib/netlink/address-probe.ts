@@ -54,7 +54,7 @@ export async function probeAddresses(
   return taken;
 }
 
-/** Who has this address? Nobody asks: the sender has no address itself. */
+/** Who has this address? The sender names no address of its own. */
 export function question(mac: string, ip: string): Buffer {
   const own = macBytes(mac);
   const bytes = ipToBytes(mustIp(ip));
@@ -83,7 +83,7 @@ export function question(mac: string, ip: string): Buffer {
 type Claim = { readonly ip: string; readonly mac: string };
 type Ear = { readonly fd: number; heard(): Claim[] };
 
-/** Whoever says that an address is its own, or asks for it in the same way. */
+/** A host that says that an address is its own, or that probes for it in the same way. */
 export function readArp(frame: Buffer): Claim[] {
   if (frame.length < 42 || frame.readUInt16BE(12) !== ETH_ARP || frame.readUInt16BE(16) !== 0x0800) return [];
   const mac = macText(frame.subarray(22, 28));

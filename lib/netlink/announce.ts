@@ -12,7 +12,7 @@ export const ETH_IPV6 = 0x86dd;
 export type Speaker = { readonly index: number; readonly mac: string };
 
 /**
- * Tells everybody on a link that an address is here now: a gratuitous ARP request (RFC 5227, section 3), or an unsolicited
+ * Announces to every host on a link that an address is here now: a gratuitous ARP request (RFC 5227, section 3), or an unsolicited
  * neighbour advertisement (RFC 4861, section 7.2.6). Without it routers send to the old place until their entries age.
  */
 export function announce(dev: Speaker, ip: string): void {
@@ -60,7 +60,7 @@ function advertisement(mac: Uint8Array, ip: Uint8Array): Buffer {
   const body = Buffer.concat([Buffer.from([136, 0, 0, 0, 0xa0, 0, 0, 0]), ip, Buffer.from([2, 1]), mac]);
   const pseudo = Buffer.concat([ip, allNodes, Buffer.from([0, 0, 0, body.length, 0, 0, 0, 58])]);
   body.writeUInt16BE(checksum(Buffer.concat([pseudo, body])), 2);
-  const ipv6 = Buffer.from([0x60, 0, 0, 0, 0, body.length, 58, 255]); // hop limit 255, or nobody listens
+  const ipv6 = Buffer.from([0x60, 0, 0, 0, 0, body.length, 58, 255]); // hop limit 255, or hosts ignore it
   return Buffer.concat([ipv6, ip, allNodes, body]);
 }
 

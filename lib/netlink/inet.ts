@@ -35,10 +35,10 @@ export type Route = {
   readonly table?: number;
 };
 
-/** An address of a device, whoever gave it. `lent`: for some seconds only, never preferred, as {@link Address.seconds} makes it. */
+/** An address of a device, from whatever source. `lent`: for some seconds only, never preferred, as {@link Address.seconds} makes it. */
 export type HostAddress = { readonly dev: string; readonly ip: string; readonly lent: boolean };
 
-/** Protocols of routes that somebody set up, or that come with an address: kernel, boot, static, router advertisement, DHCP. */
+/** Protocols of routes that an administrator or a daemon set, or that come with an address: kernel, boot, static, router advertisement, DHCP. */
 const SET_UP: readonly number[] = [2, 3, 4, 9, 16];
 
 /** A permanent neighbour (an IP's MAC on a device). */

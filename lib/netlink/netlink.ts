@@ -105,7 +105,7 @@ class KernelNetlink implements Netlink {
 
   constructor(netns: string | undefined) {
     this.#netns = netns;
-    void this.#socket; // a namespace that is not there is told of now
+    void this.#socket; // a missing namespace is an error now
   }
 
   get #socket(): NetlinkSocket {

@@ -57,7 +57,7 @@ export function openPacketLog(group: number, netns?: string): PacketLog {
   try {
     configure('bind log group', (w) => w.u8(CFG.cmd, CMD_BIND));
     const mode = Buffer.from([0, 0, 0, 128, COPY_PACKET, 0]);
-    // In hundredths of a second: a packet is told of soon, and a burst of them in one message.
+    // In hundredths of a second: the kernel reports a packet soon, and a burst of packets in one message.
     configure('set log mode', (w) =>
       w.bytes(CFG.mode, mode).bytes(CFG.timeout, bigEndian(2)).bytes(CFG.threshold, bigEndian(32)),
     );

@@ -50,7 +50,7 @@ describe('things that are kept open', () => {
     expect(log.slice(-2)).toEqual(['close c', 'close d']);
   });
 
-  test('any other error is told of at once', () => {
+  test('any other error is reported at once', () => {
     const kept = new KeptOpen<string, Thing>(8);
     const log: string[] = [];
     kept.get('a', () => new Thing('a', log));

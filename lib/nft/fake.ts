@@ -68,7 +68,7 @@ export class FakeNft implements Nft {
     return lines.sort().join('\n');
   }
 
-  /** As if somebody else had flushed the ruleset. */
+  /** As if another program had flushed the ruleset. */
   flush(): void {
     this.#tables = new Map();
   }

@@ -82,7 +82,7 @@ class LibNft implements Nft {
   }
 
   /**
-   * A new chain is nobody's until an element leads to it, so it may stand before that, and one that goes may stand until none does; and
+   * No packet meets a new chain until an element leads to it, so it may stand before that, and one that goes may stand until none does; and
    * thousands of elements take the short way, where the parser would hold up everything else: to take intervals away it needs the square
    * of their number. Not when anything but elements is replaced: that is one moment.
    */

@@ -133,7 +133,7 @@ describe('the policies of manifests/admission', () => {
     expect((await patch({ 'bulkhead.dev/isolated': 'true' })).refused).toBeUndefined();
   });
 
-  test('address blocks are the controller’s; everybody may delete them', async () => {
+  test('address blocks are the controller’s; every user may delete them', async () => {
     const { ops, create, requests, user } = cluster(...crds, ...ours);
     const block = {
       apiVersion: 'bulkhead.dev/v1alpha1',
