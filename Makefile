@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test unit attacks verify generate format bench bench-networks bench-policy bench-beside bench-budgets \
-  bench-kind build image kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down clean
+  bench-kind build image release cut kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down clean
 
 help: ## print these words
 	@awk 'BEGIN { FS = ":[^#]*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,12 @@ build: ## all programs into dist/
 
 image: ## the container image (IMAGE, BASE_IMAGE, ARCH)
 	@hack/image.sh
+
+release: ## what a user takes home, into dist/release: images, manifests, Helm chart, kubectl plugin, checksums, SBOM
+	@hack/release.sh
+
+cut: ## date the changelog and set the version for a release (VERSION=0.2.0); commit and tag are yours
+	@hack/setup.sh && node_modules/.bin/node hack/release/cut.ts $(VERSION)
 
 generate: ## write generated files
 	@hack/setup.sh && node_modules/.bin/node hack/generate.ts

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import { CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE, WEBHOOK_SERVICE } from '../api/names.ts';
 
@@ -52,7 +52,12 @@ const program = new Command('bulkhead-controller')
     '--webhook-client-ca <file>',
     'authority of the certificate that the API server shows to webhooks; default: it is known by its address',
   )
-  .option('--identity <name>', 'name of this replica on the Lease', `${hostname()}-${process.pid}`);
+  .addOption(
+    new Option('--identity <name>', 'name of this replica on the Lease').default(
+      `${hostname()}-${process.pid}`,
+      'host name and process id',
+    ),
+  );
 takeLogLevel(program, log);
 
 async function main(options: Options): Promise<void> {

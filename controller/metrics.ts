@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import type { NodeReport } from '../api/report.ts';
 import type { Refusal } from '../core/reports/believe.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
+import { type DeclaredMetric, declaredMetrics } from '../lib/http/declared-metrics.ts';
 import type { ReflectorStats } from '../lib/kube/reflector.ts';
 
 /** What is read at the moment of a scrape. */
@@ -47,6 +48,11 @@ export class ControllerMetrics {
       registers,
     });
     this.#gauges.build.set({ version: PROGRAM_VERSION }, 1);
+  }
+
+  /** What it declares, without any values. */
+  get declared(): DeclaredMetric[] {
+    return declaredMetrics(this.#registry);
   }
 
   async text(): Promise<string> {

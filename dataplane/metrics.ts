@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { PROGRAM_VERSION } from '../api/version.ts';
+import { type DeclaredMetric, declaredMetrics } from '../lib/http/declared-metrics.ts';
 import type { RuleHits } from './kernel/counters.ts';
 
 /** What is read at the moment of a scrape. */
@@ -55,6 +56,11 @@ export class AgentMetrics {
 
   reconnected(): void {
     this.#restarts.inc();
+  }
+
+  /** What it declares, without any values. */
+  get declared(): DeclaredMetric[] {
+    return declaredMetrics(this.#registry);
   }
 
   async text(): Promise<string> {

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { programVersion } from './version.ts';
 
 /** Builds every program into dist/: one JavaScript file each, and the CNI plugin as a single executable. */
 
@@ -17,22 +18,7 @@ const PROGRAMS = {
   bulkhead: 'cli/main.ts',
 };
 
-/** "0.1.0+f4fc283": the package's version and the commit, when there is one. */
-function stamp(): string {
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-  try {
-    const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
-      cwd: root,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    return `${version}+${commit.trim()}`;
-  } catch {
-    return version;
-  }
-}
-
-await build({
+const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: Object.entries(PROGRAMS)
     .filter(([, path]) => existsSync(join(root, path)))
@@ -44,7 +30,8 @@ await build({
   target: 'node24',
   outExtension: { '.js': '.mjs' },
   sourcemap: 'linked',
-  define: { BULKHEAD_VERSION: JSON.stringify(stamp()) },
+  metafile: true,
+  define: { BULKHEAD_VERSION: JSON.stringify(programVersion(root)) },
   // Native: finds its own binary beside its package.
   external: ['koffi'],
   // Bundled CommonJS packages still call require().
@@ -53,6 +40,8 @@ await build({
   },
   logLevel: 'warning',
 });
+// What went into them: the release lists the packages.
+writeFileSync(join(dist, 'inputs.json'), JSON.stringify(Object.keys(metafile.inputs)));
 
 // Bun writes the executable; a bytecode cache saves the parse at each start. Only when the plugin's sources are newer.
 // In a folder of its own, under the name that network configurations use: the folder can be a runtime's CNI bin dir.

@@ -4,6 +4,9 @@ import { lintReference } from '../core/lint/pages.ts';
 import { crdFiles } from './crd.ts';
 import { goldenFiles } from './golden.ts';
 import { installYaml } from './install-manifest.ts';
+import { cliReference } from './reference/cli.ts';
+import { crdReference } from './reference/crds.ts';
+import { metricsReference } from './reference/metrics.ts';
 
 /** Writes generated files; with --check only says which are stale, and fails then. */
 
@@ -32,6 +35,9 @@ function put(file: string, text: string): void {
 for (const { file, text } of crdFiles()) put(`manifests/crds/${file}`, text);
 for (const { file, text } of goldenFiles()) put(`dataplane/plan/golden/${file}`, text);
 put('docs/reference/lint.md', lintReference());
+put('docs/reference/crds.md', crdReference(crdFiles().map((f) => f.text)));
+put('docs/reference/metrics.md', metricsReference());
+put('docs/reference/cli.md', cliReference(root));
 // After the CRDs, which are part of it.
 put('manifests/install.yaml', installYaml(join(root, 'manifests/kustomization.yaml')));
 process.exit(stale === 0 ? 0 : 1);

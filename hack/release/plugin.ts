@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import { build, type Metafile, type Plugin } from 'esbuild';
+import { programVersion } from '../version.ts';
+
+/**
+ * kubectl-bulkhead as one file: the command line without the lab, which needs root and a checkout. It runs on any system that has
+ * Node.js 22 or newer and kubectl.
+ */
+export async function buildPlugin(root: string, outfile: string): Promise<Metafile> {
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: ['cli/main.ts'],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node22',
+    minify: true,
+    legalComments: 'eof',
+    metafile: true,
+    define: { BULKHEAD_VERSION: JSON.stringify(programVersion(root)) },
+    plugins: [withoutLab(root)],
+    // Bundled CommonJS packages still call require().
+    banner: {
+      js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
+    logLevel: 'warning',
+  });
+  return metafile;
+}
+
+/** Modules that only a checkout can use, and what stands for them. */
+const LEFT_OUT = [
+  'cli/lab/command.ts',
+  'cli/target/lab-target.ts',
+  'cli/target/lab-status.ts',
+  'cli/cluster/node-probe.ts',
+];
+
+const withoutLab = (root: string): Plugin => ({
+  name: 'without-lab',
+  setup(builder) {
+    const left = new Set(LEFT_OUT.map((file) => join(root, file)));
+    builder.onResolve({ filter: /^\.{1,2}\// }, ({ path, resolveDir }) =>
+      left.has(join(resolveDir, path)) ? { path: join(root, 'cli/target/no-lab.ts') } : undefined,
+    );
+  },
+});
