@@ -1,5 +1,6 @@
 import type { PodsSelector } from '../cluster/policy.ts';
-import { keyOf, type Pod } from '../cluster/state.ts';
+import type { LabelSelector } from '../../api/kinds/label-selector.ts';
+import { keyOf, type Strings } from '../cluster/state.ts';
 import { labelsOfPod } from '../policy/index.ts';
 import type { LintCode } from './codes.ts';
 import type { Severity } from './finding.ts';
@@ -34,7 +35,7 @@ export function emptinessOf(world: World, selector: PodsSelector, verb: 'selects
   }
   return {
     code: verb === 'selects' ? 'SelectsNothing' : 'MatchesNothing',
-    message: `${verb} no pod${hint(selector, pods)}`,
+    message: `${verb} no pod${hint(selector.pods, pods.map(labelsOfPod))}`,
   };
 }
 
@@ -45,11 +46,9 @@ function noNamespace(world: World, { namespace, namespaces }: PodsSelector): Emp
       message: `means no pod: namespace ${namespace} has none${world.complete ? '' : ' in the input'}`,
     };
   const name = namespaces.matchLabels?.['kubernetes.io/metadata.name'];
-  const known = [...world.view.state.namespaces.keys()];
-  const meant = name === undefined ? undefined : nearest(name, known);
+  const also = hint(namespaces, world.pods.namespaceLabels);
   // Manifests need not have the namespaces of others, and least of all those that are only named.
-  const missing = !world.complete && (name === undefined ? !world.pods.hasNamespaces : meant === undefined);
-  const also = meant === undefined ? '' : `; is ${meant} meant?`;
+  const missing = !world.complete && (name === undefined ? !world.pods.hasNamespaces : also === '');
   const where = world.complete ? '' : ' of the input';
   return {
     code: 'NoSuchNamespace',
@@ -59,15 +58,15 @@ function noNamespace(world: World, { namespace, namespaces }: PodsSelector): Emp
 }
 
 /** What the author may have meant, when a label is only almost one that there is. */
-function hint({ pods: selector }: PodsSelector, pods: readonly Pod[]): string {
-  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) {
-    const values = new Set(pods.slice(0, MOST_ASKED).flatMap((p) => labelsOfPod(p)[key] ?? []));
+function hint({ matchLabels = {} }: LabelSelector, all: readonly Strings[]): string {
+  const some = all.slice(0, MOST_ASKED);
+  for (const [key, value] of Object.entries(matchLabels)) {
+    const values = new Set(some.flatMap((own) => own[key] ?? []));
     if (values.has(value)) continue;
     const meant = nearest(value, [...values]);
     if (meant !== undefined) return `; is ${key}: ${meant} meant?`;
     if (values.size > 0) continue;
-    const keys = new Set(pods.slice(0, MOST_ASKED).flatMap((p) => Object.keys(p.labels)));
-    const other = nearest(key, [...keys]);
+    const other = nearest(key, [...new Set(some.flatMap((own) => Object.keys(own)))]);
     if (other !== undefined) return `; is label ${other} meant?`;
   }
   return '';
@@ -76,25 +75,30 @@ function hint({ pods: selector }: PodsSelector, pods: readonly Pod[]): string {
 const MOST_ASKED = 200;
 
 /** The one that is written almost the same. */
-export function nearest(text: string, all: readonly string[]): string | undefined {
+function nearest(text: string, all: readonly string[]): string | undefined {
   const most = Math.min(2, Math.floor(text.length / 3));
   return all.slice(0, MOST_ASKED).find((other) => other !== text && distance(text, other, most) <= most);
 }
 
-/** How many letters must be changed, put in or left out; given up beyond `most`. */
+/** How many letters must be changed, put in, left out or swapped with their neighbour; given up beyond `most`. */
 function distance(a: string, b: string, most: number): number {
   if (Math.abs(a.length - b.length) > most || a.length > 63) return most + 1;
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
-    for (let j = 1; j <= b.length; j++)
+    for (let j = 1; j <= b.length; j++) {
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
       next.push(
         Math.min(
           (row[j] as number) + 1,
           (next[j - 1] as number) + 1,
           (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1),
+          swapped ? (before[j - 2] as number) + 1 : Number.POSITIVE_INFINITY,
         ),
       );
+    }
+    before = row;
     row = next;
   }
   return row[b.length] as number;

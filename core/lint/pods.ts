@@ -1,7 +1,7 @@
 import type { LabelSelector } from '../../api/kinds/label-selector.ts';
 import type { PodsSelector } from '../cluster/policy.ts';
 import { matches } from '../cluster/selector.ts';
-import type { ClusterState, Pod } from '../cluster/state.ts';
+import type { ClusterState, Pod, Strings } from '../cluster/state.ts';
 import { groupKey } from '../policy/groups.ts';
 import { labelsOfNamespace, type PolicyIndex } from '../policy/index.ts';
 import { LabelIndex } from '../policy/label-index.ts';
@@ -10,6 +10,8 @@ import { LabelIndex } from '../policy/label-index.ts';
 export class Pods {
   /** The input has Namespace objects, with their labels. */
   readonly hasNamespaces: boolean;
+  /** Labels of some namespaces. */
+  readonly namespaceLabels: readonly Strings[];
   readonly #state: ClusterState;
   readonly #index: PolicyIndex;
   readonly #byNamespace: ReadonlyMap<string, readonly Pod[]>;
@@ -24,6 +26,7 @@ export class Pods {
     this.hasNamespaces = [...state.namespaces.values()].some((n) => Object.keys(n.labels).length > 0);
     this.#byNamespace = Map.groupBy(state.pods.values(), (p) => p.namespace);
     const names = new Set([...state.namespaces.keys(), ...this.#byNamespace.keys()]);
+    this.namespaceLabels = [...names].slice(0, MOST_NEAR).map((name) => labelsOfNamespace(state, name));
     this.#namespaces = new LabelIndex([...names], (name) => labelsOfNamespace(state, name));
   }
 

@@ -14,9 +14,13 @@ export class ServiceAddresses {
   constructor(view: View) {
     const { state } = view;
     this.#view = view;
+    // A load balancer may have the address of a node, which is a peer as such.
+    const nodes = new Set([...state.nodes.values()].flatMap((n) => [...n.addresses, ...n.further]));
     this.#services = new Map(
       [...state.services.values()].flatMap((s) =>
-        [...s.clusterIPs, ...s.frontends.map((f) => f.ip)].map((ip) => [ip, `Service ${keyOf(s)}`] as const),
+        [...s.clusterIPs, ...s.frontends.map((f) => f.ip)]
+          .filter((ip) => !nodes.has(ip))
+          .map((ip) => [ip, `Service ${keyOf(s)}`] as const),
       ),
     );
     const ranges = [...state.podCIDRs, ...[...state.nodes.values()].flatMap((n) => n.podCIDRs)];
