@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { PROGRAM_VERSION } from '../api/version.ts';
-import { reachCommand, statusCommand, traceCommand } from './cluster/command.ts';
+import { reachCommand, statusCommand } from './cluster/command.ts';
+import { traceCommand } from './cluster/trace.ts';
 import { isolateCommand } from './cluster/isolate.ts';
 import { networksCommand } from './cluster/networks.ts';
 import { nodeProbeCommand } from './cluster/node-probe.ts';

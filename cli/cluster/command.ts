@@ -1,41 +1,13 @@
 import { Command, Option } from 'commander';
-import { viewOf } from '../../core/view/view.ts';
-import { trace } from '../../core/decide/trace.ts';
 import { EXIT } from '../terminal/exit-codes.ts';
 import { format, paint, print, printData, progress, tableText } from '../terminal/output.ts';
 import { chooseTarget, type TargetFlags, targetOptions } from '../target/choose.ts';
-import { parseTo, podNamed } from './names.ts';
 import { describe, measureReach, reachTable } from './reach.ts';
-import { loadState } from './state.ts';
 import { clusterStatus } from './status.ts';
 import type { ClusterTarget } from '../target/target.ts';
 
 const outputOption = (): Option => new Option('-o, --output <format>', 'text, json or yaml').default('text');
 type Shown = TargetFlags & { output: string };
-
-/** `bulkhead trace FROM TO`. */
-export function traceCommand(exit: (code: number) => void): Command {
-  return targetOptions(new Command('trace'))
-    .description("a packet's way in words: where it goes, what decides")
-    .argument('<from>', 'namespace/pod')
-    .argument('<to>', 'namespace/name, svc/namespace/name, node/name, an address, api or internet; [:PORT[/PROTOCOL]]')
-    .addOption(outputOption())
-    .action(async (fromText: string, toText: string, { output, ...flags }: Shown) => {
-      const shape = format(output);
-      await using target = chooseTarget(flags);
-      const view = viewOf(await loadState(target));
-      const from = podNamed(view, fromText);
-      const to = parseTo(view, from, toText, target.outside);
-      const result = trace(view, from, to);
-      if (shape !== 'text')
-        printData(shape, { from: { namespace: from.namespace, pod: from.name, node: from.node }, to, ...result });
-      else {
-        print(tableText(result.steps.map((s, i) => [`${i + 1}.`, s.where, s.what, paint('dim', `(${s.by})`)])));
-        print(`\n${paint(result.verdict === 'open' ? 'green' : 'red', result.verdict)}: ${result.why}`);
-      }
-      exit(result.verdict === 'open' ? EXIT.yes : EXIT.no);
-    });
-}
 
 /** `bulkhead reach`. */
 export function reachCommand(exit: (code: number) => void): Command {

@@ -87,6 +87,8 @@ export type Node = {
    * and never open: what may not reach a node may not reach it by these either.
    */
   readonly further: readonly string[];
+  /** Addresses that only its own pods and processes can dial: link-local ones, and those that a DNS cache listens on. */
+  readonly local?: readonly string[];
   /** Its agent has not reported to this controller yet. */
   readonly unheard?: true;
   /** Destinations of its connected and static routes, as its agent reports them. */
@@ -106,7 +108,18 @@ export type NodeCondition = {
   readonly message: string;
 };
 
-export type ContainerPort = { readonly name: string; readonly protocol: Protocol; readonly port: number };
+export type ContainerPort = {
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly port: number;
+  /** The port of its node that leads to it; absent: none. */
+  readonly hostPort?: number;
+  /** Only at this address of the node; absent: at all of them. */
+  readonly hostIP?: string;
+};
+
+/** The workload that made a pod, as far as the pod says: "Deployment", "web". */
+export type Workload = { readonly kind: string; readonly name: string };
 
 export type Pod = {
   readonly namespace: string;
@@ -125,6 +138,8 @@ export type Pod = {
   readonly created: number;
   readonly ready: boolean;
   readonly ports: readonly ContainerPort[];
+  /** Absent: made by hand. */
+  readonly workload?: Workload;
 };
 
 /** An interface beside the first that a pod really has. */

@@ -23,7 +23,7 @@ import { dialledPort, dialsFromInside, serviceAtNodePort, translatorOf, usableBa
  */
 export function decideByNetworks(view: View, from: Pod, target: Target): Decision {
   const network = sourceNetwork(view, from, target.address);
-  const destination = destinationOf(view, target.address);
+  const destination = destinationOf(view, target.address, network === FLAT_NETWORK ? { node: from.node } : {});
   const own = network === undefined || network === FLAT_NETWORK ? undefined : view.state.networks.get(network);
   const say = (verdict: Verdict, decidedBy: Decision['decidedBy'], why: string): Decision => ({
     verdict,
@@ -32,7 +32,7 @@ export function decideByNetworks(view: View, from: Pod, target: Target): Decisio
     destination,
     policies: [],
   });
-  if (network === undefined) return say('closed', 'nobody', `pod ${keyOf(from)} has no network yet`);
+  if (network === undefined) return say('closed', 'nobody', withoutNetwork(view, from));
   if (ipsOf(view, from).includes(target.address)) return say('open', undefined, 'a pod reaches itself');
 
   switch (destination.kind) {
@@ -125,6 +125,8 @@ function decideNodePort(view: View, from: Pod, node: string, target: Target, say
       'node port gate',
       `node port ${port}/${protocol} belongs to ${nameOf(closed.network)}, which has services.nodePortAccess External`,
     );
+  const host = hostPortPod(view, node, target);
+  if (host) return say('open', undefined, `host port ${port}/${protocol} of node ${node} leads to pod ${keyOf(host)}`);
   for (const network of view.servicesByNetwork.keys()) {
     const service = serviceAtNodePort(view, network, target);
     if (!service) continue;
@@ -137,6 +139,16 @@ function decideNodePort(view: View, from: Pod, node: string, target: Target, say
       : say('rejected', 'kube-proxy', `${name} has no ready endpoint`);
   }
   return say('open', undefined, 'the flat network reaches nodes');
+}
+
+/** The pod that has a port of a node for its own. */
+function hostPortPod(view: View, node: string, { address, port, protocol }: Target): Pod | undefined {
+  return (view.podsByNode.get(node) ?? []).findLast(
+    (pod) =>
+      networkOf(view, pod) !== undefined &&
+      pod.ips.some((ip) => familyOf(ip) === familyOf(address)) &&
+      pod.ports.some((p) => p.hostPort === port && p.protocol === protocol && (p.hostIP ?? address) === address),
+  );
 }
 
 /**
@@ -154,7 +166,7 @@ function decideFrontend(
 ): Decision {
   const own = network !== FLAT_NETWORK;
   const name = `address ${target.address} of Service ${keyOf(service)}`;
-  const plain = destinationOf(view, target.address, { frontends: false });
+  const plain = destinationOf(view, target.address, { frontends: false, ...(own ? {} : { node: from.node }) });
   const outside =
     plain.kind === 'Node' && !own
       ? decideNodePort(view, from, plain.node, target, say)
@@ -183,7 +195,7 @@ function decideFrontend(
       'node port gate',
       `${name} is on ${nameOf(owner)}: pods of other networks reach it by no address`,
     );
-  const left = leftOut(service, target.address, from);
+  const left = leftOut(service, target.address, from.ips);
   if (left !== undefined) return say('closed', 'kube-proxy', left);
   const at = (side: 'inside' | 'outside') =>
     usableBackends(view, { service, network: owner }, target, { node: from.node, from: side, by: 'kube-proxy' })
@@ -198,11 +210,19 @@ function decideFrontend(
   return say('open', undefined, `${name} is open to everybody who reaches the nodes`);
 }
 
-/** Whether a load balancer address is not for this pod. */
-function leftOut(service: Service, address: string, from: Pod): string | undefined {
+/** Whether a load balancer address is not for a sender with these addresses. */
+export function leftOut(service: Service, address: string, ips: readonly string[]): string | undefined {
   const sources = service.frontends.find((f) => f.ip === address)?.sources;
-  if (!sources || from.ips.some((ip) => sources.some((s) => contains(mustPrefix(s), mustIp(ip))))) return undefined;
-  return `spec.loadBalancerSourceRanges of Service ${keyOf(service)} leave ${from.ips.join(', ')} out`;
+  if (!sources || ips.some((ip) => sources.some((s) => contains(mustPrefix(s), mustIp(ip))))) return undefined;
+  return `spec.loadBalancerSourceRanges of Service ${keyOf(service)} leave ${ips.join(', ')} out`;
+}
+
+/** Why a pod is on no network, so that nothing can be sent from it. */
+function withoutNetwork(view: View, pod: Pod): string {
+  if (pod.finished) return `pod ${keyOf(pod)} has finished: it has no network any more`;
+  const assignment = view.podAssignment.get(keyOf(pod));
+  const problem = assignment && 'problem' in assignment ? `: ${assignment.problem.message}` : '';
+  return `pod ${keyOf(pod)} has no network yet${problem}`;
 }
 
 function decideService(
@@ -239,7 +259,7 @@ function decideService(
       `Service ${key} has no port ${target.port}/${target.protocol}`,
     );
   }
-  const left = leftOut(service, target.address, from);
+  const left = leftOut(service, target.address, from.ips);
   if (left !== undefined && usable.length > 0) return say('closed', own ? 'service map' : 'kube-proxy', left);
   if (usable.length === 0) {
     const local = item.internalTrafficPolicy === 'Local' && (port?.backends.length ?? 0) > 0;
@@ -347,8 +367,27 @@ export function sourceNetwork(view: View, from: Pod, address: string): string | 
   return extra?.network ?? first;
 }
 
-/** What stands behind an address. `frontends`: outer addresses of Services count. */
-export function destinationOf(view: View, address: string, { frontends = true } = {}): Destination {
+/** The address that NodeLocal DNSCache listens on, unless it is told otherwise. */
+const NODE_LOCAL_DNS = '169.254.20.10';
+
+/** Whether an address means the sender's own node and nothing else: link-local, or taken by a DNS cache on the node. */
+function isLocalTo(view: View, node: string, address: string): boolean {
+  if (view.state.nodes.get(node)?.local?.includes(address)) return true;
+  return (
+    address === NODE_LOCAL_DNS &&
+    [...view.state.pods.values()].some(
+      (p) => p.hostNetwork && !p.finished && p.node === node && p.labels['k8s-app'] === 'node-local-dns',
+    )
+  );
+}
+
+/** What stands behind an address. `frontends`: outer addresses of Services count. `node`: where the sender is. */
+export function destinationOf(
+  view: View,
+  address: string,
+  { frontends = true, node: here = '' }: { readonly frontends?: boolean; readonly node?: string } = {},
+): Destination {
+  if (here !== '' && isLocalTo(view, here, address)) return { kind: 'Node', node: here };
   const extra = view.extraByIp.get(address);
   if (extra) return { kind: 'Pod', ...extra };
   const pod = view.podByIp.get(address);
@@ -362,7 +401,9 @@ export function destinationOf(view: View, address: string, { frontends = true } 
     );
     if (service) return { kind: 'Service', service, network };
   }
-  for (const node of view.state.nodes.values())
+  // Bridges of several nodes have one address: the sender's own node is nearest.
+  const own = view.state.nodes.get(here);
+  for (const node of [...(own ? [own] : []), ...view.state.nodes.values()])
     if (node.addresses.includes(address) || node.further.includes(address)) return { kind: 'Node', node: node.name };
   const holder = egressHolderAt(view, address);
   if (holder !== undefined) return { kind: 'Node', node: holder };

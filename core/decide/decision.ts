@@ -34,6 +34,8 @@ export type Decision = {
     | 'ingress policy'
     | 'nobody'
     | undefined;
+  /** What the networks say, where a policy decides. */
+  readonly networks?: { readonly verdict: Verdict; readonly why: string };
   /** What policies say, of each end that a packet may reach; empty when it is stopped before any is asked. */
   readonly policies: readonly PolicyAnswer[];
 };

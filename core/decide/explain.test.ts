@@ -6,12 +6,19 @@ import { stateOfManifests } from '../view/from-manifests.ts';
 import type { Raw } from '../read/objects.ts';
 import type { Pod } from '../cluster/state.ts';
 import { type View, viewOf } from '../view/view.ts';
-import { explain, explainPorts } from './explain.ts';
+import type { Step } from '../policy/walk.ts';
+import type { Source } from './decide.ts';
+import type { Target } from './decision.ts';
+import { type Explanation, explain, explainPorts } from './explain.ts';
 import { remedyFor } from './remedy.ts';
 
 const view = (...objects: Raw[]): View => viewOf(stateOfManifests([...worldManifests(), ...objects]));
 const podOf = (v: View, key: string): Pod => v.state.pods.get(key) as Pod;
-const end = (pod: Pod) => ({ ip: pod.ips[0] ?? '', pod });
+const from = (pod: Pod): Source => ({ kind: 'Pod', pod });
+const at = (pod: Pod, port = 80): Target => ({ address: pod.ips[0] ?? '', port, protocol: 'TCP' });
+/** What one side of the only place says. */
+const side = ({ places }: Explanation, direction: 'egress' | 'ingress'): readonly Step[] =>
+  places[0]?.[direction] ?? [];
 const policy = (namespace: string, name: string, spec: object): Raw => ({
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',
@@ -37,8 +44,8 @@ describe('explain', () => {
         },
       },
     );
-    const accepted = explain(v, podOf(v, 'y/a'), end(podOf(v, 'x/a')), 'TCP', 80);
-    expect([accepted.verdict, accepted.egress, accepted.ingress]).toEqual([
+    const accepted = explain(v, from(podOf(v, 'y/a')), at(podOf(v, 'x/a')));
+    expect([accepted.verdict, side(accepted, 'egress'), side(accepted, 'ingress')]).toEqual([
       'Accept',
       [{ tier: 'Default', policy: '', rule: '', action: 'Accept', decides: true }],
       [
@@ -46,21 +53,21 @@ describe('explain', () => {
         { tier: 'NetworkPolicy', policy: 'NetworkPolicy x/db', rule: 'ingress[0]', action: 'Accept', decides: true },
       ],
     ]);
-    const denied = explain(v, podOf(v, 'z/a'), end(podOf(v, 'x/a')), 'TCP', 80);
+    const denied = explain(v, from(podOf(v, 'z/a')), at(podOf(v, 'x/a')));
     expect(denied.verdict).toBe('Deny');
-    expect(denied.ingress.at(-1)).toEqual({
+    expect(side(denied, 'ingress').at(-1)).toEqual({
       tier: 'NetworkPolicy',
       policy: 'NetworkPolicy x/db',
       rule: '',
       action: 'Deny',
       decides: true,
     });
-    expect(explainPorts(v, podOf(v, 'y/a'), end(podOf(v, 'x/a')))).toEqual([
-      { protocol: 'TCP', first: 0, last: 79, verdict: 'Deny' },
+    expect(explainPorts(v, from(podOf(v, 'y/a')), at(podOf(v, 'x/a')).address)).toEqual([
+      { protocol: 'TCP', first: 1, last: 79, verdict: 'Deny' },
       { protocol: 'TCP', first: 80, last: 80, verdict: 'Accept' },
       { protocol: 'TCP', first: 81, last: 65_535, verdict: 'Deny' },
-      { protocol: 'UDP', first: 0, last: 65_535, verdict: 'Deny' },
-      { protocol: 'SCTP', first: 0, last: 65_535, verdict: 'Deny' },
+      { protocol: 'UDP', first: 1, last: 65_535, verdict: 'Deny' },
+      { protocol: 'SCTP', first: 1, last: 65_535, verdict: 'Deny' },
       { protocol: 'ICMP', first: 0, last: 0, verdict: 'Deny' },
     ]);
   });
@@ -74,8 +81,12 @@ describe('explain', () => {
         spec: { template: { spec: { containers: [{ ports: [{ containerPort: 80 }] }] } } },
       },
     );
-    const { verdict, network } = explain(v, podOf(v, 'x/a'), end(podOf(v, 'alone/web')), 'TCP', 80);
-    expect([verdict, network.verdict, network.to]).toEqual(['Deny', 'rejected', 'alone/default']);
+    const { verdict, decision } = explain(v, from(podOf(v, 'x/a')), at(podOf(v, 'alone/web')));
+    expect([verdict, decision.verdict, decision.destination]).toMatchObject([
+      'Deny',
+      'rejected',
+      { network: 'alone/default' },
+    ]);
   });
 
   test('the remedy admits what was denied, on its side, and the ports between say the same as each port', () => {
@@ -84,22 +95,27 @@ describe('explain', () => {
         randomPolicies,
         fc.constantFrom('x/a', 'y/b', 'z/c'),
         fc.constantFrom('x/b', 'y/a', 'z/a'),
-        (policies, from, to) => {
+        (policies, sender, to) => {
           const v = view(...policies);
-          const target = end(podOf(v, to));
-          const result = explain(v, podOf(v, from), target, 'TCP', 80);
-          for (const p of explainPorts(v, podOf(v, from), target))
+          const target = at(podOf(v, to));
+          const source = from(podOf(v, sender));
+          const result = explain(v, source, target);
+          for (const p of explainPorts(v, source, target.address))
             for (const port of [p.first, p.last])
-              if (p.protocol !== 'ICMP' && port > 0)
-                expect([p, explain(v, podOf(v, from), target, p.protocol, port).verdict]).toEqual([p, p.verdict]);
+              if (p.protocol !== 'ICMP')
+                expect([p, explain(v, source, { ...target, port, protocol: p.protocol }).verdict]).toEqual([
+                  p,
+                  p.verdict,
+                ]);
           for (const direction of ['egress', 'ingress'] as const) {
-            const remedy = remedyFor(direction, result.flow, result[direction]);
-            expect(remedy !== undefined).toBe(result[direction].at(-1)?.action === 'Deny');
+            const [place] = result.places;
+            const remedy = place && remedyFor(direction, place.flow, place[direction]);
+            expect(remedy !== undefined).toBe(side(result, direction).at(-1)?.action === 'Deny');
             if (!remedy) continue;
             const changed = policies.map((p) => addRule(p, direction, remedy));
             const after = view(...changed);
-            const again = explain(after, podOf(after, from), end(podOf(after, to)), 'TCP', 80);
-            expect(again[direction].at(-1)?.action).toBe('Accept');
+            const again = explain(after, from(podOf(after, sender)), at(podOf(after, to)));
+            expect(side(again, direction).at(-1)?.action).toBe('Accept');
           }
         },
       ),

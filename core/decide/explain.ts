@@ -1,30 +1,35 @@
-import { FLAT_NETWORK } from '../../api/names.ts';
-import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
+import { VXLAN_PORT } from '../../api/names.ts';
+import { type PortSet, PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { familyOf } from '../../lib/ip/address.ts';
+import type { Port } from '../cluster/policy.ts';
 import type { Pod } from '../cluster/state.ts';
-import { networkOf, type View } from '../view/view.ts';
-import { decideByNetworks, ipsOf } from './by-networks.ts';
-import type { Decision } from './decision.ts';
-import { type Cell, compileCell, lookUp } from '../policy/cell.ts';
-import { type End, evaluate, type PolicyFlow } from '../policy/evaluate.ts';
-import { policiesOf } from '../view/policies.ts';
-import { groupsOf } from '../policy/profile.ts';
+import { portSet } from '../cluster/ports.ts';
+import { readOpenings } from '../openings/openings.ts';
+import type { PolicyIndex } from '../policy/index.ts';
 import type { Step } from '../policy/walk.ts';
+import { serviceItem } from '../services/backends.ts';
+import { policiesOf } from '../view/policies.ts';
+import { networkOf, networksOf, podAt, type View } from '../view/view.ts';
+import { decideFrom, type Source } from './decide.ts';
+import type { Decision, Target } from './decision.ts';
 
-/** The verdict on one connection, with all that had a say in it. */
+/** The verdict on one connection of one family, with all that had a say in it. */
 export type Explanation = {
-  readonly flow: PolicyFlow;
+  readonly family: 4 | 6;
+  readonly from: Source;
+  readonly to: Target;
+  readonly verdict: 'Accept' | 'Deny';
+  readonly decision: Decision;
+  /** Each place that the connection may end up at, behind the translation, with the steps of both sides. */
+  readonly places: readonly ExplainedPlace[];
+};
+
+export type ExplainedPlace = {
+  readonly flow: Decision['policies'][number]['flow'];
   readonly verdict: 'Accept' | 'Deny';
   /** What the sender's policies say, in the order of evaluation; empty when the sender is no pod. */
   readonly egress: readonly Step[];
   readonly ingress: readonly Step[];
-  /** What networks, routers and gates say. */
-  readonly network: {
-    readonly verdict: Decision['verdict'];
-    readonly why: string;
-    readonly from: string | undefined;
-    readonly to: string | undefined;
-  };
 };
 
 /** Ports of one protocol that share a verdict. ICMP has no ports: 0 to 0. */
@@ -35,81 +40,78 @@ export type PortVerdict = {
   readonly verdict: 'Accept' | 'Deny';
 };
 
-/** Networks and policies together, for one port. A pod of the host's network is its node, on either side. */
-export function explain(view: View, from: Pod, to: End, protocol: Protocol | 'ICMP', port: number): Explanation {
-  const { index } = policiesOf(view);
-  const on = { from: networkOf(view, from), to: to.pod ? networkOf(view, to.pod) : undefined };
-  const source: End = { ip: sourceFor(view, from, to.ip), pod: from.hostNetwork ? undefined : from };
-  const flow: PolicyFlow = { from: source, to, protocol, port };
-  if (to.pod && ipsOf(view, from).includes(to.ip))
-    return {
-      flow,
-      verdict: 'Accept',
-      egress: [],
-      ingress: [],
-      network: { ...on, verdict: 'open', why: 'a pod reaches itself' },
-    };
-  const network = from.hostNetwork
-    ? decideForNode(view, from, to)
-    : decideByNetworks(view, from, { address: to.ip, port, protocol });
-  const { verdict, egress, ingress } = evaluate(index, flow);
+/** `decideFrom`, with the steps that the decision carries. Nothing is judged here. */
+export function explain(view: View, from: Source, to: Target): Explanation {
+  const decision = decideFrom(view, from, to);
   return {
-    flow,
-    verdict: network.verdict === 'open' ? verdict : 'Deny',
-    egress: egress?.steps ?? [],
-    ingress: ingress?.steps ?? [],
-    network: { ...on, verdict: network.verdict, why: network.why },
+    family: familyOf(to.address),
+    from,
+    to,
+    verdict: decision.verdict === 'open' ? 'Accept' : 'Deny',
+    decision,
+    places: decision.policies.map(({ flow, verdict, egress, ingress }) => ({
+      flow,
+      verdict,
+      egress: egress?.steps ?? [],
+      ingress: ingress?.steps ?? [],
+    })),
   };
 }
 
-/** A node reaches the flat network, and of the others only its own pods. */
-function decideForNode(view: View, from: Pod, { pod }: End): Pick<Decision, 'verdict' | 'why'> {
-  const network = pod ? networkOf(view, pod) : FLAT_NETWORK;
-  if (network === FLAT_NETWORK) return { verdict: 'open', why: 'nodes reach the flat network' };
-  if (pod && pod.node !== '' && pod.node === from.node) return { verdict: 'open', why: 'a node reaches its own pods' };
-  return { verdict: 'rejected', why: `${networkName(network)} lets nothing in from other nodes` };
-}
-
-/** Every port, as few pieces as there are differences. */
-export function explainPorts(view: View, from: Pod, to: End): PortVerdict[] {
-  const source = sourceFor(view, from, to.ip);
-  // A pod reaches itself whatever policies say.
-  if (to.pod && ipsOf(view, from).includes(to.ip))
-    return [...PROTOCOLS, 'ICMP' as const].map((protocol) => ({
-      protocol,
-      first: 0,
-      last: protocol === 'ICMP' ? 0 : 65_535,
-      verdict: 'Accept',
-    }));
-  const cells = [cellOf(view, 'egress', from, to.ip), ...(to.pod ? [cellOf(view, 'ingress', to.pod, source)] : [])];
-  const pieces = PROTOCOLS.flatMap((protocol) => startsOf(cells, protocol).map((first) => ({ protocol, first })));
+/** Every port of an address, as few pieces as there are differences. */
+export function explainPorts(view: View, from: Source, address: string): PortVerdict[] {
+  const starts = boundaries(view, from, address);
+  const pieces = PROTOCOLS.flatMap((protocol) => starts.map((first) => ({ protocol, first })));
   const all = [...pieces, { protocol: 'ICMP' as const, first: 0 }].map(({ protocol, first }): PortVerdict => {
-    const { network } = explain(view, from, to, protocol, first === 0 ? 1 : first);
-    const open = network.verdict === 'open';
-    const accepted = cells.every((c) => c === undefined || lookUp(c, protocol, first).verdict === 'Accept');
-    return { protocol, first, last: first, verdict: open && accepted ? 'Accept' : 'Deny' };
+    const port = protocol === 'ICMP' ? 0 : first;
+    const { verdict } = decideFrom(view, from, { address, port, protocol });
+    return { protocol, first, last: first, verdict: verdict === 'open' ? 'Accept' : 'Deny' };
   });
   return joined(all);
 }
 
-/** The address by which a pod speaks to another address. */
-export const sourceFor = (view: View, from: Pod, to: string): string =>
-  ipsOf(view, from).find((ip) => familyOf(ip) === familyOf(to)) ?? from.ips[0] ?? '';
-
-/** What a network is called in an answer. */
-export const networkName = (network: string | undefined): string =>
-  network === undefined ? 'none' : network === FLAT_NETWORK ? 'default' : network;
-
-function cellOf(view: View, direction: 'ingress' | 'egress', pod: Pod, other: string): Cell | undefined {
-  const profile = policiesOf(view).profiles.of(pod);
-  return profile && compileCell(profile.item[direction], groupsOf(profile.groups, other));
+/** Numbers of ports from which on another answer is possible, of any protocol: all that any rule, grant or translation names. */
+function boundaries(view: View, from: Source, address: string): number[] {
+  const starts = new Set([1]);
+  const range = (first: number, last = first): void => {
+    starts.add(first).add(last + 1);
+  };
+  const set = (ports: PortSet): void => {
+    if (ports !== 'any') for (const { first, last } of ports) range(first, last);
+  };
+  range(VXLAN_PORT);
+  const to = podAt(view, address);
+  const sender = from.kind === 'Pod' ? from.pod : undefined;
+  const { index } = policiesOf(view);
+  for (const pod of [sender, to]) {
+    for (const p of pod?.ports ?? []) range(p.port);
+    if (pod) for (const port of policyPorts(index, pod)) if (port.kind === 'range') range(port.first, port.last);
+  }
+  if (to) {
+    set(readOpenings(to.annotations).ports);
+    servicePorts(view, to, address).forEach((p) => range(p));
+  } else for (const s of view.state.services.values()) for (const p of s.ports) range(p.nodePort ?? p.port);
+  for (const pod of to ? [] : view.state.pods.values()) for (const p of pod.ports) if (p.hostPort) range(p.hostPort);
+  for (const network of sender ? networksOf(view, sender) : []) {
+    for (const grants of view.connections.get(network)?.values() ?? [])
+      for (const { pods, services } of grants) [pods, services].forEach(set);
+    for (const { ports } of view.state.networks.get(network)?.spec?.egress.allow ?? []) set(portSet(ports));
+  }
+  return [...starts].filter((s) => s >= 1 && s <= 65_535).sort((a, b) => a - b);
 }
 
-function startsOf(cells: readonly (Cell | undefined)[], protocol: Protocol): number[] {
-  const starts = new Set([0]);
-  for (const cell of cells)
-    for (const p of cell?.ports ?? []) if (p.protocol === protocol) starts.add(p.first).add(p.last + 1);
-  return [...starts].filter((s) => s <= 65_535).sort((a, b) => a - b);
+const policyPorts = (index: PolicyIndex, pod: Pod): Port[] =>
+  index
+    .selecting(pod)
+    .flatMap((p) => [...(p.ingress ?? []), ...(p.egress ?? [])])
+    .flatMap((r) => (r.ports === 'any' ? [] : r.ports));
+
+/** Ports by which Services of a pod's network lead to one of its addresses. */
+function servicePorts(view: View, pod: Pod, address: string): number[] {
+  const network = networkOf(view, pod) ?? '';
+  return (view.servicesByNetwork.get(network) ?? []).flatMap((s) =>
+    serviceItem(view, s, network).ports.flatMap((p) => p.backends.flatMap((b) => (b.ip === address ? b.port : []))),
+  );
 }
 
 function joined(pieces: readonly PortVerdict[]): PortVerdict[] {

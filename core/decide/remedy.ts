@@ -17,7 +17,8 @@ export type Remedy = {
 };
 
 /** What would have to be added where, so that this side accepts. Undefined when it does already. */
-export function remedyFor(direction: Direction, flow: PolicyFlow, steps: readonly Step[]): Remedy | undefined {
+export function remedyFor(direction: Direction, whole: PolicyFlow, steps: readonly Step[]): Remedy | undefined {
+  const flow = direction === 'egress' && whole.asSent ? { ...whole, ...whole.asSent } : whole;
   const step = steps.at(-1);
   if (!step || step.action !== 'Deny') return undefined;
   // Admission by an address is only for egress there.

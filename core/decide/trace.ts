@@ -21,7 +21,7 @@ export function trace(view: View, from: Pod, target: Target): Trace {
   const { verdict, why } = decision;
   const network = sourceNetwork(view, from, target.address);
   if (network === undefined)
-    return { verdict, why, steps: [{ where: `pod ${keyOf(from)}`, what: 'has no network yet', by: 'nobody' }] };
+    return { verdict, why, steps: [{ where: `pod ${keyOf(from)}`, what: `${verdict}: ${why}`, by: 'no network' }] };
   const extra = (view.state.interfaces?.get(from.uid) ?? []).find(
     (i) => i.network === network && network !== networkOf(view, from),
   );
@@ -51,7 +51,7 @@ export function trace(view: View, from: Pod, target: Target): Trace {
 
 /** Where the pod is whose policies drop a packet. */
 function placeOf(view: View, from: Pod, network: string, { decidedBy, policies }: Decision): string {
-  const to = policies[0]?.flow.to.pod;
+  const to = policies.find((p) => p.ingress?.verdict === 'Deny')?.flow.to.pod ?? policies[0]?.flow.to.pod;
   const [pod, on] = decidedBy === 'egress policy' || !to ? [from, network] : [to, networkOf(view, to) ?? FLAT_NETWORK];
   const vni = view.state.networks.get(on)?.vni;
   const side = decidedBy === 'egress policy' ? 'from' : 'to';
@@ -297,21 +297,39 @@ function fromFlat(view: View, from: Pod, target: Target, decision: Decision): Tr
     ];
   }
   if (decision.verdict !== 'open')
-    return [
-      ...steps,
-      { where: root, what: `${decision.verdict}: ${decision.why}`, by: decision.decidedBy ?? 'nobody' },
-    ];
+    return [...steps, { where: root, what: `${decision.verdict}: ${decision.why}`, by: decision.decidedBy ?? 'route' }];
   if (destination.kind === 'External')
     return [
       ...steps,
       { where: root, what: 'leaves the cluster with the address of the node', by: 'chain nat_post' },
       { where: 'outside', what: `arrives at ${label(target)}`, by: 'route' },
     ];
-  if (destination.kind === 'Node')
-    return [...steps, { where: `node ${destination.node}, root`, what: 'arrives at the host', by: 'route' }];
+  if (destination.kind === 'Node') return [...steps, ...toNode(view, from, destination.node, target, decision)];
   if ('network' in destination && destination.network !== FLAT_NETWORK)
     return [...steps, ...last.flatMap((b) => intoNetwork(view, from, destination.network, b))];
   return [...steps, ...last.map((b) => flatHop(view, from, b.ip))];
+}
+
+/** To a node: a port of it leads to a pod, or the host itself answers. */
+function toNode(view: View, from: Pod, node: string, target: Target, { policies, why }: Decision): TraceStep[] {
+  const root = `node ${node}, root`;
+  const ends = policies.filter(({ flow }) => flow.to.ip !== target.address);
+  const away: TraceStep[] =
+    node === from.node
+      ? []
+      : [{ where: `node ${from.node}, root`, what: 'leaves with the address of the node', by: 'chain nat_post' }];
+  if (ends.length === 0) return [...away, { where: root, what: 'arrives at the host', by: 'route' }];
+  const to = [...new Set(ends.map(({ flow }) => label({ ...target, address: flow.to.ip, port: flow.port })))];
+  return [
+    ...away,
+    { where: root, what: `translated to ${to.join(' or ')}`, by: why },
+    ...ends.flatMap(({ flow: { to: end, port } }): TraceStep[] => {
+      const network = end.pod && networkOf(view, end.pod);
+      const at = { ...from, node };
+      if (network === undefined || network === FLAT_NETWORK) return [flatHop(view, at, end.ip)];
+      return intoNetwork(view, at, network, { ip: end.ip, port, node: end.pod?.node ?? '' });
+    }),
+  ];
 }
 
 function flatHop(view: View, from: Pod, ip: string): TraceStep {
@@ -332,5 +350,6 @@ type Place = { readonly ip: string; readonly port: number; readonly node: string
 const backendsOf = (view: View, from: Pod, dialled: Dialled, target: Target): Place[] =>
   usableBackends(view, dialled, target, { node: from.node, from: 'inside', by: translatorOf(networkOf(view, from)) });
 
-const label = (t: Target): string =>
+/** "address:port", as people write it. */
+export const label = (t: Target): string =>
   t.port === 0 ? t.address : t.address.includes(':') ? `[${t.address}]:${t.port}` : `${t.address}:${t.port}`;

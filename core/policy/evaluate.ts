@@ -1,7 +1,7 @@
 import type { Protocol } from '../../api/nodeconfig.ts';
 import { matches } from '../cluster/selector.ts';
 import type { Pod } from '../cluster/state.ts';
-import { nodeAddress, probeSource } from '../nodes/addresses.ts';
+import { nodeAddress, ownAddresses, probeSource } from '../nodes/addresses.ts';
 import { isInNetworks } from './groups.ts';
 import { type PolicyIndex, selects } from './index.ts';
 import { type Direction, type Peer, policyKey, type PolicyRule, type Port } from '../cluster/policy.ts';
@@ -15,6 +15,8 @@ export type PolicyFlow = {
   readonly from: End;
   /** As what the receiver sees the sender, where a node between them masquerades. */
   readonly seenAs?: End;
+  /** What the sender's policies see, where another node than the sender's translates. */
+  readonly asSent?: { readonly to: End; readonly port: number };
   readonly to: End;
   readonly protocol: Protocol | 'ICMP';
   readonly port: number;
@@ -37,9 +39,10 @@ export function evaluate(index: PolicyIndex, flow: PolicyFlow): PolicyVerdict {
 }
 
 /** What the policies that select `pod` say of a flow from it (egress) or to it (ingress). */
-export function evaluateSide(index: PolicyIndex, direction: Direction, pod: Pod, flow: PolicyFlow): SideVerdict {
+export function evaluateSide(index: PolicyIndex, direction: Direction, pod: Pod, whole: PolicyFlow): SideVerdict {
+  const flow = direction === 'egress' && whole.asSent ? { ...whole, ...whole.asSent } : whole;
   const other = direction === 'egress' ? flow.to : (flow.seenAs ?? flow.from);
-  const own = isOwnNode(index, pod, other);
+  const own = isOwnNode(index, direction, pod, other);
   if (own && direction === 'ingress')
     return { verdict: 'Accept', steps: [{ tier: 'Node', policy: '', rule: '', action: 'Accept', decides: true }] };
   const policies = index.selecting(pod).filter((p) => p[direction] !== undefined);
@@ -53,7 +56,16 @@ export function evaluateSide(index: PolicyIndex, direction: Direction, pod: Pod,
     })),
   );
   const isolatedBy = policies.filter((p) => p.kind === 'NetworkPolicy').map(policyKey);
-  return walk({ isolatedBy, rules }, ({ spec }) => hits(index, spec, other, flow), { ownNode: own });
+  const said = walk({ isolatedBy, rules }, ({ spec }) => hits(index, spec, other, flow), { ownNode: own });
+  return own && isolatedBy.length > 0 ? exempted(said, isolatedBy) : said;
+}
+
+/** NetworkPolicies that would have been asked of any other end than the pod's own node are the reason, not their absence. */
+function exempted({ verdict, steps }: SideVerdict, isolatedBy: readonly string[]): SideVerdict {
+  return {
+    verdict,
+    steps: steps.map((s) => (s.tier === 'Default' ? { ...s, tier: 'Node', policy: isolatedBy.join(', ') } : s)),
+  };
 }
 
 function hits(index: PolicyIndex, rule: PolicyRule, other: End, flow: PolicyFlow): boolean {
@@ -100,10 +112,13 @@ function nodeAddressesFor(state: PolicyIndex['state'], ip: string): readonly str
   return [];
 }
 
-function isOwnNode({ state }: PolicyIndex, pod: Pod, { ip, pod: other }: End): boolean {
+function isOwnNode({ state }: PolicyIndex, direction: Direction, pod: Pod, { ip, pod: other }: End): boolean {
   if (other) return false;
   const node = state.nodes.get(pod.node);
   if (!node) return false;
+  // What a pod sends to any address of its node arrives there, whatever the address is for.
+  if (direction === 'egress' && [...node.further, ...(node.local ?? [])].includes(ip)) return true;
+  if (direction === 'egress' && node.podCIDRs.some((c) => ownAddresses(c).includes(ip))) return true;
   // `.0` is not among them: by that come connections which the node only masquerades.
   return node.addresses.includes(ip) || node.podCIDRs.some((c) => probeSource(c) === ip);
 }

@@ -6,6 +6,7 @@ import { exampleNamespace, exampleState } from '../cluster/example.ts';
 import { readPod } from '../read/objects.ts';
 import { keyOf } from '../cluster/state.ts';
 import { compileCell, lookUp } from './cell.ts';
+import { ownAddresses } from '../nodes/addresses.ts';
 import { type End, evaluate, type PolicyFlow } from './evaluate.ts';
 import { indexPolicies } from './index.ts';
 import { policyKey } from '../cluster/policy.ts';
@@ -51,7 +52,8 @@ describe('random policies', () => {
               egress: compileCell(profile.item.egress, groupsOf(profile.groups, other.ip)),
               ingress: compileCell(profile.item.ingress, groupsOf(profile.groups, other.ip)),
             };
-            for (const direction of ['egress', 'ingress'] as const)
+            const local = state.nodes.get(pod.node)?.podCIDRs.flatMap(ownAddresses) ?? [];
+            for (const direction of local.includes(other.ip) ? ['ingress' as const] : (['egress', 'ingress'] as const))
               for (const [protocol, port] of [
                 ...PORTS.flatMap(
                   (p) =>

@@ -2,7 +2,7 @@ import type { PolicyAction, PolicyTier, RuleName } from '../../api/nodeconfig.ts
 
 /** One rule that had something to say, in the order of evaluation. */
 export type Step = {
-  /** `Default`: no policy says anything. `Node`: a pod's own node is never cut off from it. */
+  /** `Default`: no policy says anything. `Node`: NetworkPolicies (`policy`) do not stand between a pod and its own node. */
   readonly tier: PolicyTier | 'Default' | 'Node';
   readonly policy: string;
   readonly rule: string;

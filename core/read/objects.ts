@@ -20,6 +20,7 @@ import type {
   Service,
   Settings,
   Strings,
+  Workload,
 } from '../cluster/state.ts';
 
 /**
@@ -93,8 +94,30 @@ export function readPod(raw: Raw): Pod {
     ports: [
       ...list(spec['containers']),
       ...list(spec['initContainers']).filter((c) => c['restartPolicy'] === 'Always'),
-    ].flatMap((c) => list(c['ports']).map((p) => readPort(p, 'containerPort'))),
+    ].flatMap((c) => list(c['ports']).map((p) => ({ ...readPort(p, 'containerPort'), ...hostPortOf(p) }))),
+    ...workloadOf(meta.labels, list(object(raw['metadata'])['ownerReferences'])),
   };
+}
+
+function hostPortOf(port: Raw): Pick<ContainerPort, 'hostPort' | 'hostIP'> {
+  const hostPort = number(port['hostPort']);
+  if (hostPort === 0) return {};
+  const hostIP = canonicalIp(text(port['hostIP']));
+  // An unspecified address means all of them.
+  return { hostPort, ...(hostIP === undefined || hostIP === '0.0.0.0' || hostIP === '::' ? {} : { hostIP }) };
+}
+
+/** What made a pod. A Deployment stands behind its ReplicaSet, a CronJob behind its Job: their names begin with its own. */
+function workloadOf(labels: Strings, owners: readonly Raw[]): { readonly workload?: Workload } {
+  const owner = owners.find((o) => o['controller'] === true) ?? owners[0];
+  const [kind, name] = [text(owner?.['kind']), text(owner?.['name'])];
+  if (name === '') return {};
+  const hash = labels['pod-template-hash'];
+  if (kind === 'ReplicaSet' && hash !== undefined && name.endsWith(`-${hash}`))
+    return { workload: { kind: 'Deployment', name: name.slice(0, -hash.length - 1) } };
+  const [, cron] = /^(.+)-\d{8,}$/.exec(name) ?? [];
+  if (kind === 'Job' && cron !== undefined) return { workload: { kind: 'CronJob', name: cron } };
+  return { workload: { kind, name } };
 }
 
 export function readNetwork(raw: Raw): Network {

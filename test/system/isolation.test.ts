@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { describe as describeProbe, measureReach } from '../../cli/cluster/reach.ts';
 import { OUTSIDE } from '../../lab/world/plan.ts';
-import { trace } from '../../core/decide/trace.ts';
-import { parseTo, podNamed } from '../../cli/cluster/names.ts';
+import { askAbout } from '../../core/decide/ends.ts';
+import { traceFrom } from '../../core/decide/trace-from.ts';
 import { shop, useLab } from './lab.ts';
 
 // Tenants isolated on real packets. Each forbidden path stands beside its allowed twin: a dead network fails too.
@@ -36,10 +36,18 @@ describe('isolation', () => {
       ['flat/p2', 'node/n1:10250'],
       ['a/q1', 'api'],
     ] as const) {
-      const source = podNamed(view, from);
-      const target = parseTo(view, source, to, lab.target.outside);
-      const measured = await lab.connect(from, target.address, target.port, target.protocol as 'TCP');
-      expect([from, to, measured.split(':')[0]]).toEqual([from, to, trace(view, source, target).verdict]);
+      const asked = askAbout(view, from, to, { outside: lab.target.outside });
+      expect(asked.ways.length).toBeGreaterThan(0);
+      for (const way of asked.ways) {
+        const target = { address: way.address, ...(way.ports?.[0] ?? asked.first) };
+        const measured = await lab.connect(from, target.address, target.port, target.protocol as 'TCP');
+        expect([from, to, way.family, measured.split(':')[0]]).toEqual([
+          from,
+          to,
+          way.family,
+          traceFrom(view, way.from, target).verdict,
+        ]);
+      }
     }
   });
 

@@ -5,7 +5,7 @@ import type { ClusterTarget } from '../../cli/target/target.ts';
 import { podNamespaces } from '../../cli/target/lab-pods.ts';
 import { measureReach } from '../../cli/cluster/reach.ts';
 import { loadState } from '../../cli/cluster/state.ts';
-import { podNamed } from '../../cli/cluster/names.ts';
+import { podAsked } from '../../core/decide/ends.ts';
 import { type View, viewOf } from '../../core/view/view.ts';
 import type { Pod } from '../../core/cluster/state.ts';
 import { connectAll, type Attempt, type Outcome } from '../../lib/connect/connect.ts';
@@ -94,7 +94,7 @@ export class TestLab {
   }
 
   async pod(text: string): Promise<Pod> {
-    return podNamed(await this.view(), text);
+    return podAsked(await this.view(), text).pod;
   }
 
   /** Address of a pod, of the family. */

@@ -1,0 +1,48 @@
+import type { Asked, AskedPort, AskedWay, AskOptions } from '../../core/decide/ends.ts';
+import { type Explanation, explain, explainPorts, type PortVerdict } from '../../core/decide/explain.ts';
+import { type View, viewOf } from '../../core/view/view.ts';
+import { chooseTarget, type TargetFlags } from '../target/choose.ts';
+import { loadState } from '../cluster/state.ts';
+import { loadView } from './load.ts';
+
+/** What is asked, and hosts outside that are known: manifests, or a cluster. */
+export async function loadQuestion(
+  files: readonly string[] | undefined,
+  flags: TargetFlags,
+): Promise<{ readonly view: View; readonly outside: NonNullable<AskOptions['outside']> }> {
+  if (files) return { view: await loadView(files, flags), outside: [] };
+  await using target = chooseTarget(flags);
+  return { view: viewOf(await loadState(target)), outside: target.outside };
+}
+
+/** The answer for one family: to the ports that were asked about, or to every port. */
+export type FamilyAnswer = {
+  readonly family: 4 | 6;
+  readonly address: string;
+  readonly verdict: 'Accept' | 'Deny';
+  /** One for each port that was asked about; for every port one that has the verdict. */
+  readonly explanations: readonly Explanation[];
+  /** Only when every port was asked about. */
+  readonly ports?: readonly PortVerdict[];
+};
+
+export function answersOf(view: View, { ways, protocol }: Asked): FamilyAnswer[] {
+  return ways.map((way) => (way.ports ? atPorts(view, way, way.ports) : atEveryPort(view, way, protocol)));
+}
+
+function atPorts(view: View, { family, from, address }: AskedWay, ports: readonly AskedPort[]): FamilyAnswer {
+  const explanations = ports.map((p) => explain(view, from, { address, ...p }));
+  const verdict = explanations.every((e) => e.verdict === 'Accept') ? 'Accept' : 'Deny';
+  return { family, address, verdict, explanations };
+}
+
+function atEveryPort(view: View, { family, from, address }: AskedWay, protocol: Asked['protocol']): FamilyAnswer {
+  const ports = explainPorts(view, from, address).filter((p) => protocol === undefined || p.protocol === protocol);
+  const verdict = ports.every((p) => p.verdict === 'Accept') ? 'Accept' : 'Deny';
+  const same = ports.filter((p) => p.verdict === verdict);
+  const one = same.find((p) => p.protocol !== 'ICMP') ?? same[0];
+  const to = one && one.protocol !== 'ICMP' ? { port: one.first, protocol: one.protocol } : PING;
+  return { family, address, verdict, explanations: [explain(view, from, { address, ...to })], ports };
+}
+
+const PING: AskedPort = { port: 0, protocol: 'ICMP' };
