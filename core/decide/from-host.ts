@@ -15,7 +15,8 @@ import {
   serviceLandings,
   translationAt,
 } from './arrivals.ts';
-import { destinationOf, leftOut } from './by-networks.ts';
+import { leftOut } from './by-networks.ts';
+import { destinationOf } from './destination.ts';
 import type { Decision, Destination, Target, Verdict } from './decision.ts';
 import { gateIn, ofFamily } from './gate-in.ts';
 import { answersTo, judge } from './judge.ts';

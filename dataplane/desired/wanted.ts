@@ -11,7 +11,7 @@ import type {
   ServiceItem,
   StreamEvent,
 } from '../../api/nodeconfig.ts';
-import { LOCAL } from '../../core/decide/by-networks.ts';
+import { LOCAL } from '../../core/decide/destination.ts';
 import type { BlockUse } from '../../core/ipam/node-ipam.ts';
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, covers, hostCidr, mustPrefix, overlaps } from '../../lib/ip/prefix.ts';
