@@ -1,5 +1,5 @@
 import type { ProfileSide } from '../../api/nodeconfig.ts';
-import { addressClasses } from '../policy/address-classes.ts';
+import { AddressClasses } from '../policy/address-classes.ts';
 import { compileCell, lookUp, meets, speakingRules } from '../policy/cell.ts';
 import type { Profile } from '../policy/profile.ts';
 import type { Direction } from '../cluster/policy.ts';
@@ -16,6 +16,7 @@ export class Deciders {
   /** A profile for each rule that is in any. */
   readonly #profiles = new Map<RuleKey, Profile>();
   readonly #seen = new Map<string, { readonly dns: boolean }>();
+  readonly #addresses = new AddressClasses();
   readonly #classes = new WeakMap<Profile, readonly ReadonlySet<string>[]>();
   readonly #dnsPorts: readonly number[];
 
@@ -43,7 +44,7 @@ export class Deciders {
   }
 
   #classesOf(profile: Profile): readonly ReadonlySet<string>[] {
-    const known = this.#classes.get(profile) ?? addressClasses(profile.groups);
+    const known = this.#classes.get(profile) ?? this.#addresses.of(profile.groups);
     this.#classes.set(profile, known);
     return known;
   }

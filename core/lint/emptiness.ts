@@ -72,7 +72,7 @@ function hint({ matchLabels = {} }: LabelSelector, all: readonly Strings[]): str
   return '';
 }
 
-const MOST_ASKED = 200;
+const MOST_ASKED = 50;
 
 /** The one that is written almost the same. */
 function nearest(text: string, all: readonly string[]): string | undefined {

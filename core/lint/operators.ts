@@ -1,7 +1,7 @@
 import type { LabelSelector } from '../../api/kinds/label-selector.ts';
 import { matches } from '../cluster/selector.ts';
 import type { Strings } from '../cluster/state.ts';
-import { requiredLabels } from '../policy/label-index.ts';
+import { LabelIndex, requiredLabels } from '../policy/label-index.ts';
 import { objectOf } from '../read/problems.ts';
 
 type Raw = Readonly<Record<string, unknown>>;
@@ -41,13 +41,13 @@ const KEYS: readonly string[] = ['job-name', 'spark-role', 'cluster-name', 'spil
 /** Domains that everybody writes on everything. */
 const SHARED: readonly string[] = ['kubernetes.io', 'app.kubernetes.io', 'k8s.io', 'helm.sh'];
 
-/** A custom object that some program turns into pods, perhaps. */
-type Custom = { readonly name: string; readonly labels: readonly Strings[] };
+/** A custom object that some program turns into pods, perhaps, with some labels that it has or gives. */
+type Custom = { readonly name: string; readonly labels: Strings };
 
 /** What the input tells of programs that make pods at run time. */
 export class Operators {
   readonly #groups = new Set<string>(DOMAINS);
-  readonly #customs: Custom[] = [];
+  readonly #customs: LabelIndex<Custom>;
   readonly #knownDomains = new Set<string>();
   readonly #programs: readonly string[];
 
@@ -56,27 +56,28 @@ export class Operators {
    * @param labels of all pods of the input
    */
   constructor(others: readonly Raw[], labels: readonly Strings[]) {
-    for (const raw of others) this.#read(raw);
+    this.#customs = new LabelIndex(
+      others.flatMap((raw) => this.#read(raw)),
+      (c) => c.labels,
+    );
     for (const own of labels) for (const key of Object.keys(own)) this.#knownDomains.add(domainOf(key));
     const names = labels.flatMap((own) => Object.values(own).filter((v) => /.-(operator|manager)$/.test(v)));
     this.#programs = [...new Set(names)];
   }
 
-  #read(raw: Raw): void {
+  #read(raw: Raw): Custom[] {
     const group = String(raw['apiVersion'] ?? '').split('/')[0] ?? '';
     if (raw['kind'] === 'CustomResourceDefinition') {
       const own = objectOf(raw['spec'])['group'];
       if (typeof own === 'string') this.#groups.add(own);
-      return;
+      return [];
     }
     // Groups without a dot, and those of Kubernetes, are no custom ones.
-    if (!group.includes('.') || group.endsWith('.k8s.io') || group === 'k8s.io') return;
+    if (!group.includes('.') || group.endsWith('.k8s.io') || group === 'k8s.io') return [];
     this.#groups.add(group);
     const { name, namespace } = objectOf(raw['metadata']);
-    this.#customs.push({
-      name: `${String(raw['kind'])} ${typeof namespace === 'string' ? `${namespace}/` : ''}${String(name)}`,
-      labels: labelMaps(raw),
-    });
+    const text = `${String(raw['kind'])} ${typeof namespace === 'string' ? `${namespace}/` : ''}${String(name)}`;
+    return labelMaps(raw).flatMap((labels) => (Object.keys(labels).length > 0 ? [{ name: text, labels }] : []));
   }
 
   /** Who makes the pods that a selector asks for, in words; undefined when nothing tells of that. */
@@ -88,7 +89,7 @@ export class Operators {
     if (keys.length === 0) return undefined;
     const key = keys.find((k) => KEYS.includes(k) || this.#isOfGroup(domainOf(k)));
     if (key !== undefined) return `label ${key} is set by a program that makes pods at run time`;
-    const custom = this.#customs.find((c) => c.labels.some((l) => Object.keys(l).length > 0 && matches(pods, l)));
+    const custom = this.#customs.like(pods).find((c) => matches(pods, c.labels));
     if (custom) return `its pods are those of ${custom.name}`;
     const values = requiredLabels(pods)
       .flat()

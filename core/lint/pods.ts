@@ -63,4 +63,4 @@ export class Pods {
 }
 
 /** Pods that are looked at for what an author may have meant. */
-const MOST_NEAR = 200;
+const MOST_NEAR = 50;

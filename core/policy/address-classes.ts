@@ -2,42 +2,87 @@ import type { GroupItem } from '../../api/nodeconfig.ts';
 import { bitsOf, type Family, mustIp } from '../../lib/ip/address.ts';
 import { lastOf, mustPrefix } from '../../lib/ip/prefix.ts';
 
+type Groups = ReadonlyMap<string, GroupItem>;
+
 /**
  * Every set of groups that some address is in: addresses of one class are the same to all rules that name these groups. A group
  * without any address yet is a class of its own, since pods may come.
  *
- * The largest group is never walked: with many policies that name every pod, and each a few more, that is what keeps it cheap.
+ * Large groups are shared by many profiles ("every pod"), small ones are not: what addresses the large ones have in common is worked
+ * out once for all profiles that have the same ones, and then only the small ones are walked.
  */
-export function addressClasses(groups: ReadonlyMap<string, GroupItem>): ReadonlySet<string>[] {
-  const classes = new Map<string, ReadonlySet<string>>();
-  const note = (keys: readonly string[]): void => {
-    const sorted = keys.toSorted();
-    classes.set(sorted.join('\n'), new Set(sorted));
-  };
-  for (const [key, { addresses, prefixes }] of groups) if (addresses.length + prefixes.length === 0) note([key]);
-  const intervals = [...intervalsOf(groups, 4), ...intervalsOf(groups, 6)];
-  const [largest, ...others] = [...groups].sort((a, b) => b[1].addresses.length - a[1].addresses.length);
-  const inLargest = largest ? setOf(largest[1]) : new Set<string>();
-  const keysOf = keysByAddress(others);
-  const walked = new Map<Interval, { alone: number; both: number }>();
-  for (const [address, keys] of keysOf) {
-    const interval = intervalAt(intervals, address);
-    const both = inLargest.has(address);
-    const count = walked.get(interval) ?? { alone: 0, both: 0 };
-    if (both) count.both++;
-    else count.alone++;
-    walked.set(interval, count);
-    note([...new Set([...keys, ...(both && largest ? [largest[0]] : []), ...interval.keys])]);
+export class AddressClasses {
+  readonly #crowds = new Map<string, Crowds>();
+
+  of(groups: Groups): ReadonlySet<string>[] {
+    const classes = new Map<string, ReadonlySet<string>>();
+    const note = (...keys: readonly string[]): void => {
+      const sorted = [...new Set(keys)].sort();
+      const text = sorted.join('\n');
+      if (!classes.has(text)) classes.set(text, new Set(sorted));
+    };
+    for (const [key, { addresses, prefixes }] of groups) if (addresses.length + prefixes.length === 0) note(key);
+    const intervals = [...intervalsOf(groups, 4), ...intervalsOf(groups, 6)];
+    const entries = [...groups];
+    const crowds = this.#crowdsOf(entries.filter(([, g]) => g.addresses.length > SMALL));
+    /** Addresses that are walked, by interval and by what large groups they are in. */
+    const walked = new Map<Interval, Map<Crowd | undefined, number>>();
+    for (const [address, keys] of keysByAddress(entries.filter(([, g]) => g.addresses.length <= SMALL))) {
+      const interval = intervalAt(intervals, address);
+      const crowd = crowds.at.get(address);
+      const counts = walked.get(interval) ?? new Map<Crowd | undefined, number>();
+      walked.set(interval, counts.set(crowd, (counts.get(crowd) ?? 0) + 1));
+      note(...keys, ...(crowd?.keys ?? []), ...interval.keys);
+    }
+    for (const interval of intervals) {
+      const counts = walked.get(interval);
+      let known = counts?.get(undefined) ?? 0;
+      for (const crowd of crowds.all) {
+        const there = countIn(crowd, interval);
+        known += there;
+        if (there > (counts?.get(crowd) ?? 0)) note(...crowd.keys, ...interval.keys);
+      }
+      // Where every address is one of a group's own, none is left that only prefixes hold.
+      if (interval.last - interval.first >= known) note(...interval.keys);
+    }
+    return [...classes.values()];
   }
-  for (const interval of intervals) {
-    const { alone, both } = walked.get(interval) ?? { alone: 0, both: 0 };
-    const there = largest ? countIn(largest[1], interval) : 0;
-    if (largest && there > both) note([...new Set([largest[0], ...interval.keys])]);
-    // Where every address is one of a group's own, none is left that only prefixes hold.
-    if (interval.last - interval.first >= alone + there) note(interval.keys);
+
+  #crowdsOf(large: readonly (readonly [string, GroupItem])[]): Crowds {
+    const sorted = large.map(([key]) => key).sort();
+    const text = sorted.join('\n');
+    const known = this.#crowds.get(text) ?? crowdsOf(large);
+    this.#crowds.set(text, known);
+    return known;
   }
-  return [...classes.values()];
 }
+
+/** Addresses of a group that are walked one by one. */
+const SMALL = 32;
+
+/** Addresses that are in the same large groups, in order. */
+type Crowd = { readonly keys: readonly string[]; readonly values: ReadonlyMap<Family, readonly bigint[]> };
+type Crowds = { readonly all: readonly Crowd[]; readonly at: ReadonlyMap<string, Crowd> };
+
+function crowdsOf(groups: readonly (readonly [string, GroupItem])[]): Crowds {
+  const byKeys = Map.groupBy(keysByAddress(groups), ([, keys]) => keys.join('\n'));
+  const at = new Map<string, Crowd>();
+  const all = [...byKeys.values()].map((members): Crowd => {
+    const ips = Map.groupBy(
+      members.map(([address]) => mustIp(address)),
+      (ip) => ip.family,
+    );
+    const crowd = {
+      keys: members[0]?.[1] ?? [],
+      values: new Map([...ips].map(([f, some]) => [f, some.map((ip) => ip.value).sort(byValue)])),
+    };
+    for (const [address] of members) at.set(address, crowd);
+    return crowd;
+  });
+  return { all, at };
+}
+
+const byValue = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** Addresses between two edges of prefixes, and the groups whose prefixes hold them. */
 type Interval = {
@@ -48,7 +93,7 @@ type Interval = {
 };
 
 /** All addresses of a family, cut wherever a prefix begins or ends. */
-function intervalsOf(groups: ReadonlyMap<string, GroupItem>, family: Family): Interval[] {
+function intervalsOf(groups: Groups, family: Family): Interval[] {
   const edges: { readonly at: bigint; readonly key: string; readonly begins: boolean }[] = [];
   for (const [key, { prefixes }] of groups)
     for (const text of prefixes) {
@@ -57,7 +102,7 @@ function intervalsOf(groups: ReadonlyMap<string, GroupItem>, family: Family): In
       edges.push({ at: prefix.first, key, begins: true }, { at: lastOf(prefix) + 1n, key, begins: false });
     }
   // The prefixes of one group are apart from each other: it ends before it begins again.
-  edges.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : Number(a.begins) - Number(b.begins)));
+  edges.sort((a, b) => byValue(a.at, b.at) || Number(a.begins) - Number(b.begins));
   const end = 1n << BigInt(bitsOf(family));
   const inside = new Set<string>();
   const found: Interval[] = [];
@@ -96,15 +141,9 @@ function keysByAddress(groups: readonly (readonly [string, GroupItem])[]): Map<s
   return found;
 }
 
-function setOf(item: GroupItem): ReadonlySet<string> {
-  const known = sets.get(item) ?? new Set(item.addresses);
-  sets.set(item, known);
-  return known;
-}
-
-/** How many of a group's addresses are between two edges. */
-function countIn(item: GroupItem, { family, first, last }: Interval): number {
-  const all = valuesOf(item).get(family) ?? [];
+/** How many of a crowd's addresses are between two edges. */
+function countIn({ values }: Crowd, { family, first, last }: Interval): number {
+  const all = values.get(family) ?? [];
   return placeOf(all, last + 1n) - placeOf(all, first);
 }
 
@@ -118,16 +157,3 @@ function placeOf(sorted: readonly bigint[], value: bigint): number {
   }
   return low;
 }
-
-function valuesOf(item: GroupItem): ReadonlyMap<Family, readonly bigint[]> {
-  const known = values.get(item);
-  if (known) return known;
-  const made = Map.groupBy(item.addresses.map(mustIp), (ip) => ip.family);
-  const sorted = new Map([...made].map(([f, ips]) => [f, ips.map((ip) => ip.value).sort((a, b) => (a < b ? -1 : 1))]));
-  values.set(item, sorted);
-  return sorted;
-}
-
-/** Groups never change: each is looked through once. */
-const sets = new WeakMap<GroupItem, ReadonlySet<string>>();
-const values = new WeakMap<GroupItem, ReadonlyMap<Family, readonly bigint[]>>();

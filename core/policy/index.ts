@@ -2,7 +2,7 @@ import { SERVICE_ACCOUNT } from '../../api/names.ts';
 import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { matches } from '../cluster/selector.ts';
 import { Crowd } from './crowd.ts';
-import { LabelIndex, requiredLabels } from './label-index.ts';
+import { LabelIndex, SelectorIndex } from './label-index.ts';
 import type { Policy, PodsSelector } from '../cluster/policy.ts';
 
 /** Policies in the order in which they are asked, and which of them select a pod. */
@@ -35,13 +35,20 @@ export function indexPolicies(state: ClusterState, before?: Pick<PolicyIndex, 'c
   const crowd = new Crowd();
   const all = [...(state.policies?.values() ?? [])];
   const cluster = all.filter((p) => p.kind === 'ClusterNetworkPolicy').sort(inOrder);
-  const admin = cluster.filter((p) => p.tier === 'Admin');
-  const baseline = cluster.filter((p) => p.tier === 'Baseline');
+  const tiers = (['Admin', 'Baseline'] as const).map(
+    (tier) =>
+      new SelectorIndex(
+        cluster.filter((p) => p.tier === tier),
+        (p) => p.subject?.namespaces,
+      ),
+  );
   const byNamespace = Map.groupBy(all.filter((p) => p.kind === 'NetworkPolicy').sort(inOrder), (p) => p.namespace);
   const candidates = new Map<string, readonly Policy[]>();
   const candidatesIn = (namespace: string): readonly Policy[] => {
     const known = candidates.get(namespace);
     if (known) return known;
+    const labels = labelsOfNamespace(state, namespace);
+    const [admin = [], baseline = []] = tiers.map((t) => t.like(labels));
     const made = [...admin, ...crowd.inNamespace(byNamespace.get(namespace) ?? []), ...baseline];
     const same = sameOr(before?.candidates.get(namespace), made);
     candidates.set(namespace, same);
@@ -134,30 +141,16 @@ function selectedBy(state: ClusterState, candidates: readonly Policy[], pod: Pod
   return found;
 }
 
-/** Those of the policies that ask for no label at first, or for one that the pod has; the order stays. */
+/** Those of the policies that may select the pod by its labels; the order stays. */
 function candidatesLike(candidates: readonly Policy[], pod: Pod): readonly Policy[] {
   if (candidates.length <= FEW) return candidates;
-  const known = byFirstLabel.get(candidates) ?? indexByFirstLabel(candidates);
-  byFirstLabel.set(candidates, known);
-  const places = Object.entries(labelsOfPod(pod)).flatMap(([k, v]) => known.get(`${k}=${v}`) ?? []);
-  return [...(known.get(ANY) ?? []), ...places].sort((a, b) => a - b).flatMap((at) => candidates[at] ?? []);
+  const known = byLabel.get(candidates) ?? new SelectorIndex(candidates, (p) => p.subject?.pods);
+  byLabel.set(candidates, known);
+  return known.like(labelsOfPod(pod));
 }
 
 const FEW = 4;
-const ANY = '';
-const byFirstLabel = new WeakMap<readonly Policy[], ReadonlyMap<string, readonly number[]>>();
-
-/** Places of policies by "key=value" of one label that their subject asks for; "": it asks for none. */
-function indexByFirstLabel(candidates: readonly Policy[]): ReadonlyMap<string, readonly number[]> {
-  const found = new Map<string, number[]>();
-  for (const [at, { subject }] of candidates.entries())
-    for (const label of (subject && requiredLabels(subject.pods)[0]) ?? [ANY]) {
-      const places = found.get(label);
-      if (places) places.push(at);
-      else found.set(label, [at]);
-    }
-  return found;
-}
+const byLabel = new WeakMap<readonly Policy[], SelectorIndex<Policy>>();
 
 /** Whether a selector of pods means this one. Never those of the host's network: they are the node. */
 export function selects(state: ClusterState, selector: PodsSelector | undefined, pod: Pod): boolean {

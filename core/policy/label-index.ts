@@ -29,6 +29,34 @@ export class LabelIndex<T> {
   }
 }
 
+/** Things by the first label that their selectors ask for, so that labels are compared with few of them. */
+export class SelectorIndex<T> {
+  readonly #all: readonly T[];
+  readonly #byLabel = new Map<string, number[]>();
+
+  /** @param selectorOf undefined: it selects nothing */
+  constructor(all: readonly T[], selectorOf: (one: T) => LabelSelector | undefined) {
+    this.#all = all;
+    for (const [at, one] of all.entries()) {
+      const selector = selectorOf(one);
+      for (const label of selector ? (requiredLabels(selector)[0] ?? [ANY]) : []) {
+        const places = this.#byLabel.get(label);
+        if (places) places.push(at);
+        else this.#byLabel.set(label, [at]);
+      }
+    }
+  }
+
+  /** At least those whose selectors match the labels; the order stays. */
+  like(labels: Strings): readonly T[] {
+    const places = Object.entries(labels).flatMap(([key, value]) => this.#byLabel.get(`${key}=${value}`) ?? []);
+    return [...(this.#byLabel.get(ANY) ?? []), ...places].sort((a, b) => a - b).flatMap((at) => this.#all[at] ?? []);
+  }
+}
+
+/** Stands for selectors that ask for no label; labels have a "=" here. */
+const ANY = '';
+
 /** "key=value" of the labels without which a selector does not match: of each inner list one must be there. */
 export function requiredLabels(selector: LabelSelector): readonly (readonly string[])[] {
   const known = required.get(selector);
