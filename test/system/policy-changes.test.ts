@@ -50,7 +50,8 @@ describe('policies that change', () => {
         await lab.eventually(states, (s) => JSON.stringify(s) === JSON.stringify([DEAD, DEAD, ALIVE]));
         expect([ns, family, await states()]).toEqual([ns, family, [DEAD, DEAD, ALIVE]]);
         const records = revocations().slice(before);
-        expect(records.filter((r) => r['protocol'] === 'TCP' && r['port'] === 8080)).toHaveLength(2);
+        const cut = records.filter((r) => r['protocol'] === 'TCP' && r['port'] === 8080);
+        expect(cut.map((r) => r['pod'])).toEqual([`${ns}/p1`, `${ns}/p1`]);
         expect(records[0]).toMatchObject({
           pod: `${ns}/p1`,
           direction: 'ingress',

@@ -87,13 +87,13 @@ describe('Services, DNS and probes of an isolated network', () => {
       () => who('a/p1', 20),
       (s) => s.size === 1,
     );
-    expect([...stays]).toHaveLength(1);
+    expect([...stays]).toEqual([expect.stringMatching('^a/')]);
     expect([...(await who('a/p1', 20))]).toEqual([...stays]);
     const stays6 = await lab.eventually(
       () => who('a/p1', 20, 6),
       (s) => s.size === 1,
     );
-    expect([...stays6]).toHaveLength(1);
+    expect([...stays6]).toEqual([expect.stringMatching('^a/')]);
     // An agent that starts again writes its table anew, and still knows who is with whom.
     for (let i = 0; i < 3; i++) {
       await lab.kill('agent-n1');
@@ -109,7 +109,7 @@ describe('Services, DNS and probes of an isolated network', () => {
       (s) => !s.has(chosen),
     );
     expect(after).not.toContain(chosen);
-    expect([...after].every((x) => x.startsWith('a/'))).toBe(true);
+    expect([...after].filter((x) => !x.startsWith('a/'))).toEqual([]);
     await lab.kubectl('label', 'pod', '-n', 'a', chosen.split('/')[1] ?? '', 'app=web');
     await lab.kubectl('patch', 'svc', 'web', '-n', 'a', '-p', '{"spec":{"sessionAffinity":"None"}}');
   });
@@ -210,7 +210,10 @@ spec:
     expect(await dig('db-1.db.a.svc.cluster.local')).toEqual([one]);
     expect(await dig('db-1.db.a.svc.cluster.local', 'AAAA')).toEqual([await lab.ip('a/db-1', 6)]);
     expect(await dig(`${zero.replaceAll('.', '-')}.a.pod.cluster.local`)).toEqual([zero]);
-    expect((await dig('_sql._tcp.db.a.svc.cluster.local', 'SRV')).length).toBe(2);
+    expect(await dig('_sql._tcp.db.a.svc.cluster.local', 'SRV')).toEqual([
+      expect.stringContaining('db-0.db.a.svc'),
+      expect.stringContaining('db-1.db.a.svc'),
+    ]);
     expect(await lab.connect('a/p1', one, 5432)).toBe('open:a/db-1');
     expect(await lab.connect('b/p1', one, 5432)).toBe('rejected');
     expect(await lab.inPod('a/p1', 'dig', '@10.96.0.10', 'example.com')).toContain('status: REFUSED');
