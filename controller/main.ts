@@ -41,16 +41,16 @@ type Options = {
 };
 
 const program = new Command('bulkhead-controller')
-  .description('Allocates networks and tells every node what it must know.')
+  .description('Allocate networks and send every node what it needs.')
   .version(PROGRAM_VERSION)
-  .option('--kubeconfig <file>', 'how to reach the API server; default: the pod that this runs in')
+  .option('--kubeconfig <file>', 'kubeconfig for the API server; default: the ServiceAccount of the pod')
   .option('--listen <host:port>', 'where agents connect to', '[::]:9443')
-  .option('--advertise <host>', 'address of this replica, as agents reach it; default: the host name')
-  .option('--pod-cidrs <list>', "pod ranges of the cluster, by comma; default: all nodes' pod CIDRs")
-  .option('--service-cidrs <list>', 'Service ranges of the cluster, by comma')
+  .option('--advertise <host>', 'address at which agents reach this replica; default: the host name')
+  .option('--pod-cidrs <list>', "pod ranges of the cluster, comma-separated; default: all nodes' pod CIDRs")
+  .option('--service-cidrs <list>', 'Service ranges of the cluster, comma-separated')
   .option(
     '--webhook-client-ca <file>',
-    'authority of the certificate that the API server shows to webhooks; default: it is known by its address',
+    'authority of the certificate that the API server shows to webhooks; default: identify the API server by its address',
   )
   .addOption(
     new Option('--identity <name>', 'name of this replica on the Lease').default(

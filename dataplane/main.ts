@@ -63,21 +63,21 @@ type Options = {
 };
 
 const program = new Command('bulkhead-agent')
-  .description('Attaches the pods of one node to their networks.')
+  .description('Attach the pods of one node to their networks.')
   .version(PROGRAM_VERSION)
   .option('--node <name>', 'name of this node', process.env['NODE_NAME'])
-  .option('--kubeconfig <file>', 'how to reach the API server; default: the pod that this runs in')
+  .option('--kubeconfig <file>', 'kubeconfig for the API server; default: the ServiceAccount of the pod')
   .option('--token <file>', 'ServiceAccount token with audience bulkhead-controller', '/var/run/secrets/bulkhead/token')
   .option('--run-dir <dir>', 'journal; must be a tmpfs', '/run/bulkhead')
   .option('--state-dir <dir>', 'last good configuration; survives a reboot', '/var/lib/bulkhead')
-  .option('--cni-conf-dir <dir>', 'where the runtime looks for networks', '/etc/cni/net.d')
-  .option('--cni-bin-dir <dir>', 'where the runtime looks for plugins: --plugin is copied there')
+  .option('--cni-conf-dir <dir>', 'folder in which the runtime looks for network configurations', '/etc/cni/net.d')
+  .option('--cni-bin-dir <dir>', 'folder in which the runtime looks for plugins; the agent copies --plugin to it')
   .option('--plugin <file>', 'the CNI plugin to install')
   .option('--health-port <port>', 'loopback port of /healthz and /readyz; 0 for none', '9445')
   .option('--metrics-listen <host:port>', 'address of /metrics (TLS); empty for none', '[::]:9444')
   .option('--socket <file>', 'where the CNI plugin finds this agent', AGENT_SOCKET)
-  .option('--audit-interval <seconds>', 'how often the kernel is compared with what it should be', '30')
-  .option('--address-rest <seconds>', 'how long a released address is not given again', '30')
+  .option('--audit-interval <seconds>', 'interval at which the agent compares the kernel with what it should be', '30')
+  .option('--address-rest <seconds>', 'time before a released address is assigned again', '30')
   .option(
     '--connections-per-pod <number>',
     'connections that one pod may have in a tracking table, 0 for any number; default: an eighth of nf_conntrack_max',
@@ -506,7 +506,7 @@ function attempt(work: () => void): Error | undefined {
 
 program
   .command('cleanup')
-  .description('takes away all that an agent has made on this node; run it when no agent runs')
+  .description('remove all that an agent made on this node; run it while no agent runs')
   .option('--host <dir>', "the node's file system, when it is mounted somewhere", '')
   .option('--cni-bin-dir <dir>', 'where the runtime looks for plugins', '/opt/cni/bin')
   .action(({ host, cniBinDir }: { host: string; cniBinDir: string }) => {

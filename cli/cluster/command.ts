@@ -12,9 +12,9 @@ type Shown = TargetFlags & { output: string };
 /** `bulkhead reach`. */
 export function reachCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('reach'))
-    .description('every pod to everything, measured, beside what must be')
-    .option('--identify', 'pods say who they are (the stand-ins of the examples do): the right one must answer')
-    .option('-n, --namespace <names>', 'only pods of these namespaces ask, by comma')
+    .description('connect every pod to everything, and compare with what the objects say')
+    .option('--identify', 'also check that the right pod answers (the stand-ins of the examples say who they are)')
+    .option('-n, --namespace <names>', 'only connections from pods of these namespaces, comma-separated')
     .addOption(outputOption())
     .action(async ({ output, namespace, ...flags }: Shown & { namespace?: string }) => {
       await using target = chooseTarget(flags);
@@ -52,7 +52,7 @@ export async function showReach(
 /** `bulkhead status`. */
 export function statusCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('status'))
-    .description('what runs, on which nodes, and which networks there are')
+    .description('show the controller, the nodes and the networks')
     .addOption(outputOption())
     .action(async ({ output, ...flags }: Shown) => {
       const shape = format(output);

@@ -17,11 +17,11 @@ type Flags = TargetFlags & { output: string; dryRun?: boolean; restart: boolean 
 export function isolateCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('isolate'))
     .description(
-      'move an existing namespace to a network of its own: says what that cuts, labels it, restarts its workloads',
+      'isolate an existing namespace: name the connections that end, label the namespace, restart its workloads',
     )
     .argument('<namespace>')
-    .option('--dry-run', 'only say what would change')
-    .option('--no-restart', 'label only: pods move when they are made anew')
+    .option('--dry-run', 'only print what would change')
+    .option('--no-restart', 'only label the namespace: pods move when they are recreated')
     .addOption(new Option('-o, --output <format>', 'text, json or yaml').default('text'))
     .action(async (namespace: string, { output, dryRun, restart, ...flags }: Flags) => {
       const shape = format(output);

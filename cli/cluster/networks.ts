@@ -15,13 +15,18 @@ const isGraph = (text: string): text is keyof typeof GRAPHS => Object.hasOwn(GRA
 /** `bulkhead networks`: what there is, how full it is, and what is connected with what. */
 export function networksCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('networks'))
-    .description('networks, their addresses and nodes, and the routers that connect them')
-    .option('-n, --namespace <names>', 'only networks of these namespaces and what they are connected with, by comma')
+    .description('show networks, their addresses and nodes, and the routers that connect them')
+    .option(
+      '-n, --namespace <names>',
+      'only networks of these namespaces, comma-separated, and the networks connected with them',
+    )
     .addOption(
-      new Option('--graph [format]', 'draw it: mermaid or dot').preset('mermaid').argParser((text: string) => {
-        if (isGraph(text)) return text;
-        throw new InvalidArgumentError('write mermaid or dot.');
-      }),
+      new Option('--graph [format]', 'draw the networks as mermaid or dot')
+        .preset('mermaid')
+        .argParser((text: string) => {
+          if (isGraph(text)) return text;
+          throw new InvalidArgumentError('write mermaid or dot.');
+        }),
     )
     .addOption(new Option('-o, --output <format>', 'text, json or yaml').default('text'))
     .action(async ({ output, graph, namespace, ...flags }: Flags) => {

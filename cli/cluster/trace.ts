@@ -17,12 +17,14 @@ type FamilyTrace = Trace & { readonly family: 4 | 6; readonly to: Target };
 /** `bulkhead trace FROM TO`. */
 export function traceCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('trace'))
-    .description("a packet's way in words: where it goes, what decides")
-    .argument('<from>', 'who opens the connection')
-    .argument('<to>', 'what it asks for; without a port: the first port of a pod or Service, else ICMP')
-    .option('-n, --namespace <name>', 'the namespace of names without one')
+    .description('follow a packet: where it goes, and what decides')
+    .argument('<from>', 'the client')
+    .argument('<to>', 'the server; without a port: the first port of the pod or Service, or ICMP')
+    .option('-n, --namespace <name>', 'namespace of names without one')
     .addOption(
-      new Option('--ip-family <family>', 'ipv4, ipv6 or dual: both, where both ends have both').default('dual'),
+      new Option('--ip-family <family>', 'ipv4, ipv6 or dual: both families, where both ends have both').default(
+        'dual',
+      ),
     )
     .addOption(new Option('-o, --output <format>', 'text, json or yaml').default('text'))
     .addHelpText('after', `\nFROM and TO: ${END_FORMS}.`)

@@ -17,7 +17,7 @@ import { labNames, labStatus } from '../target/lab-status.ts';
 import { up, type UpFlags } from './up.ts';
 
 const nameOption = (): Option =>
-  new Option('--name <name>', 'which lab').default(defaultLabName(), 'BULKHEAD_LAB, else default');
+  new Option('--name <name>', 'name of the lab').default(defaultLabName(), '$BULKHEAD_LAB, or "default"');
 const outputOption = (): Option => new Option('-o, --output <format>', 'text, json or yaml').default('text');
 const collect = (value: string, before: readonly string[]): string[] => [...before, value];
 const warn = (text: string): boolean => process.stderr.write(`warning: ${text}\n`);
@@ -27,29 +27,29 @@ type Shown = Named & { output: string };
 /** `bulkhead lab …`. Each action returns through `exit` with its code. */
 export function labCommand(exit: (code: number) => void, runInPod: typeof execInPod = execInPod): Command {
   const lab = new Command('lab')
-    .description('A cluster on this machine: real packets, no container runtime.')
+    .description('run a cluster on this machine: real packets, no container runtime')
     .enablePositionalOptions();
   const upFlags = (c: Command): Command =>
     c
       .addOption(nameOption())
-      .option('--nodes <count>', 'how many nodes', '3')
+      .option('--nodes <count>', 'number of nodes', '3')
       .option('--ip-family <family>', 'ipv4, ipv6 or dual', 'dual')
-      .option('-f, --file <path>', 'manifests to apply: a file or a folder; may be repeated', collect, [])
-      .option('--without-admission', 'leave the policies and the webhook of manifests/admission out');
+      .option('-f, --file <path>', 'file or folder of manifests to apply; may be repeated', collect, [])
+      .option('--without-admission', 'do not install the policies and the webhook of manifests/admission');
 
-  upFlags(lab.command('up').description('make a lab and wait until its pods are ready')).action((flags: UpFlags) =>
+  upFlags(lab.command('up').description('create a lab and wait until its pods are ready')).action((flags: UpFlags) =>
     up(flags),
   );
 
   lab
     .command('down')
-    .description('end a lab and remove all of it')
+    .description('delete a lab')
     .addOption(nameOption())
     .action(async ({ name }: Named) => await labDown(name));
 
   lab
     .command('status')
-    .description('what runs and what does not')
+    .description('show which programs of a lab run')
     .addOption(nameOption())
     .addOption(outputOption())
     .action(async ({ name, output }: Shown) => {
@@ -87,7 +87,7 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
 
   lab
     .command('delete')
-    .description('delete what manifests name')
+    .description('delete the objects that manifests name')
     .addOption(nameOption())
     .requiredOption('-f, --file <path>', 'a file or a folder; may be repeated', collect, [])
     .action(async ({ name, file }: Named & { file: string[] }) => {
@@ -97,7 +97,7 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
 
   lab
     .command('exec')
-    .description("run a program of this machine in a pod's network")
+    .description("run a program of this machine in a pod's network namespace")
     .addOption(nameOption())
     .argument('<pod>', 'namespace/name, or as much of the name as is unique')
     .argument('[command...]', 'program and arguments, after --')
@@ -115,7 +115,7 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
 
   lab
     .command('reach')
-    .description('every pod to everything, measured, beside what must be')
+    .description('connect every pod to everything, and compare with what the objects say')
     .addOption(nameOption())
     .addOption(outputOption())
     .action(async ({ name, output }: Shown) => {
@@ -123,8 +123,8 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
       exit(await showReach(target, output));
     });
 
-  upFlags(lab.command('run').description('up, apply the examples, show who reaches whom'))
-    .option('--once', 'and take it down again')
+  upFlags(lab.command('run').description('create a lab, apply the examples, show who reaches whom'))
+    .option('--once', 'delete the lab afterwards')
     .action(async ({ once, ...flags }: UpFlags & { once?: boolean }) => {
       const file = flags.file.length > 0 ? flags.file : [join(checkout, 'examples/shops')];
       try {

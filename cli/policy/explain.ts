@@ -21,14 +21,19 @@ type Flags = TargetFlags & {
 /** `bulkhead explain FROM TO`, `bulkhead explain --all`. */
 export function explainCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('explain'))
-    .description('whether a connection would be let through, and which rule of which policy says so')
-    .argument('[from]', 'who opens the connection')
-    .argument('[to]', 'what it asks for; without a port: every port, of a Service each of its ports')
+    .description('say whether a connection is allowed, and which rule of which policy decides')
+    .argument('[from]', 'the client')
+    .argument('[to]', 'the server; without a port: every port of a pod, each port of a Service')
     .addOption(manifestsOption())
-    .option('--all', 'every pod, the nodes and the outside to every declared port of every pod')
-    .option('-n, --namespace <name>', 'the namespace of names without one; with --all: only its pods, on either side')
+    .option('--all', 'from every pod, the nodes and the outside to every declared port of every pod')
+    .option(
+      '-n, --namespace <name>',
+      'namespace of names without one; with --all: only connections that its pods take part in',
+    )
     .addOption(
-      new Option('--ip-family <family>', 'ipv4, ipv6 or dual: both, where both ends have both').default('dual'),
+      new Option('--ip-family <family>', 'ipv4, ipv6 or dual: both families, where both ends have both').default(
+        'dual',
+      ),
     )
     .addOption(new Option('-o, --output <format>', 'text, json or yaml').default('text'))
     .addHelpText('after', `\nFROM and TO: ${END_FORMS}.`)

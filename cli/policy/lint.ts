@@ -22,7 +22,7 @@ type Flags = TargetFlags & {
 };
 
 export function policyCommand(exit: (code: number) => void): Command {
-  return new Command('policy').description('look at policies').addCommand(lintCommand(exit));
+  return new Command('policy').description('check policies').addCommand(lintCommand(exit));
 }
 
 /** `bulkhead policy lint`: exit code "no" for an error or a warning; what is only an info is no mistake. */
@@ -30,14 +30,14 @@ function lintCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('lint'))
     .description('find likely mistakes in policies: dead rules, selectors that match nothing, DNS forgotten, …')
     .addOption(manifestsOption())
-    .addOption(new Option('--disable <codes>', 'leave these codes out, by comma').argParser(codes))
-    .addOption(new Option('--only <codes>', 'look for these codes alone, by comma').argParser(codes))
+    .addOption(new Option('--disable <codes>', 'switch these codes off, comma-separated').argParser(codes))
+    .addOption(new Option('--only <codes>', 'check these codes only, comma-separated').argParser(codes))
     .addOption(
-      new Option('--severity <level>', 'the least that is shown')
+      new Option('--severity <level>', 'lowest severity to show')
         .choices(SEVERITIES)
         .default('info' satisfies Severity),
     )
-    .addOption(new Option('--explain <code>', 'say what a code means, with an example and its cure').argParser(code))
+    .addOption(new Option('--explain <code>', 'explain a code, with an example and the remedy').argParser(code))
     .addOption(new Option('-o, --output <format>', 'text, json, yaml or sarif').default('text'))
     .action(async ({ output, filename, disable = [], only, severity, explain, ...flags }: Flags) => {
       const shape = output === 'sarif' ? output : format(output);

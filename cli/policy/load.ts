@@ -48,6 +48,7 @@ export async function loadInput(files: readonly string[] | undefined, flags: Tar
 
 /** `-f`, as often as there are files and folders. */
 export const manifestsOption = (): Option =>
-  new Option('-f, --filename <path>', 'manifests instead of a cluster: a file or a folder; may be repeated').argParser(
-    (value: string, before: string[] | undefined) => [...(before ?? []), value],
-  );
+  new Option(
+    '-f, --filename <path>',
+    'read manifests from this file or folder instead of a cluster; may be repeated',
+  ).argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);

@@ -28,17 +28,21 @@ type Record = {
 
 /** `bulkhead drops`: packets that policies dropped. */
 export const dropsCommand = (): Command =>
-  recordsCommand('drops', 'packets that policies have dropped, some of each rule, with the rule', 'dropped by policy');
+  recordsCommand(
+    'drops',
+    'list packets that policies dropped (a sample for each rule), with the rule',
+    'dropped by policy',
+  );
 
 /** `bulkhead revocations`: connections that a change of policies has cut. */
 export const revocationsCommand = (): Command =>
-  recordsCommand('revocations', 'connections that a change of policies has cut, with the rule', 'connection revoked');
+  recordsCommand('revocations', 'list connections that a change of policies cut, with the rule', 'connection revoked');
 
 function recordsCommand(name: string, description: string, message: string): Command {
   return targetOptions(new Command(name))
     .description(description)
-    .option('-f, --follow', 'go on with what comes')
-    .option('-n, --namespace <name>', 'only where a pod of this namespace is at one of the ends')
+    .option('-f, --follow', 'go on and print new ones')
+    .option('-n, --namespace <name>', 'only connections that a pod of this namespace takes part in')
     .addOption(new Option('-o, --output <format>', 'text, json (one object a line) or yaml').default('text'))
     .action(async ({ output, follow = false, namespace, ...flags }: Flags) => {
       const shape = format(output);

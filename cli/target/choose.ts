@@ -18,7 +18,7 @@ export type TargetFlags = {
 /** Adds the options that say which cluster is meant. */
 export const targetOptions = (c: Command): Command =>
   c
-    .option('--name <lab>', 'a lab of this machine')
+    .option('--name <lab>', 'use this lab of this machine')
     .option('--kubeconfig <file>', 'as for kubectl')
     .option('--context <name>', 'as for kubectl');
 

@@ -10,7 +10,7 @@ export const LOG_LEVEL_VARIABLE = 'BULKHEAD_LOG_LEVEL';
 
 /** `--log-level`, the same in every program. */
 export const logLevelOption = (): Option =>
-  new Option('--log-level <level>', 'how much is logged')
+  new Option('--log-level <level>', 'lowest level of log lines')
     .choices(LOG_LEVELS)
     .env(LOG_LEVEL_VARIABLE)
     .default('info' satisfies LogLevel);
