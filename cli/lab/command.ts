@@ -4,6 +4,7 @@ import { Command, Option } from 'commander';
 import { applyManifests, deleteManifests } from '../../lib/manifests/apply.ts';
 import { readManifests } from '../../lib/manifests/read.ts';
 import { kubeconfigPath, labClient, labDown, labSpec, waitForPods } from '../../lab/world/lab.ts';
+import { startProgram, stopProgram } from '../../lab/world/programs.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
 import { checkout } from './checkout.ts';
 import { showReach } from '../cluster/command.ts';
@@ -97,15 +98,26 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
 
   lab
     .command('exec')
-    .description("run a program of this machine in a pod's network namespace")
+    .description("run a program of this machine in a pod's network namespace, or on a node")
     .addOption(nameOption())
-    .argument('<pod>', 'namespace/name, or as much of the name as is unique')
+    .argument('<pod>', 'namespace/name, or as much of the name as is unique; or node/name')
     .argument('[command...]', 'program and arguments, after --')
     .passThroughOptions()
     .action(async (pod: string, words: string[], { name: before }: Named) => {
       const { name = before, command } = readExecArguments(words);
       exit(await runInPod(name, pod, command));
     });
+
+  for (const [word, does, act] of [
+    ['stop', 'end a program of Bulkhead, to see what holds without it', stopProgram],
+    ['start', 'start a program again that was stopped', startProgram],
+  ] as const)
+    lab
+      .command(word)
+      .description(does)
+      .argument('<program>', 'controller, or agent-n1 for the agent of node n1')
+      .addOption(nameOption())
+      .action(async (role: string, { name }: Named) => await act(name, role));
 
   lab
     .command('kubeconfig')

@@ -312,6 +312,8 @@ export function lintReference(): string {
   const codes = Object.keys(LINT_PAGES) as LintCode[];
   const fenced = (text: string): string => `\`\`\`yaml\n${shortened(text).trimEnd()}\n\`\`\``;
   return `<!-- Written by 'make generate' from core/lint/pages.ts. -->
+<!-- lab: test/pages/tenants.yaml --nodes 2 -->
+<!-- no YAML is applied -->
 # Findings of \`bulkhead policy lint\`
 
 \`\`\`console

@@ -1,5 +1,5 @@
 /**
- * What policies mean, case by case; `line` is the number in the list of semantics that the project keeps. One list for the
+ * What policies mean, case by case; `line` is the number in docs/reference/policy-semantics.md. One list for the
  * evaluator, for the compiled maps and for packets. A probe is "from>to:port", with "u" for UDP; port "icmp"; "out" is a host outside.
  */
 export type Case = {
@@ -308,7 +308,7 @@ export const CASES: readonly Case[] = [
     shut: ['z/a>x/a:80', 'y/a>x/b:80', 'y/b>z/a:80u'],
   },
   {
-    line: '62',
+    line: '62, 64',
     title: 'priorities: 0 comes before 1000; the order of rules within one policy',
     policies: [
       cnp('late', 'Admin', 1000, `${SUBJECT_X}, ingress: [{ action: Deny, from: [{ namespaces: {} }] }]`),
