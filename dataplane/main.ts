@@ -168,11 +168,19 @@ async function main(o: Options): Promise<void> {
     ...(await dataplane.counters()),
   }));
   const metricsServer = await openMetrics(o, client, metrics);
-  const save = (): void => {
+  let saving = Promise.resolve();
+  const saveNow = async (): Promise<void> => {
     if (!unsaved) return;
-    node.notSaved = attempt(() => saveConfig(savedPath, config));
-    unsaved = node.notSaved !== undefined;
+    unsaved = false; // what comes meanwhile is saved next time
+    try {
+      await saveConfig(savedPath, config, breathing(MOST_MS_AT_ONCE));
+      node.notSaved = undefined;
+    } catch (error) {
+      node.notSaved = error as Error;
+      unsaved = true;
+    }
   };
+  const save = (): Promise<void> => (saving = saving.then(saveNow));
   // At once where it is small; many thousands of objects are not written out anew for each that changes.
   await using saver = new Runner(save, { minIntervalMs: 30, share: 0.05 });
   const breath = breathing(MOST_MS_AT_ONCE);
@@ -429,7 +437,7 @@ async function main(o: Options): Promise<void> {
   clearTimeout(audit);
   void server;
   await following;
-  save();
+  await save();
   await health?.close();
   await metricsServer?.close();
   // The kernel's state stays: pods go on while the agent is replaced.

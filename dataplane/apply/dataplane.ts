@@ -40,7 +40,7 @@ import { Namespaces } from '../kernel/namespaces.ts';
 import { NO_POLICY } from '../desired/policy-table.ts';
 import { Policing, type RevokedFlow } from './policing.ts';
 import { Wanted } from '../desired/wanted.ts';
-import { Wishes } from '../desired/wishes.ts';
+import { type Wish, Wishes } from '../desired/wishes.ts';
 
 /** A pod that must be wired: which network, and its link. `id` is unique on the node. */
 export type WiredPod = {
@@ -60,6 +60,8 @@ type Held = {
   readonly conntrack: Conntrack;
   readonly network: NetworkItem;
   readonly wishes: Wishes;
+  /** No earlier life of this agent has made it. */
+  readonly fresh: boolean;
 };
 
 /** Resolves when a pass may go on. */
@@ -77,6 +79,8 @@ export class Dataplane implements Disposable {
   readonly #pods = new Map<string, WiredPod>();
   /** The pod that has an address, of those that are wired. */
   readonly #podAt = new Map<string, WiredPod>();
+  /** Pods that are about to be wired: their policies stand already. */
+  readonly #expected = new Map<string, WiredPod>();
   #blocks: readonly BlockUse[] = [];
   #mtu: { readonly underlay: string; readonly value: number } | undefined;
   readonly #dirty = new Set<string>();
@@ -90,6 +94,12 @@ export class Dataplane implements Disposable {
   #allDirty = true;
   /** Networks of which only what policies say of their pods may have changed. */
   readonly #dirtyPods = new Set<string>();
+  /** What tenants want in networks, to be planned one by one. */
+  readonly #tenants = new Map<string, ReadonlyMap<string, Wish>>();
+  /** The end of what is done for a network in steps. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  /** Networks whose policies are still to be made. */
+  readonly #unpoliced = new Set<string>();
   #passes: Promise<unknown> = Promise.resolve();
   #host: HostAddresses = { addresses: [], routes: [] };
   /** Prefixes of networks came: before they are routed, the kernel is asked again what is the node's. */
@@ -309,7 +319,7 @@ export class Dataplane implements Disposable {
     dropArp(nft);
     const [netlink, conntrack] = [openNetlink(netns), openConntrack(netns)];
     const instance = new NamespaceWriter(key, TABLE, { netlink, root: this.#rootNetlink, nft, netns }, () => true);
-    this.#held.set(key, { instance, netlink, nft, conntrack, network, wishes: new Wishes(instance) });
+    this.#held.set(key, { instance, netlink, nft, conntrack, network, fresh, wishes: new Wishes(instance) });
     this.#policing.open(key, instance, conntrack, netns);
     if (!fresh) {
       // What an earlier life of this agent let be made, and had no time to cut.
@@ -330,8 +340,67 @@ export class Dataplane implements Disposable {
     return instance;
   }
 
+  /** Resolves when all that a pod which is about to be wired needs stands in the kernel. Opens its instance. */
+  async prepare(pod: WiredPod, breath: Breath): Promise<void> {
+    this.open(pod.network);
+    this.#expected.set(pod.id, pod);
+    // The root's are for others: of the flat network, kube-proxy makes the Services.
+    if (pod.network !== FLAT_NETWORK) await this.#planTenants(pod.network, 'additions', breath);
+    if (!this.#policing.stands(pod.network, pod)) await this.#advance(pod.network, breath);
+  }
+
+  /** What tenants want, one by one: written whenever there is some, and with others between. */
+  #planTenants(key: string, what: 'additions' | 'all', breath: Breath): Promise<void> {
+    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(async () => {
+      const wanted = this.#tenants.get(key);
+      if (!wanted) return;
+      this.#tenants.delete(key);
+      const held = this.#held.get(key);
+      const [instance, wishes] = key === FLAT_NETWORK ? [this.#root, this.#rootWishes] : [held?.instance, held?.wishes];
+      if (!instance || !wishes) return;
+      try {
+        let left = instance.pending;
+        for (const _ of wishes.replaceTenants(wanted)) {
+          if (instance.pending >= left + MOST_AT_ONCE) {
+            instance.apply(what);
+            left = instance.pending;
+          }
+          await breath();
+          if (key !== FLAT_NETWORK && this.#held.get(key)?.instance !== instance) return; // it was made anew
+        }
+        instance.apply(what);
+      } catch (error) {
+        if (!this.#tenants.has(key)) this.#tenants.set(key, wanted); // with the next pass
+        throw error;
+      }
+    });
+    const settled = turn.catch(() => undefined);
+    this.#turns.set(key, settled);
+    void settled.then(() => this.#turns.get(key) === settled && this.#turns.delete(key));
+    return turn;
+  }
+
+  #advance(key: string, breath: Breath): Promise<void> {
+    return this.#policing.advance(key, {
+      pods: () => this.#podsOf(key, [...this.#pods.values(), ...this.#expected.values()]),
+      wish: () => this.self && this.#planPods(key, this.self),
+      breath,
+    });
+  }
+
+  async #write(key: string, what: 'additions' | 'all', breath: Breath): Promise<void> {
+    while ((key === FLAT_NETWORK ? this.#root : this.#held.get(key)?.instance)?.apply(what) === true) await breath();
+  }
+
+  /** Those of a network. Pods of one that was deleted and made again are on the former one until they end. */
+  #podsOf(key: string, pods: Iterable<WiredPod>): WiredPod[] {
+    const vni = this.#held.get(key)?.network.vni;
+    return [...pods].filter((p) => p.network === key && (vni === undefined || p.vni === vni));
+  }
+
   /** From now on this pod is wired here. Changes memory only; its instance must be open. */
   addPod(pod: WiredPod): void {
+    this.#expected.delete(pod.id);
     this.#pods.set(pod.id, pod);
     for (const ip of pod.link.ips) this.#podAt.set(ip, pod);
     const { self } = this;
@@ -361,6 +430,7 @@ export class Dataplane implements Disposable {
   removePod(id: string): void {
     const pod = this.#pods.get(id);
     this.#pods.delete(id);
+    this.#expected.delete(id);
     for (const ip of pod?.link.ips ?? []) if (this.#podAt.get(ip) === pod) this.#podAt.delete(ip);
     if (pod) {
       const gone = pod.link.ips.map(hostCidr);
@@ -401,10 +471,10 @@ export class Dataplane implements Disposable {
   async #apply(authoritative: boolean, breath: Breath): Promise<Map<string, Error>> {
     const faults = new Map<string, Error>();
     if (!this.self) return faults;
-    const attempt = async (keys: Iterable<string>, work: (key: string) => void): Promise<void> => {
+    const attempt = async (keys: Iterable<string>, work: (key: string) => unknown): Promise<void> => {
       for (const key of keys) {
         try {
-          work(key);
+          await work(key);
         } catch (error) {
           faults.set(key, error as Error);
         }
@@ -419,7 +489,11 @@ export class Dataplane implements Disposable {
     this.#noteDirty();
     for (const key of [...this.#held.keys(), FLAT_NETWORK]) {
       await attempt([key], () => this.#planNow(key));
-      await attempt([key], () => (key === FLAT_NETWORK ? this.#root : this.#held.get(key)?.instance)?.apply(what));
+      await attempt([key], () => this.#write(key, what, breath));
+      await attempt([key], () => this.#planTenants(key, what, breath));
+      if (!this.#unpoliced.delete(key)) continue;
+      await attempt([key], () => this.#advance(key, breath));
+      if (faults.has(key)) this.#unpoliced.add(key);
     }
     if (authoritative) {
       // Behind the rules, so that a connection that is cut cannot be made anew.
@@ -667,9 +741,13 @@ export class Dataplane implements Disposable {
     for (const key of keys) {
       if (this.#dirty.delete(key)) {
         this.#dirtyPods.delete(key);
+        this.#unpoliced.add(key);
         if (key === FLAT_NETWORK) this.#planRoot(self);
         else this.#planNetwork(key, self);
-      } else if (this.#dirtyPods.delete(key)) this.#planPods(key, self);
+      } else if (this.#dirtyPods.delete(key)) {
+        this.#unpoliced.add(key);
+        this.#planPods(key, self);
+      }
     }
   }
 
@@ -677,17 +755,29 @@ export class Dataplane implements Disposable {
   #planPods(key: string, self: NodeItem): void {
     const wishes = key === FLAT_NETWORK ? this.#rootWishes : this.#held.get(key)?.wishes;
     if (!wishes) return;
-    // Pods of a network that was deleted and made again are on the former one until they end.
-    const vni = this.#held.get(key)?.network.vni;
-    const pods = [...this.#pods.values()].filter((p) => p.network === key && (vni === undefined || p.vni === vni));
+    const pods = this.#podsOf(key, this.#pods.values());
     const chains = this.#policing.plan(key, pods);
     for (const pod of pods) this.#wishPod(wishes, pod, self, chains.get(pod.id) ?? NO_POLICY);
   }
 
   #planRoot(self: NodeItem): void {
     const instances = [...this.#held].map(([key, { network }]) => ({ network, mtu: this.mtuFor(key) }));
-    this.#rootWishes.replace(this.#wanted.root(self, this.#underlayMtu(), instances, this.#blocks));
+    this.#replace(
+      FLAT_NETWORK,
+      this.#rootWishes,
+      this.#root,
+      this.#wanted.root(self, this.#underlayMtu(), instances, this.#blocks),
+    );
     this.#planPods(FLAT_NETWORK, self);
+  }
+
+  /** What an earlier life of this agent has left is replaced by all that is wanted, in one moment. */
+  #replace(key: string, wishes: Wishes, instance: NamespaceWriter, wanted: ReadonlyMap<string, Wish>): void {
+    wishes.replace(wanted);
+    this.#tenants.set(key, wanted);
+    if (instance.tableWrites > 0 || this.#held.get(key)?.fresh === true) return;
+    this.#tenants.delete(key);
+    for (const _ of wishes.replaceTenants(wanted));
   }
 
   #planNetwork(key: string, self: NodeItem): void {
@@ -695,7 +785,12 @@ export class Dataplane implements Disposable {
     const network = this.#config.network.get(key) ?? held?.network;
     if (!held || !network || held.network.vni !== network.vni) return; // `open` is still to make its instance
     this.#held.set(key, { ...held, network });
-    held.wishes.replace(this.#wanted.instance(network, self, this.mtuFor(key), this.#blocks));
+    this.#replace(
+      key,
+      held.wishes,
+      held.instance,
+      this.#wanted.instance(network, self, this.mtuFor(key), this.#blocks),
+    );
     this.#planPods(key, self);
   }
 
@@ -750,6 +845,9 @@ export class Dataplane implements Disposable {
     return value;
   }
 }
+
+/** Objects of a table that are written at once, where they may come one by one. */
+const MOST_AT_ONCE = 256;
 
 const hostPortsOf = ({ link }: WiredPod): HostPort[] =>
   (link.ports ?? []).map(({ protocol, hostPort }) => ({ protocol, port: hostPort }));

@@ -7,9 +7,10 @@ import { type DeniedFlow, deniedFlows, type PolicyRules } from '../plan/denied-f
 import type { PodChains } from '../plan/pod.ts';
 import { DenialLogs } from '../kernel/denial-logs.ts';
 import type { NamespaceWriter } from '../kernel/namespace-writer.ts';
-import { CLOSED, PolicyTable } from '../desired/policy-table.ts';
+import { CLOSED, PolicyTable, UNPLANNED } from '../desired/policy-table.ts';
 import { Revocations } from '../desired/revocations.ts';
 import { RuleNumbers } from '../desired/rule-numbers.ts';
+import type { Staged } from '../kernel/staged.ts';
 
 /** What policies need to know of a pod that is wired. */
 export type PolicedPod = {
@@ -32,10 +33,25 @@ export type PolicingOptions = {
 type Place = {
   readonly instance: NamespaceWriter;
   readonly conntrack: Conntrack;
-  readonly table: PolicyTable;
   readonly revocations: Revocations;
   readonly netns: string | undefined;
+  table: PolicyTable;
+  /** Who wants chains and counters in the instance for the table. */
+  readonly owners: Set<string>;
+  /** Updates and cuts, one at a time. */
+  turn: Promise<unknown>;
+  /** The update that is being made. */
+  update: { readonly inUse: ReadonlySet<string>; readonly staged: Staged } | undefined;
   pods: readonly PolicedPod[];
+};
+
+/** What an update needs of its network. */
+export type Advance = {
+  /** Pods that are wired, and those that are about to be. */
+  readonly pods: () => readonly PolicedPod[];
+  /** Wishes all pods anew, with the chains that {@link Policing.plan} says. */
+  readonly wish: () => void;
+  readonly breath: () => Promise<void>;
 };
 
 /** Policies on this node: a table for each network that is here, and the cutting of connections that they no longer allow. */
@@ -59,19 +75,31 @@ export class Policing implements Disposable {
 
   /** @param netns path of the network's namespace; undefined for the flat network */
   open(network: string, instance: NamespaceWriter, conntrack: Conntrack, netns?: string): void {
-    const set = (owner: string, nft: Parameters<ConstructorParameters<typeof Revocations>[0]>[1]): void =>
-      instance.setNft(owner, nft);
-    const table = new PolicyTable({
+    this.#logs.follow(network, false, undefined); // of an earlier network of that name
+    const revocations = new Revocations((owner, nft) => instance.setNft(owner, nft));
+    revocations.inherit(instance, Date.now());
+    const owners = new Set<string>();
+    const place: Place = {
+      ...{ instance, conntrack, revocations, netns, owners, pods: [], update: undefined, turn: Promise.resolve() },
+      table: this.#newTable(network, instance, owners, () => place),
+    };
+    instance.keepElements(() => place.table.elements());
+    this.#places.set(network, place);
+  }
+
+  #newTable(network: string, instance: NamespaceWriter, owners: Set<string>, place: () => Place): PolicyTable {
+    return new PolicyTable({
       register: network === FLAT_NETWORK ? 'ct mark' : 'meta mark',
       config: this.#config,
       rules: { of: (outcome) => this.#rules.of(outcome), log: this.#log },
-      set,
-      setElement: (name, key, value) => instance.setElement(name, key, value),
+      set: (owner, nft) => {
+        if (nft) owners.add(owner);
+        else owners.delete(owner);
+        instance.setNft(owner, nft);
+      },
+      // Without an update the table is still to be written, and then with all that stands.
+      setElement: (set, key, value, before) => place().update?.staged.set(set, key, value, before),
     });
-    this.#logs.follow(network, false, undefined); // of an earlier network of that name
-    const revocations = new Revocations(set);
-    revocations.inherit(instance, Date.now());
-    this.#places.set(network, { instance, conntrack, table, revocations, netns, pods: [] });
   }
 
   close(network: string): void {
@@ -80,23 +108,100 @@ export class Policing implements Disposable {
     this.#changed.delete(network);
   }
 
-  /** Makes the network's table fit its pods and the configuration. Returns the chains of each pod. */
+  /**
+   * The chains of each pod, as far as its policies stand; {@link advance} makes them. A pod whose policies do not stand is closed. Where
+   * the table is still to be written, all of it is planned here, and written as a whole.
+   */
   plan(network: string, pods: readonly PolicedPod[]): Map<string, PodChains> {
     const place = this.#places.get(network);
     if (!place) return new Map();
-    const profiles = new Map(pods.map((p) => [p.id, this.#profileOf(p)]));
-    const inUse = new Set([...profiles.values()].filter((p) => p !== undefined));
-    if (place.table.update(inUse)) this.#changed.add(network);
-    this.#logs.follow(network, this.#log && inUse.size > 0, place.netns);
+    const { table } = place;
     place.pods = pods;
+    const wanted = new Map(pods.map((p) => [p.id, this.#profileOf(p)]));
+    if (place.instance.tableWrites === 0 && !place.update) {
+      if (table.update(inUseOf(wanted))) this.#changed.add(network);
+      for (const [id, profile] of wanted) this.#adopt(network, id, profile);
+    }
+    for (const [id, profile] of wanted)
+      if (!this.#profiles.has(id) && (profile === undefined || table.has(profile))) this.#adopt(network, id, profile);
+    this.#logs.follow(network, this.#log && [...wanted.values()].some((p) => p !== undefined), place.netns);
     return new Map(
-      pods.map(({ id }) => {
-        const profile = profiles.get(id);
-        if (this.#profiles.has(id) && this.#profiles.get(id) !== profile) this.#changed.add(network);
-        this.#profiles.set(id, profile);
-        return [id, place.table.chainsOf(profile)];
-      }),
+      pods.map(({ id }) => [id, this.#profiles.has(id) ? table.chainsOf(this.#profiles.get(id)) : UNPLANNED]),
     );
+  }
+
+  #adopt(network: string, id: string, profile: string | undefined): void {
+    if (this.#profiles.has(id) && this.#profiles.get(id) !== profile) this.#changed.add(network);
+    this.#profiles.set(id, profile);
+  }
+
+  /** Whether the policies of a pod stand, as the controller says them now. */
+  stands(network: string, pod: PolicedPod): boolean {
+    const place = this.#places.get(network);
+    const profile = this.#profileOf(pod);
+    if (!place || profile === undefined || place.instance.tableWrites === 0) return true;
+    return place.table.isCurrent(profile) && place.update?.inUse.has(profile) !== false;
+  }
+
+  /**
+   * Makes the network's table fit its pods and the configuration, in steps between which others have their turn: one tenant's policies
+   * may be many thousands of elements.
+   */
+  advance(network: string, options: Advance): Promise<void> {
+    return this.#inTurn(network, (place) => this.#advance(network, place, options));
+  }
+
+  #inTurn(network: string, work: (place: Place) => Promise<void> | void): Promise<void> {
+    const place = this.#places.get(network);
+    if (!place) return Promise.resolve();
+    const turn = place.turn.then(() => (this.#places.get(network) === place ? work(place) : undefined));
+    place.turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #advance(network: string, place: Place, { pods, wish, breath }: Advance): Promise<void> {
+    const { instance, table } = place;
+    if (instance.tableWrites === 0) return; // planned and written as a whole
+    const wanted = new Map(pods().map((p) => [p.id, this.#profileOf(p)]));
+    const staged = instance.stage();
+    place.update = { inUse: inUseOf(wanted), staged };
+    let written = instance.tableWrites;
+    try {
+      const steps = table.steps(place.update.inUse);
+      for (let next = steps.next(); ; next = steps.next()) {
+        if (next.done) {
+          if (next.value) this.#changed.add(network);
+          break;
+        }
+        const lost = written !== instance.tableWrites;
+        if (next.value === 'switch') {
+          for (const { id } of pods()) if (wanted.has(id)) this.#adopt(network, id, wanted.get(id));
+          wish();
+          instance.write(staged.take(), { whole: lost });
+          written = instance.tableWrites;
+        } else if (next.value === 'write' && !lost) instance.write(staged.take());
+        await breath();
+        if (this.#places.get(network) !== place) return;
+      }
+      // What went between the switch and now may have been written with the whole table.
+      if (written !== instance.tableWrites) instance.write([], { whole: true });
+    } catch (error) {
+      this.#startAgain(network, place, wish);
+      throw error;
+    } finally {
+      place.update = undefined;
+    }
+  }
+
+  /** The table may be half-made: it is planned anew, and the next pass writes it as a whole. */
+  #startAgain(network: string, place: Place, wish: () => void): void {
+    if (this.#places.get(network) !== place) return;
+    place.update = undefined;
+    for (const owner of place.owners) place.instance.setNft(owner, undefined);
+    place.owners.clear();
+    place.table = this.#newTable(network, place.instance, place.owners, () => place);
+    place.instance.forgetTable();
+    wish();
   }
 
   forget(id: string): void {
@@ -114,9 +219,8 @@ export class Policing implements Disposable {
    *
    * @param own addresses of this node itself, as that network sees it
    */
-  cut(network: string, own: Iterable<string>): void {
-    const place = this.#places.get(network);
-    if (place) {
+  async cut(network: string, own: Iterable<string>): Promise<void> {
+    await this.#inTurn(network, (place) => {
       const { conntrack, revocations, instance } = place;
       const rules = this.#rulesOf(place, own);
       const denied = rules.pods.size > 0 ? deniedFlows(conntrack.flows(), rules) : [];
@@ -127,8 +231,8 @@ export class Policing implements Disposable {
       instance.apply('additions');
       conntrack.remove(denied.map((d) => d.flow));
       if (live.length > 0) this.#onRevoked(live.map((d) => ({ ...d, network })));
-    }
-    this.#changed.delete(network);
+      this.#changed.delete(network);
+    });
   }
 
   /** Logged packets that {@link denials} has left out so far, since too many came at once. */
@@ -178,3 +282,6 @@ export class Policing implements Disposable {
     return policed && (policed.others || policed.namespaces.includes(namespace)) ? CLOSED : undefined;
   }
 }
+
+const inUseOf = (wanted: ReadonlyMap<string, string | undefined>): Set<string> =>
+  new Set([...wanted.values()].filter((p) => p !== undefined));

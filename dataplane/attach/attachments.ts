@@ -6,6 +6,7 @@ import { FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import { type BlockUse, type IpamEvent, IpamError, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
 import type { Dataplane } from '../apply/dataplane.ts';
 import { GATEWAY, GATEWAY_MAC } from '../plan/names.ts';
+import { breathing } from '../../lib/reconcile/breathing.ts';
 import { AttachError } from './error.ts';
 import type { Attachment, Journal, JournalEntry } from './journal.ts';
 import { interfacesFor, type OrderSeams, PATIENCE_MS, waitForOrder, type WantedInterface } from './order.ts';
@@ -25,6 +26,9 @@ export type AttachSeams = OrderSeams & {
   readonly onGarbage: () => void;
 };
 
+/** So long the policies of one pod may hold up others. */
+const MOST_MS_AT_ONCE = 10;
+
 /** Pods of this node and the CNI verbs on them. */
 export class Attachments {
   readonly #seams: AttachSeams;
@@ -33,6 +37,7 @@ export class Attachments {
   /** One verb at a time per container. */
   readonly #turn = new Map<string, Promise<unknown>>();
   readonly #doomed: Attachment[] = [];
+  readonly #breath = breathing(MOST_MS_AT_ONCE);
   /** Given blocks that this node has done with and that the controller has not taken back yet. */
   readonly #returned = new Set<string>();
 
@@ -263,6 +268,7 @@ export class Attachments {
         );
         made.push(a);
         await this.#settle(a);
+        await this.#seams.dataplane.prepare(wiredPod(a), this.#breath);
         this.#wire(a);
         await this.#seams.dataplane.openHostPorts(wiredPod(a));
       }

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest';
 import { BUDGETS } from '../../api/budgets.ts';
 import { emptyNodeConfig, type ProfileItem, type ProfileSide } from '../../api/nodeconfig.ts';
-import type { NftObject } from '../../lib/nft/program.ts';
 import { PolicyTable } from './policy-table.ts';
 import { RuleNumbers } from './rule-numbers.ts';
 
@@ -36,14 +35,15 @@ function profile(namespace: string, rules: number, ports: number): ProfileItem {
 
 function tableWith(addresses: number) {
   const config = emptyNodeConfig();
-  const owners = new Map<string, readonly NftObject[]>();
+  const elements = new Set<string>();
   const rules = new RuleNumbers();
   const table = new PolicyTable({
     register: 'meta mark',
     config,
     rules: { of: (o) => rules.of(o), log: false },
-    set: (owner, objects) => void (objects ? owners.set(owner, objects) : owners.delete(owner)),
-    setElement: () => undefined,
+    set: () => undefined,
+    setElement: (set, key, value) =>
+      void (value === undefined ? elements.delete(`${set} ${key}`) : elements.add(`${set} ${key}`)),
   });
   const RULES = 10;
   const add = (namespace: string, ports: number): string => {
@@ -57,11 +57,7 @@ function tableWith(addresses: number) {
       });
     return namespace;
   };
-  const size = (): number =>
-    [...owners].reduce(
-      (n, [owner, o]) => n + (owner.startsWith('cell') ? o.filter((x) => x.kind === 'element').length : 0),
-      0,
-    );
+  const size = (): number => [...elements].filter((e) => !e.startsWith('cls')).length;
   return { table, add, size };
 }
 

@@ -41,9 +41,9 @@ function table() {
     },
   });
   const texts = (set: string): string[] =>
-    [...owners.values()]
-      .flat()
-      .flatMap((o) => (o.kind === 'element' && o.set === set ? [`${o.key} : ${o.value}`] : []));
+    [...elements].flatMap(([at, value]) =>
+      at.startsWith(`${set} `) ? [`${at.slice(set.length + 1)} : ${value}`] : [],
+    );
   return { config, made, texts, elements, written };
 }
 

@@ -9,6 +9,7 @@ import type {
   OpeningItem,
   PeerItem,
   ServiceItem,
+  ServicePort,
   StreamEvent,
 } from '../../api/nodeconfig.ts';
 import { LOCAL } from '../../core/decide/destination.ts';
@@ -25,7 +26,7 @@ import { FIRST_NAMESPACE_NUMBER, peerAdmits, planOpening, planPeer, planSource, 
 import { addressesOf } from '../plan/names.ts';
 import { planRemoteBlock, planRemoteGiven, planRemoteNode } from '../plan/remote.ts';
 import { planClosed, planRoot, planRootSets } from '../plan/root.ts';
-import { planHostBackends, planService, type ServiceReach } from '../plan/services.ts';
+import { planHostBackends, planServicePort, type ServiceReach } from '../plan/services.ts';
 import { type ConnectionShares, planInstanceShares, planRootShares } from '../plan/shares.ts';
 import { sourceOwners, type SourceOwners } from '../plan/source-owners.ts';
 import type { FlowRules } from '../plan/gate-facts.ts';
@@ -194,10 +195,8 @@ export class Wanted {
     if (this.#apiServers().nodes.includes(self.name))
       wanted.set('own processes', { deps: [self], plan: () => planOwnProcesses(self) });
     for (const service of this.#allowed())
-      wanted.set(`host backends ${service.namespace}/${service.name}`, {
-        deps: [service],
-        plan: () => planHostBackends(service),
-      });
+      for (const port of service.ports)
+        wanted.set(`backends ${portName(service, port)}`, { deps: [port], plan: () => planHostBackends(port) });
     return wanted;
   }
 
@@ -254,8 +253,11 @@ export class Wanted {
     }
     const place = { node: self.name, zone: self.zone ?? '' };
     for (const { service, reach, deps } of this.#servicesOf(network)) {
-      const plan = (): Fragment => planService(service, { place, reach });
-      wanted.set(`service ${service.namespace}/${service.name}`, { deps: [...deps, place.zone], plan });
+      for (const port of service.ports)
+        wanted.set(`service ${portName(service, port)}`, {
+          deps: [...deps, place.zone],
+          plan: () => planServicePort(service, port, { place, reach }),
+        });
       if (reach === 'own' && service.ports.some((p) => p.registered))
         wanted.set(`registered ${service.namespace}/${service.name}`, {
           deps: [service],
@@ -443,3 +445,6 @@ function networksByNamespace(openings: Iterable<OpeningItem>): Map<string, Set<s
     for (const namespace of namespaces) found.set(namespace, (found.get(namespace) ?? new Set()).add(network));
   return found;
 }
+
+const portName = ({ namespace, name }: ServiceItem, { protocol, port }: ServicePort): string =>
+  `${namespace}/${name} ${protocol} ${port}`;

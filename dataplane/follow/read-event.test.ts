@@ -116,13 +116,13 @@ describe('the saved config', () => {
   const config = emptyNodeConfig();
   for (const e of events) applyEvent(config, e);
 
-  test('comes back as it was', () => {
-    saveConfig(path, config);
+  test('comes back as it was', async () => {
+    await saveConfig(path, config);
     expect(loadConfig(path)).toEqual(config);
   });
 
-  test('torn, or with anything in it: empty, or without what cannot be read', () => {
-    saveConfig(path, config);
+  test('torn, or with anything in it: empty, or without what cannot be read', async () => {
+    await saveConfig(path, config);
     const whole = JSON.stringify(Object.fromEntries(ITEM_KINDS.map((k) => [k, [...config[k]]])));
     const odd = fc.jsonValue();
     const entry = fc.oneof(odd, fc.tuple(fc.string(), odd));

@@ -1,13 +1,40 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { emptyNodeConfig, ITEM_KINDS, type NodeConfig } from '../../api/nodeconfig.ts';
 import { isNeeded, itemProblem } from './items.ts';
 
-/** Keeps the last good config on disk: a node enforces it before it has reached any controller. */
-export function saveConfig(path: string, config: NodeConfig): void {
+/** Characters that are written at once. */
+const PORTION = 1 << 16;
+
+/**
+ * Keeps the last good config on disk: a node enforces it before it has reached any controller. It may be large, so others have their turn
+ * between its parts; what is written is the config of the moment of the call.
+ */
+export async function saveConfig(
+  path: string,
+  config: NodeConfig,
+  breath: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const kinds = ITEM_KINDS.map((kind) => [kind, [...config[kind]]] as const);
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const text = JSON.stringify(Object.fromEntries(ITEM_KINDS.map((kind) => [kind, [...config[kind]]])));
-  writeFileSync(`${path}.next`, text, { mode: 0o600 });
+  const file = openSync(`${path}.next`, 'w', 0o600);
+  try {
+    let text = '{';
+    for (const [i, [kind, entries]] of kinds.entries()) {
+      text += `${i === 0 ? '' : ','}${JSON.stringify(kind)}:[`;
+      for (const [j, entry] of entries.entries()) {
+        text += `${j === 0 ? '' : ','}${JSON.stringify(entry)}`;
+        if (text.length < PORTION) continue;
+        writeFileSync(file, text);
+        text = '';
+        await breath();
+      }
+      text += ']';
+    }
+    writeFileSync(file, `${text}}`);
+  } finally {
+    closeSync(file);
+  }
   renameSync(`${path}.next`, path);
 }
 

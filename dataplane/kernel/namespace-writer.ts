@@ -2,7 +2,7 @@ import { isExists, isGone, type NetlinkError } from '../../lib/netlink/error.ts'
 import type { Address, Fdb, Neighbour, Route } from '../../lib/netlink/inet.ts';
 import type { Netlink, NetlinkOp } from '../../lib/netlink/netlink.ts';
 import type { NftSet } from '../../lib/nft/elements.ts';
-import { type Nft, NftError } from '../../lib/nft/nft.ts';
+import { type Nft, NftError, type Prepared } from '../../lib/nft/nft.ts';
 import {
   keyOf,
   type NftChange,
@@ -17,6 +17,7 @@ import type { DesiredLink, Fragment } from '../plan/fragment.ts';
 import { isOtherwise, madeOf, type RealLink, sameLink } from './made-links.ts';
 import { withMemory } from './memory.ts';
 import { Merged } from './merged.ts';
+import { Staged } from './staged.ts';
 
 /** Where an instance writes. The kernel's or a fake. */
 export type NamespaceDrivers = {
@@ -38,6 +39,9 @@ export class ApplyError extends Error {
     this.problems = problems;
   }
 }
+
+/** Chains, counters and sets that go in one transaction. */
+const MOST_DELETIONS = 256;
 
 /** One namespace, the root or that of an instance: fragments in, kernel out. */
 export class NamespaceWriter {
@@ -64,6 +68,9 @@ export class NamespaceWriter {
     sysctls: new Merged<string>(this.#trackers.sysctls),
   };
   #tableStands = false;
+  /** How often the table has been written whole. */
+  #writes = 0;
+  #others: () => Iterable<NftObject> = () => [];
   /** In this life of the agent. */
   #hasWritten = false;
 
@@ -80,11 +87,39 @@ export class NamespaceWriter {
     this.#merged.nft.set(owner, keyed(objects, keyOf));
   }
 
-  /** An element of the table that nobody else ever wants; undefined: not any more. For those that come by the hundred thousand. */
-  setElement(set: string, key: string, value: string | undefined): void {
-    const object: NftObject = { kind: 'element', set, key, ...(value === undefined ? {} : { value }) };
-    if (value === undefined) this.#trackers.nft.release(keyOf(object));
-    else this.#trackers.nft.desire(keyOf(object), object);
+  /**
+   * Elements that somebody else keeps, and changes with {@link stage}: there may be very many, and nothing is remembered of them here.
+   *
+   * @param others all that stand, asked when the table is written whole
+   */
+  keepElements(others: () => Iterable<NftObject>): void {
+    this.#others = others;
+  }
+
+  /** Changes of such elements; {@link write} writes them. */
+  stage(): Staged {
+    return new Staged(this.#drivers.nft, (name) => this.#setOf(name));
+  }
+
+  /**
+   * How often the table has been written whole, with all elements that stand: what was staged before counts no more. 0: it is still to be
+   * written.
+   */
+  get tableWrites(): number {
+    return this.#tableStands ? this.#writes : 0;
+  }
+
+  /** With the next write all of the table is written anew. */
+  forgetTable(): void {
+    this.#tableStands = false;
+  }
+
+  /** Writes all of the table that differs, and these in one transaction with all other elements. Throws {@link ApplyError}. */
+  write(staged: readonly Prepared[], { whole = false }: { readonly whole?: boolean } = {}): void {
+    const problems: Error[] = [];
+    if (whole) this.#tableStands = false;
+    this.#applyNft('all', problems, staged);
+    if (problems.length > 0) throw new ApplyError(this.name, problems);
   }
 
   /** What `owner` wants here from now on; undefined: nothing any more. Changes memory only. */
@@ -172,18 +207,25 @@ export class NamespaceWriter {
     return !this.#tableStands || !Object.values(this.#trackers).every((t) => t.inSync);
   }
 
+  /** How much of the table differs. */
+  get pending(): number {
+    return this.#trackers.nft.pending;
+  }
+
   get inSync(): boolean {
     return Object.entries(this.#trackers).every(([kind, t]) => t.inSync || kind === 'sysctls') && this.#tableStands;
   }
 
   /**
-   * Writes what differs. `additions` leaves deletions for later, when there is time to wait for the kernel.
+   * Writes what differs. `additions` leaves deletions for later, when there is time to wait for the kernel; `all` does so many of them that
+   * others need not wait long for their turn.
    *
+   * @returns whether there are more deletions than it has done
    * Throws {@link ApplyError} with everything that failed, after doing all that can be done.
    */
-  apply(what: 'additions' | 'all' = 'all'): void {
+  apply(what: 'additions' | 'all' = 'all'): boolean {
     const problems: Error[] = [];
-    this.#applyNft(what, problems);
+    const more = this.#applyNft(what, problems);
     // Without its table an instance gets no link: nothing may forward before the rules stand.
     if (problems.length === 0) this.#applyLinks(what, problems);
     this.#applySysctls();
@@ -192,28 +234,32 @@ export class NamespaceWriter {
     this.#applyKind('fdb', 'fdb', what, problems);
     this.#applyKind('routes', 'route', what, problems);
     if (problems.length > 0) throw new ApplyError(this.name, problems);
+    return more;
   }
 
-  #applyNft(what: 'additions' | 'all', problems: Error[]): void {
+  #applyNft(what: 'additions' | 'all', problems: Error[], staged: readonly Prepared[] = []): boolean {
     const tracker = this.#trackers.nft;
-    if (this.#tableStands && tracker.inSync) return;
+    if (this.#tableStands && tracker.inSync && staged.length === 0) return false;
     const changes: NftChange[] = [];
     const keys: string[] = [];
     for (const { key, value, real } of tracker.pendingUpdates()) {
       keys.push(key);
       changes.push({ verb: 'set', object: value, before: real });
     }
-    // Elements cost nothing to delete, and one that is left beside a newer one may say the opposite.
-    for (const { key, real } of tracker.pendingDeletions()) {
-      if (what !== 'all' && real.kind !== 'element') continue;
+    // Elements cost nothing to delete, and one that is left beside a newer one may say the opposite. Of the rest, what refers to others comes
+    // behind them, and so goes before them.
+    const deletions = [...tracker.pendingDeletions()];
+    const others = what === 'all' ? deletions.filter(({ real }) => real.kind !== 'element').reverse() : [];
+    const gone = [...deletions.filter(({ real }) => real.kind === 'element'), ...others.slice(0, MOST_DELETIONS)];
+    for (const { key, real } of gone) {
       keys.push(key);
       changes.push({ verb: 'delete', object: real });
     }
-    if (this.#tableStands && changes.length === 0) return;
+    if (this.#tableStands && changes.length === 0 && staged.length === 0) return false;
     try {
       if (!this.#tableStands) this.#writeWholeTable();
       else {
-        this.#drivers.nft.change(this.#table, changes, (name) => this.#setOf(name));
+        this.#drivers.nft.change(this.#table, changes, (name) => this.#setOf(name), staged);
         for (const [i, c] of changes.entries()) {
           if (c.verb === 'set') tracker.observed(keys[i] ?? '', c.object);
           else tracker.gone(keys[i] ?? '');
@@ -228,6 +274,7 @@ export class NamespaceWriter {
         problems.push(again as Error);
       }
     }
+    return others.length > MOST_DELETIONS;
   }
 
   /** As it stands in the kernel. */
@@ -238,7 +285,7 @@ export class NamespaceWriter {
 
   #writeWholeTable(): void {
     const desired = [...this.#trackers.nft.desiredEntries()];
-    const objects = desired.map(([, o]) => o);
+    const objects = [...desired.map(([, o]) => o), ...this.#others()];
     const { nft } = this.#drivers;
     const remembering = withMemory(nft, this.#table, objects, { rules: this.#hasWritten });
     try {
@@ -250,6 +297,7 @@ export class NamespaceWriter {
     }
     this.#trackers.nft.replaceReal(desired);
     this.#tableStands = true;
+    this.#writes++;
     this.#hasWritten = true;
   }
 

@@ -28,6 +28,6 @@ export type Fragment = {
 };
 
 /** Short form for an element of a set or map. */
-export function element(set: SetName, key: string, value?: string): NftObject {
+export function element(set: SetName, key: string, value?: string): NftObject & { readonly kind: 'element' } {
   return value === undefined ? { kind: 'element', set, key } : { kind: 'element', set, key, value };
 }

@@ -98,6 +98,8 @@ export function policyObjects(register: Register): NftObject[] {
     { kind: 'chain', name: 'in_started', rules: [STARTED, 'accept'] },
     ask('eg'),
     ask('in'),
+    // Of pods whose policies are not made yet.
+    { kind: 'chain', name: 'unplanned', rules: ['counter name policy_unknown drop'] },
   ];
 }
 
@@ -259,5 +261,5 @@ export const classElement = (ip: string, cls?: number): [set: string, key: strin
 ];
 
 /** The class of a prefix, for addresses that have none of their own. */
-export const planClassRange = (prefix: string, cls: number): NftObject =>
+export const planClassRange = (prefix: string, cls: number): NftObject & { readonly kind: 'element' } =>
   element(`cls_range${prefix.includes(':') ? 6 : 4}`, prefix, hex(cls));

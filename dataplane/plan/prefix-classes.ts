@@ -7,37 +7,54 @@ export type Piece = { readonly prefix: string; readonly groups: ReadonlySet<stri
 
 /** The prefixes of all groups, cut so that each piece lies in the same groups as a whole. */
 export class PrefixClasses {
-  readonly pieces: readonly Piece[];
+  readonly #pieces: Piece[] = [];
   /** By family and length, then by the first address. */
   readonly #index = new Map<string, Map<bigint, Piece>>();
 
   constructor(groups: Iterable<readonly [string, GroupItem]>) {
-    const named = [...groups].flatMap(([group, { prefixes }]) =>
-      prefixes.map((p) => ({ group, prefix: mustPrefix(p) })),
-    );
+    const steps = this.#fill(groups);
+    while (!steps.next().done);
+  }
+
+  /** The same in steps, for many prefixes. */
+  static *inSteps(groups: Iterable<readonly [string, GroupItem]>): Generator<'breath', PrefixClasses> {
+    const made = new PrefixClasses([]);
+    yield* made.#fill(groups);
+    return made;
+  }
+
+  get pieces(): readonly Piece[] {
+    return this.#pieces;
+  }
+
+  *#fill(groups: Iterable<readonly [string, GroupItem]>): Generator<'breath'> {
     const distinct = new Map<string, { prefix: Prefix; groups: Set<string> }>();
-    for (const { group, prefix } of named) {
-      const key = formatPrefix(prefix);
-      const known = distinct.get(key) ?? { prefix, groups: new Set() };
-      known.groups.add(group);
-      distinct.set(key, known);
-    }
+    for (const [group, { prefixes }] of groups)
+      for (const text of prefixes) {
+        const known = distinct.get(text) ?? { prefix: mustPrefix(text), groups: new Set() };
+        known.groups.add(group);
+        distinct.set(text, known);
+        if (distinct.size % AT_ONCE === 0) yield 'breath';
+      }
     // Prefixes nest or are apart: sorted, those that hold one stand before it on a stack.
     const sorted = [...distinct.values()].sort((a, b) => compare(a.prefix, b.prefix));
+    yield 'breath';
     const stack: { prefix: Prefix; groups: ReadonlySet<string>; holes: Prefix[] }[] = [];
-    const pieces: Piece[] = [];
     const pop = (): void => {
       const top = stack.pop();
-      if (top) for (const p of cut(top.prefix, top.holes)) pieces.push(this.#add(p, top.groups));
+      if (top) for (const p of cut(top.prefix, top.holes)) this.#add(p, top.groups);
     };
+    let left = AT_ONCE;
     for (const { prefix, groups: own } of sorted) {
       for (let top = stack.at(-1); top && !covers(top.prefix, prefix); top = stack.at(-1)) pop();
       const outer = stack.at(-1);
       outer?.holes.push(prefix);
-      stack.push({ prefix, groups: new Set([...(outer?.groups ?? []), ...own]), holes: [] });
+      stack.push({ prefix, groups: outer ? new Set([...outer.groups, ...own]) : own, holes: [] });
+      if (--left > 0) continue;
+      left = AT_ONCE;
+      yield 'breath';
     }
     while (stack.length > 0) pop();
-    this.pieces = pieces;
   }
 
   groupsOf(address: string): ReadonlySet<string> {
@@ -53,14 +70,17 @@ export class PrefixClasses {
     return NONE;
   }
 
-  #add(prefix: Prefix, groups: ReadonlySet<string>): Piece {
+  #add(prefix: Prefix, groups: ReadonlySet<string>): void {
     const key = `${prefix.family}/${prefix.length}`;
     const piece = { prefix: formatPrefix(prefix), groups };
     const byFirst = this.#index.get(key) ?? new Map<bigint, Piece>();
     this.#index.set(key, byFirst.set(prefix.first, piece));
-    return piece;
+    this.#pieces.push(piece);
   }
 }
+
+/** Prefixes of one step. */
+const AT_ONCE = 256;
 
 const NONE: ReadonlySet<string> = new Set();
 

@@ -35,15 +35,16 @@ export function backendsHere(
  *
  * Outer addresses and node ports are short-cut for the network's own pods, as kube-proxy does; others use them as anybody outside.
  */
-export function planService(service: ServiceItem, translation: Translation): Fragment {
-  const { reach } = translation;
-  const nft: NftObject[] = [];
-  for (const port of service.ports) {
-    for (const family of FAMILIES) nft.push(...portObjects(service, port, family, translation));
-    if (reach !== 'own') continue;
-    nft.push(...frontends('backend', port));
-    if (service.exposed) nft.push(...frontends('exposed', port));
-  }
+export const planService = (service: ServiceItem, translation: Translation): Fragment => ({
+  nft: service.ports.flatMap((port) => planServicePort(service, port, translation).nft ?? []),
+});
+
+/** One of its ports: what means nothing to the others. */
+export function planServicePort(service: ServiceItem, port: ServicePort, translation: Translation): Fragment {
+  const nft = FAMILIES.flatMap((family) => portObjects(service, port, family, translation));
+  if (translation.reach !== 'own') return { nft };
+  nft.push(...frontends('backend', port));
+  if (service.exposed) nft.push(...frontends('exposed', port));
   return { nft };
 }
 
@@ -109,10 +110,8 @@ function restrictedChain(
   return { kind: 'chain', name: `lb${nat.family}/${nat.id}/${ip.replaceAll(':', '_')}`, rules: [...allowed, 'drop'] };
 }
 
-/** Backends of an allow-listed Service that may be the node itself: the API server, as a rule. */
-export function planHostBackends(service: ServiceItem): Fragment {
-  return { nft: service.ports.flatMap((port) => frontends('hostbackend', port)) };
-}
+/** Backends of a port of an allow-listed Service that may be the node itself: the API server, as a rule. */
+export const planHostBackends = (port: ServicePort): Fragment => ({ nft: frontends('hostbackend', port) });
 
 /** Every backend that any node may choose: which one it is, is not for the receiving node to say. */
 function frontends(set: 'backend' | 'exposed' | 'hostbackend', port: ServicePort): NftObject[] {

@@ -1,20 +1,22 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { labClient, labDown, labUp } from '../../lab/world/lab.ts';
 import { applyManifests } from '../../lib/manifests/apply.ts';
-import { listProcesses } from '../../lab/world/processes.ts';
-import { core, type KubeClient } from '../../lib/kube/client.ts';
+import { listProcesses, logPath } from '../../lab/world/processes.ts';
+import { core, type KubeClient, type Resource } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
-import { hostileObjects, type Manifest } from './hostile-objects.ts';
+import { type Hostile, hostileObjects, type Manifest } from './hostile-objects.ts';
 import { progress } from './progress.ts';
 import { median } from './statistics.ts';
 
 /**
- * What one tenant's largest objects cost another tenant: how long its pods take to become Ready on the same node, the longest time
- * in which the agent or the controller does not answer, and the memory of both. `--checkout DIR` measures programs of another
- * checkout; `--only WORD` measures one case; `--seconds N` sets how long each case is watched.
+ * What one tenant's largest objects cost another tenant: how long its pods take to become Ready on the same node, how long the agent takes
+ * for their ADD, the longest time in which it answers nothing, and the memory of agent and controller. Each case is a lab of its own, in
+ * which the same is measured first without the objects, then while they come, then while they go. `--checkout DIR` measures programs of
+ * another checkout; `--only WORD` measures some cases; `--seconds N` sets how long each is watched; `--write` writes docs/benchmarks-budgets.md.
  */
 
 const option = (name: string, fallback: string): string => {
@@ -30,10 +32,18 @@ const lab = `bench-budgets-${process.pid}`;
 
 const NEIGHBOUR: Manifest[] = [
   { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'neighbour', labels: { 'bulkhead.dev/isolated': 'true' } } },
+  {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'own', namespace: 'neighbour' },
+    spec: { podSelector: { matchLabels: { app: 'policed' } }, ingress: [{ from: [{ podSelector: {} }] }] },
+  },
 ];
 
 type Figures = {
   readonly ready: readonly number[];
+  /** Of the neighbour's pods, as the agent logs it. */
+  readonly adds: readonly number[];
   readonly stall: number;
   readonly megabytes: number;
   readonly controllerMegabytes: number;
@@ -105,13 +115,18 @@ function status(path: string, signal: AbortSignal): Promise<void> {
 }
 
 /** Milliseconds from the creation of a pod until it is Ready; undefined when that takes longer than `most`. */
-async function readyAfter(client: KubeClient, name: string, most: number): Promise<number | undefined> {
+async function readyAfter(
+  client: KubeClient,
+  name: string,
+  most: number,
+  labels: Readonly<Record<string, string>>,
+): Promise<number | undefined> {
   const pods = core('pods');
   const began = performance.now();
   await client.create(pods, {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, namespace: 'neighbour' },
+    metadata: { name, namespace: 'neighbour', labels },
     spec: { nodeSelector: { 'kubernetes.io/hostname': 'n1' }, containers: [{ name: 'c', image: 'x' }] },
   });
   for (;;) {
@@ -123,13 +138,23 @@ async function readyAfter(client: KubeClient, name: string, most: number): Promi
   }
 }
 
-async function probe(client: KubeClient, prefix: string, ms: number): Promise<Figures> {
+/** Milliseconds of each ADD of the neighbour's pods that the agent has logged. */
+const addsIn = (log: string): number[] =>
+  [...log.matchAll(/"verb":"ADD","pod":"neighbour\/[^"]*","ms":([\d.]+)/g)].map(([, ms]) => Number(ms));
+
+async function probe(
+  client: KubeClient,
+  prefix: string,
+  ms: number,
+  neighbour: Readonly<Record<string, string>>,
+): Promise<Figures> {
+  const logged = statSync(logPath(lab, 'agent-n1')).size;
   const watch = new Watch();
   const ready: number[] = [];
   const until = performance.now() + ms;
   for (let i = 0; performance.now() < until; i++) {
     const name = `${prefix}-${i}`;
-    const took = await readyAfter(client, name, 60_000);
+    const took = await readyAfter(client, name, 60_000, neighbour);
     ready.push(took ?? Number.POSITIVE_INFINITY);
     if (took === undefined) break;
     await client.delete(core('pods'), name, 'neighbour').catch((error: unknown) => {
@@ -138,43 +163,108 @@ async function probe(client: KubeClient, prefix: string, ms: number): Promise<Fi
     await systemClock.sleep(100);
   }
   await watch.end();
-  return { ready, stall: watch.stall, megabytes: watch.megabytes, controllerMegabytes: watch.controllerMegabytes };
+  const adds = addsIn(readFileSync(logPath(lab, 'agent-n1')).subarray(logged).toString());
+  return {
+    ready,
+    adds,
+    stall: watch.stall,
+    megabytes: watch.megabytes,
+    controllerMegabytes: watch.controllerMegabytes,
+  };
 }
 
-async function measure(objects: readonly Manifest[]): Promise<readonly [Figures, Figures]> {
+async function measure({ objects, flat }: Hostile): Promise<Row> {
   await labUp({ name: lab, nodes: 3, family: 'dual', manifests: [], checkout, progress: () => undefined });
   try {
     await using client = labClient(lab);
-    await applyManifests(client, [...NEIGHBOUR, ...objects.filter((o) => o['kind'] === 'Namespace')]);
-    await systemClock.sleep(1_000);
-    const before = await probe(client, 'before', 5_000);
-    const others = objects.filter((o) => o['kind'] !== 'Namespace');
-    const applying = applyManifests(client, others).catch((error: unknown) =>
-      progress(`${(error as Error).message.slice(0, 200)}\n`),
+    // The neighbour is as the attacker: in a network of its own, or in the flat one, with a policy of its own.
+    const neighbour = NEIGHBOUR.map((o) =>
+      flat && o['kind'] === 'Namespace' ? { ...o, metadata: { name: 'neighbour' } } : o,
     );
-    const beside = await probe(client, 'beside', seconds * 1000);
+    await applyManifests(client, [...neighbour, ...objects.filter((o) => o['kind'] === 'Namespace')]);
+    await systemClock.sleep(1_000);
+    const before = await probe(client, 'before', 8_000, { app: 'policed' });
+    const others = objects.filter((o) => o['kind'] !== 'Namespace');
+    const tell = (error: unknown): void => progress((error as Error).message.slice(0, 200));
+    const applying = applyManifests(client, others).catch(tell);
+    const beside = await probe(client, 'beside', seconds * 1000, { app: 'policed' });
     await Promise.race([applying, systemClock.sleep(5_000)]);
-    return [before, beside];
+    const going = Promise.all(others.map((o) => remove(client, o))).catch(tell);
+    const after = await probe(client, 'after', seconds * 1000, { app: 'policed' });
+    await Promise.race([going, systemClock.sleep(5_000)]);
+    return { before, beside, after };
   } finally {
     await labDown(lab);
   }
 }
 
-const ms = (n: number): string => (Number.isFinite(n) ? `${Math.round(n)}` : '> 60 000');
-console.log(
-  '| objects | Ready beside: median, longest, ms (before: median) | longest silence of the agent, ms (before) | agent, MB (before) | controller, MB (before) |',
-);
-console.log('|---|---|---|---|---|');
-for (const { name, objects } of hostileObjects()) {
-  if (!name.includes(only)) continue;
-  progress(name);
-  const [before, beside] = await measure(objects);
-  const cells = [
-    name,
-    `${ms(median(beside.ready))}, ${ms(Math.max(...beside.ready))} (${ms(median(before.ready))})`,
-    `${ms(beside.stall)} (${ms(before.stall)})`,
-    `${ms(beside.megabytes)} (${ms(before.megabytes)})`,
-    `${ms(beside.controllerMegabytes)} (${ms(before.controllerMegabytes)})`,
-  ];
-  console.log(`| ${cells.join(' | ')} |`);
+const PLURALS: Readonly<Record<string, Resource>> = {
+  Pod: core('pods'),
+  Service: core('services'),
+  NetworkPolicy: { group: 'networking.k8s.io', version: 'v1', plural: 'networkpolicies' },
+};
+
+async function remove(client: KubeClient, object: Manifest): Promise<void> {
+  const { name, namespace } = object['metadata'] as { name: string; namespace: string };
+  const resource = PLURALS[object['kind'] as string];
+  if (!resource) throw new Error(`the bench does not know how to delete a ${String(object['kind'])}`);
+  await client.delete(resource, name, namespace).catch((error: unknown) => {
+    if (!isKube(error, 'NotFound')) throw error;
+  });
+}
+
+type Row = { readonly before: Figures; readonly beside: Figures; readonly after: Figures };
+
+const whole = (n: number): string => (Number.isFinite(n) ? String(Math.round(n)) : '> 60 000');
+const both = (all: readonly number[]): string =>
+  all.length === 0 ? 'none' : `${whole(median(all))}, ${whole(Math.max(...all))}`;
+
+/** Columns of a row: before, while the objects come, while they go. */
+const cells = (name: string, { before, beside, after }: Row): string[] => [
+  name,
+  ...[(f: Figures) => both(f.ready), (f: Figures) => both(f.adds), (f: Figures) => whole(f.stall)].map((show) =>
+    [before, beside, after].map(show).join(' / '),
+  ),
+  ...[(f: Figures) => f.megabytes, (f: Figures) => f.controllerMegabytes].map(
+    (of) => `${whole(of(before))} + ${whole(Math.max(of(beside), of(after)) - of(before))}`,
+  ),
+];
+const asRow = (columns: readonly string[]): string => `| ${columns.join(' | ')} |`;
+const HEAD = [
+  asRow([
+    'objects of one tenant',
+    "Ready of another's pods: median, longest, ms",
+    'their ADD in the agent: median, longest, ms',
+    'longest silence of the agent, ms',
+    'agent, MB',
+    'controller, MB',
+  ]),
+  asRow(Array.from({ length: 6 }, () => '---')),
+];
+
+for (const line of HEAD) console.log(line);
+const rows: string[] = [];
+for (const hostile of hostileObjects()) {
+  if (!hostile.name.includes(only)) continue;
+  progress(hostile.name);
+  rows.push(asRow(cells(hostile.name, await measure(hostile))));
+  console.log(rows.at(-1));
+}
+if (process.argv.includes('--write')) {
+  writeFileSync(
+    join(checkout, 'docs/benchmarks-budgets.md'),
+    `# Budgets: benchmarks
+
+Written by \`make bench-budgets\` on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores, Linux ${release()}, one shared virtual machine, three nodes of a lab on it.
+One tenant writes objects that are too large, or as many as its budgets allow, and another starts pods on the same node, one after the other.
+Each cell has three figures: before the objects are there, for ${seconds} s while they come, and for ${seconds} s while they are deleted. Both tenants have networks of their own,
+in the rows that end in "flat" both are in the flat network. Ready includes the lab's API server, scheduler and kubelet, which the same objects keep busy. The silence of an agent is the longest time
+from a question on its CNI socket to the answer. Memory is the largest resident size before the objects, and what it grew by until the end.
+
+The aim: no silence and no ADD of more than 100 ms, and no agent that grows by more than 50 MB. [adr/0012](adr/0012-budgets.md) says what holds where it is not met.
+
+${[...HEAD, ...rows].join('\n')}
+`,
+  );
+  progress('wrote docs/benchmarks-budgets.md');
 }

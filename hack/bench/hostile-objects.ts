@@ -1,7 +1,13 @@
 export type Manifest = Record<string, unknown>;
 
+export type Hostile = { readonly name: string; readonly objects: readonly Manifest[]; readonly flat?: true };
+
 /** The largest objects that a tenant may store, and many that are just within their budgets. */
-export function hostileObjects(): { readonly name: string; readonly objects: readonly Manifest[] }[] {
+export function hostileObjects(): Hostile[] {
+  return [...tooLarge(), ...withinBudgets()];
+}
+
+function tooLarge(): Hostile[] {
   return [
     { name: 'a pod with 32 000 open ports', objects: tenant([pod('wide', openings(ports(32_000), '*'))]) },
     {
@@ -13,6 +19,11 @@ export function hostileObjects(): { readonly name: string; readonly objects: rea
       name: 'a NetworkPolicy with 2 000 CIDRs × 2 000 ports',
       objects: tenant([...web(), policy('grid', { from: cidrs(2_000), ports: tcp(2_000) })]),
     },
+  ];
+}
+
+function withinBudgets(): Hostile[] {
+  const rows: Hostile[] = [
     {
       name: '50 NetworkPolicies with 100 CIDRs × 40 ports',
       objects: tenant([...web(), ...each(50, (i) => policy(`p${i}`, { from: cidrs(100, i), ports: tcp(40, i) }))]),
@@ -31,8 +42,78 @@ export function hostileObjects(): { readonly name: string; readonly objects: rea
         ),
       ),
     },
+    {
+      name: '20 NetworkPolicies with 100 CIDRs × 40 ports',
+      objects: tenant([...web(), ...each(20, (i) => policy(`p${i}`, { from: cidrs(100, i), ports: tcp(40, i) }))]),
+    },
+    {
+      name: '32 NetworkPolicies with 128 rules',
+      objects: tenant([
+        ...web(),
+        ...each(32, (i) =>
+          rules(
+            `p${i}`,
+            each(128, (r) => ({ ports: [{ protocol: 'TCP', port: 1 + i * 256 + 2 * r }] })),
+          ),
+        ),
+      ]),
+    },
+    {
+      name: '16 NetworkPolicies with 64 prefixes full of holes',
+      objects: tenant([
+        ...web(),
+        ...each(16, (i) =>
+          policy(`p${i}`, {
+            from: each(8, (n) => ({
+              ipBlock: {
+                cidr: `${20 + i * 8 + n}.0.0.0/8`,
+                except: each(60, (h) => `${20 + i * 8 + n}.${4 * h}.7.9/32`),
+              },
+            })),
+          }),
+        ),
+      ]),
+    },
+    {
+      name: '3 000 tiny NetworkPolicies',
+      objects: tenant([...web(), ...each(3_000, (i) => policy(`t${i}`, { ports: tcp(1, i) }))]),
+    },
+    {
+      name: '20 Services with 250 ports',
+      objects: tenant([
+        ...each(3, (i) => pod(`web${i}`, {}, `n${i + 1}`, { app: 'web' })),
+        ...each(20, (i) => service(`s${i}`, 250)),
+      ]),
+    },
+    {
+      name: '4 Services with 250 ports and affinity',
+      objects: tenant([
+        ...each(3, (i) => pod(`web${i}`, {}, `n${i + 1}`, { app: 'web' })),
+        ...each(4, (i) => service(`s${i}`, 250, { sessionAffinity: 'ClientIP' })),
+      ]),
+    },
+  ];
+  // What is in the root, all flat pods share.
+  const inRoot = rows.filter((r) => r.name.includes('NetworkPolicies'));
+  return [
+    ...rows,
+    ...inRoot.map(({ name, objects }) => ({ name: `${name}, flat`, objects: flat(objects), flat: true as const })),
   ];
 }
+
+const flat = (objects: readonly Manifest[]): Manifest[] =>
+  objects.map((o) => (o['kind'] === 'Namespace' ? { ...o, metadata: { name: NAMESPACE } } : o));
+
+const service = (name: string, count: number, more: object = {}): Manifest => ({
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name, namespace: NAMESPACE },
+  spec: {
+    ...more,
+    selector: { app: 'web' },
+    ports: each(count, (i) => ({ name: `p${i}`, port: 1_000 + i, targetPort: 8080 })),
+  },
+});
 
 const NAMESPACE = 'hostile';
 
@@ -53,19 +134,20 @@ const tenant = (objects: readonly Manifest[]): Manifest[] => [
   ...objects,
 ];
 
-const pod = (name: string, annotations: Record<string, string> = {}, node = 'n1'): Manifest => ({
+const pod = (name: string, annotations: Record<string, string> = {}, node = 'n1', labels: object = {}): Manifest => ({
   apiVersion: 'v1',
   kind: 'Pod',
-  metadata: { name, namespace: NAMESPACE, annotations },
+  metadata: { name, namespace: NAMESPACE, annotations, labels },
   spec: { nodeSelector: { 'kubernetes.io/hostname': node }, containers: [{ name: 'c', image: 'x' }] },
 });
 
 /** A pod on each node. */
 const web = (): Manifest[] => each(3, (i) => pod(`web${i}`, {}, `n${i + 1}`));
 
-const policy = (name: string, rule: object): Manifest => ({
+const policy = (name: string, rule: object): Manifest => rules(name, [rule]);
+const rules = (name: string, ingress: readonly object[]): Manifest => ({
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',
   metadata: { name, namespace: NAMESPACE },
-  spec: { podSelector: {}, policyTypes: ['Ingress'], ingress: [rule] },
+  spec: { podSelector: {}, policyTypes: ['Ingress'], ingress },
 });

@@ -5,6 +5,7 @@ import { emptyNodeConfig, type GroupItem, type ProfileItem } from '../../api/nod
 import { NamespaceWriter } from '../../dataplane/kernel/namespace-writer.ts';
 import { PolicyTable } from '../../dataplane/desired/policy-table.ts';
 import { RuleNumbers } from '../../dataplane/desired/rule-numbers.ts';
+import type { Staged } from '../../dataplane/kernel/staged.ts';
 import { TABLE } from '../../dataplane/plan/names.ts';
 import { deniedFlows } from '../../dataplane/plan/denied-flows.ts';
 import { Revocations } from '../../dataplane/desired/revocations.ts';
@@ -43,6 +44,7 @@ class Bench implements Disposable {
   readonly instance: NamespaceWriter;
   readonly table: PolicyTable;
   readonly #open: Disposable[] = [];
+  #staged: Staged | undefined;
 
   constructor() {
     createNetns(this.path);
@@ -56,10 +58,23 @@ class Bench implements Disposable {
       config: this.config,
       rules: { of: (o) => rules.of(o), log: false },
       set: (owner, objects) => this.instance.setNft(owner, objects),
-      setElement: (set, key, value) => this.instance.setElement(set, key, value),
+      setElement: (set, key, value, before) => this.#staged?.set(set, key, value, before),
     });
+    this.instance.keepElements(() => this.table.elements());
     const sets = ([4, 6] as const).map((f) => ({ kind: 'set', name: `self${f}`, type: `ipv${f}_addr` }) as const);
     this.instance.setFragment('base', { nft: [...sets, ...policyObjects('meta mark')] });
+  }
+
+  /** As the agent does, with nothing between two steps. */
+  update(inUse: ReadonlySet<string>): void {
+    if (this.instance.tableWrites === 0) {
+      this.table.update(inUse);
+      return;
+    }
+    const staged = this.instance.stage();
+    this.#staged = staged;
+    for (const step of this.table.steps(inUse)) if (step !== 'breath') this.instance.write(staged.take());
+    this.#staged = undefined;
   }
 
   /** Asks the policies of a profile about everything that this namespace sends. */
@@ -152,7 +167,7 @@ async function measurePackets(): Promise<Map<string, { established: number; firs
     if (peers !== undefined) {
       bench.config.group.set('g', group(range(1, peers)));
       bench.config.profile.set('p', isolated('p', ['g']));
-      bench.table.update(new Set(['p']));
+      bench.update(new Set(['p']));
     }
     progress(`tables with ${peers ?? 'no'} peers`);
     bench.ask(peers === undefined ? undefined : 'p');
@@ -247,7 +262,7 @@ function load(
       bench.config.profile.set(`p${i}`, isolated(`p${i}`, groups(i)));
     }
     const began = performance.now();
-    bench.table.update(new Set(range(0, pods).map((i) => `p${i}`)));
+    bench.update(new Set(range(0, pods).map((i) => `p${i}`)));
     bench.instance.apply('all');
     times.push(performance.now() - began);
   }
@@ -260,7 +275,7 @@ function oneChange(): { readonly p50: number; readonly p99: number } {
   bench.config.group.set('g0', group(range(0, 1000)));
   for (let i = 0; i < 250; i++) bench.config.profile.set(`p${i}`, isolated(`p${i}`, ['g0']));
   const all = new Set(range(0, 250).map((i) => `p${i}`));
-  bench.table.update(all);
+  bench.update(all);
   bench.instance.apply('all');
   const times: number[] = [];
   for (let i = 0; i < CHANGES; i++) {
@@ -268,7 +283,7 @@ function oneChange(): { readonly p50: number; readonly p99: number } {
     const next = group(range(i, 1000));
     const began = performance.now();
     bench.config.group.set('g0', next);
-    bench.table.update(all);
+    bench.update(all);
     bench.instance.apply('additions');
     times.push(performance.now() - began);
   }
@@ -289,7 +304,7 @@ async function cutting(): Promise<number> {
     // 625 sockets, each to 16 addresses, of which the profile accepts eight.
     sendMany(bench.path, 16, (n) => address(n), 625);
     const began = performance.now();
-    bench.table.update(new Set(['p']));
+    bench.update(new Set(['p']));
     const revocations = new Revocations((owner, nft) => bench.instance.setNft(owner, nft));
     const profile = bench.table.itemOf('p');
     const pods = new Map(profile ? [['192.0.2.1', { pod: 'bench/p', profile }]] : []);

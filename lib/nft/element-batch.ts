@@ -6,26 +6,7 @@ import type { NftChange, TableName } from './program.ts';
 /** Everything of a change that concerns one set, as the kernel takes it. */
 type SetChange = { readonly removed: EncodedElement[]; readonly added: EncodedElement[] };
 
-/**
- * Changes of plain elements, in one transaction, straight to the kernel. libnftables first reads all sets and chains of the namespace
- * again, whatever the change: 5 ms with 250 pods, of which the change itself is a fraction.
- *
- * @param setOf the set of a name as the kernel has it
- * @returns false, and nothing is done, when this is no such change
- * Throws NetlinkError.
- */
-export function changeElements(
-  socket: () => NetlinkSocket,
-  table: TableName,
-  changes: readonly NftChange[],
-  setOf: (name: string) => NftSet | undefined,
-): boolean {
-  const batch = encodeChanges(changes, setOf);
-  if (batch) sendElements(socket(), table, batch);
-  return batch !== undefined;
-}
-
-/** By set. */
+/** By set. Goes straight to the kernel: libnftables first reads all sets and chains of the namespace again, whatever the change. */
 export type ElementBatch = ReadonlyMap<string, SetChange>;
 
 /** These changes as the kernel takes them; undefined when they are more than plain elements, or too many. */
@@ -52,13 +33,16 @@ export function encodeChanges(
   return bySet;
 }
 
-/** One transaction. Throws NetlinkError. */
-export function sendElements(socket: NetlinkSocket, table: TableName, bySet: ElementBatch): void {
+/** One transaction for all of these. Throws NetlinkError. */
+export function sendElements(socket: NetlinkSocket, table: TableName, batches: readonly ElementBatch[]): void {
   const messages = (verb: 'removed' | 'added'): Request[] =>
-    [...bySet].flatMap(([set, of]) =>
-      chunks(of[verb]).map((part) => ({ what: `${verb} in ${set}`, writer: message(verb, table, set, part) })),
+    batches.flatMap((bySet) =>
+      [...bySet].flatMap(([set, of]) =>
+        chunks(of[verb]).map((part) => ({ what: `${verb} in ${set}`, writer: message(verb, table, set, part) })),
+      ),
     );
-  socket.transaction(NFNL_SUBSYS_NFTABLES, [...messages('removed'), ...messages('added')]);
+  const requests = [...messages('removed'), ...messages('added')];
+  if (requests.length > 0) socket.transaction(NFNL_SUBSYS_NFTABLES, requests);
 }
 
 /** What the socket takes at once: 80 bytes for an element, at most. */

@@ -1,4 +1,4 @@
-import { type Nft, NftError } from './nft.ts';
+import { type Nft, NftError, type Prepared } from './nft.ts';
 import type { NftSet } from './elements.ts';
 import { type NftChange, type NftObject, renderChanges, type TableName } from './program.ts';
 
@@ -33,9 +33,18 @@ export class FakeNft implements Nft {
     }
   }
 
-  change(table: TableName, changes: readonly NftChange[]): void {
-    const script = renderChanges(table, changes);
+  change(
+    table: TableName,
+    changes: readonly NftChange[],
+    _setOf: (name: string) => NftSet | undefined,
+    prepared: readonly Prepared[] = [],
+  ): void {
+    const script = renderChanges(table, [...changes, ...prepared.flatMap((p) => p.changes)]);
     if (script !== '') this.run(script);
+  }
+
+  prepare(changes: readonly NftChange[]): Prepared {
+    return { batch: new Map(), changes };
   }
 
   elements(table: TableName, { name }: NftSet): Extract<NftObject, { kind: 'element' }>[] {

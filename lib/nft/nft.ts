@@ -5,7 +5,7 @@ import { inNetns } from '../netns/netns.ts';
 import { NetlinkError } from '../netlink/error.ts';
 import { AF_NETLINK, NETLINK_NETFILTER, NetlinkSocket } from '../netlink/socket.ts';
 import { dumpCounters, dumpElements } from './dump.ts';
-import { changeElements, encodeChanges, sendElements } from './element-batch.ts';
+import { type ElementBatch, encodeChanges, sendElements } from './element-batch.ts';
 import type { NftSet } from './elements.ts';
 import { type NftChange, type NftObject, renderChanges, type TableName } from './program.ts';
 
@@ -20,16 +20,31 @@ export class NftError extends Error {
   }
 }
 
+/** Changes of elements, ready to be sent. */
+export type Prepared = { readonly batch: ElementBatch; readonly changes: readonly NftChange[] };
+
 /** Runs nft text in one network namespace. */
 export type Nft = Disposable & {
   /** One atomic transaction. Throws {@link NftError}. */
   run(script: string): void;
   /**
-   * One atomic transaction: what `renderChanges` says, by the shortest way. Throws {@link NftError}.
+   * What `renderChanges` says, by the shortest way. Elements are one atomic transaction; new chains that nothing leads to may come
+   * before it, and chains that nothing leads to any more may go behind it. Throws {@link NftError}.
    *
    * @param setOf the set of a name, as it stands
+   * @param prepared changes of elements that belong into the same transaction
    */
-  change(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): void;
+  change(
+    table: TableName,
+    changes: readonly NftChange[],
+    setOf: (name: string) => NftSet | undefined,
+    prepared?: readonly Prepared[],
+  ): void;
+  /**
+   * Does for some changes of elements what can be done before they are sent. Thousands of them are prepared in portions, between which
+   * others have their turn. Throws {@link NftError} for what is no element of these sets.
+   */
+  prepare(changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): Prepared;
   /** Elements that a set has in the kernel; see {@link dumpElements}. */
   elements(table: TableName, set: NftSet): Extract<NftObject, { kind: 'element' }>[];
   /** Named counters, with what they have counted. */
@@ -70,15 +85,32 @@ class LibNft implements Nft {
     if (this.#inside<number>(() => runCommand(handle, script)) !== 0) throw new NftError(errorBuffer(handle), script);
   }
 
-  change(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): void {
+  change(
+    table: TableName,
+    changes: readonly NftChange[],
+    setOf: (name: string) => NftSet | undefined,
+    prepared: readonly Prepared[] = [],
+  ): void {
+    const ready = prepared.map((p) => p.batch);
     try {
-      if (changeElements(() => this.#context().socket, table, changes, setOf)) return;
-      if (changes.length > FEW_CHANGES && this.#inSteps(table, changes, setOf)) return;
+      const batch = encodeChanges(changes, setOf);
+      if (batch) {
+        sendElements(this.#context().socket, table, [...ready, batch]);
+        return;
+      }
+      if ((changes.length > FEW_CHANGES || ready.length > 0) && this.#inSteps(table, changes, setOf, ready)) return;
+      this.run(renderChanges(table, changes));
+      sendElements(this.#context().socket, table, ready);
     } catch (error) {
       if (error instanceof NetlinkError) throw new NftError(error.message, renderChanges(table, changes), error);
       throw error;
     }
-    this.run(renderChanges(table, changes));
+  }
+
+  prepare(changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): Prepared {
+    const batch = encodeChanges(changes, setOf);
+    if (!batch) throw new NftError('Error: these are no plain elements', renderChanges('inet unknown', changes));
+    return { batch, changes: [] };
   }
 
   /**
@@ -86,7 +118,12 @@ class LibNft implements Nft {
    * thousands of elements take the short way, where the parser would hold up everything else: to take intervals away it needs the square
    * of their number. Not when anything but elements is replaced: that is one moment.
    */
-  #inSteps(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): boolean {
+  #inSteps(
+    table: TableName,
+    changes: readonly NftChange[],
+    setOf: (name: string) => NftSet | undefined,
+    ready: readonly ElementBatch[],
+  ): boolean {
     const isPlain = ({ object: o }: NftChange): boolean => o.kind === 'counter' || (o.kind === 'chain' && !o.hook);
     const made = changes.filter((c) => isPlain(c) && c.verb === 'set' && !c.before);
     const gone = changes.filter((c) => isPlain(c) && c.verb === 'delete');
@@ -97,7 +134,7 @@ class LibNft implements Nft {
     );
     if (!batch) return false;
     this.run(renderChanges(table, made));
-    sendElements(this.#context().socket, table, batch);
+    sendElements(this.#context().socket, table, [...ready, batch]);
     this.run(renderChanges(table, gone));
     return true;
   }

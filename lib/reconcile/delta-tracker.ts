@@ -83,6 +83,11 @@ export class DeltaTracker<V> {
     return this.#real.entries();
   }
 
+  /** How many keys differ. */
+  get pending(): number {
+    return this.#updates.size + this.#deletions.size;
+  }
+
   get inSync(): boolean {
     return this.#updates.size === 0 && this.#deletions.size === 0;
   }
