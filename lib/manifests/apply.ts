@@ -1,6 +1,7 @@
 import type { KubeClient } from '../kube/client.ts';
 import { isKube } from '../kube/error.ts';
-import { type Manifest, ManifestError } from './read.ts';
+import { ManifestError } from './error.ts';
+import type { Manifest } from './items.ts';
 
 /** Applies objects: namespaces and definitions first. Goes on behind a failed one; throws {@link ManifestError} with all failures. */
 export async function applyManifests(

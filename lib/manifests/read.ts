@@ -1,83 +1,186 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { parseAllDocuments } from 'yaml';
+import { readFileSync, statSync, readdirSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { decodeText } from './decode.ts';
+import { ManifestError } from './error.ts';
+import { isManifest, type Manifest, itemsOf, pathOf } from './items.ts';
+import { buildKustomization } from './kustomization.ts';
+import { parseManifestText } from './parse.ts';
+import { type Source, sourcesOf } from './sources.ts';
 
-/** An object as a manifest has it. */
-export type Manifest = Record<string, unknown>;
+/** An object, and where it stands: "file:line". */
+export type Located = { readonly object: Manifest; readonly at: string };
 
-/** A manifest cannot be read or applied. `problems` has one line for each object that is at fault. */
-export class ManifestError extends Error {
-  override readonly name = 'ManifestError';
-  readonly code = 'Invalid';
-  readonly problems: readonly string[];
-  constructor(problems: readonly string[]) {
-    super(problems.join('\n'));
-    this.problems = problems;
+/** What files, folders, kustomizations and standard input hold. */
+export type ManifestFiles = {
+  readonly objects: readonly Located[];
+  /** Files in folders, or parts of them, that are no manifests: each "file" or "file:line". */
+  readonly skipped: readonly string[];
+  /** What may not be meant as it is written, each with its place. */
+  readonly warnings: readonly string[];
+};
+
+/** A file beyond this is refused: the whole of it has to be in memory, many times over. */
+const MOST_BYTES = 128 * 1024 * 1024;
+
+/**
+ * Reads as `kubectl -f` and `kubectl -k` do. A path is a file, a folder, or "-" for standard input. A folder with a kustomization is
+ * built. In a folder, what has neither apiVersion nor kind is skipped. Throws {@link ManifestError} with all that is wrong.
+ */
+export async function gatherManifests(
+  paths: readonly string[],
+  {
+    kustomize = [],
+    stdin = () => buffer(process.stdin),
+  }: {
+    readonly kustomize?: readonly string[];
+    readonly stdin?: () => Promise<Uint8Array>;
+  } = {},
+): Promise<ManifestFiles> {
+  const gathered = new Gathered();
+  const known = new Set<string>();
+  const sources = new Map<string, Source>();
+  for (const path of paths) {
+    if (path === '-') {
+      if (!known.has(path)) gathered.read('standard input', await stdin(), true);
+      known.add(path);
+      continue;
+    }
+    // A file that is named twice is still one file.
+    for (const source of gathered.attempt(() => sourcesOf(path)) ?? []) sources.set(realPath(source.path), source);
   }
+  for (const path of kustomize) sources.set(realPath(path), { kind: 'kustomization', path });
+  for (const source of sources.values()) {
+    if (source.kind === 'file') gathered.readFile(source.path, source.named);
+    else await gathered.build(source.path);
+  }
+  return gathered.all();
 }
 
 /** Every object in a file, or in the YAML and JSON files of a folder. Throws {@link ManifestError} with all that is wrong. */
 export function readManifests(path: string): Manifest[] {
-  let files: string[];
-  try {
-    files = statSync(path).isDirectory()
-      ? readdirSync(path, { recursive: true, encoding: 'utf8' })
-          .filter((f) => /\.(ya?ml|json)$/.test(f))
-          .sort()
-          .map((f) => join(path, f))
-      : [path];
-  } catch {
-    throw new ManifestError([`${path}: no such file or folder`]);
+  const gathered = new Gathered();
+  const files = gathered.attempt(() => {
+    try {
+      if (!statSync(path).isDirectory()) return [path];
+    } catch (error) {
+      throw new ManifestError([`${path}: no such file or folder`], { cause: error });
+    }
+    const names = readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((f) => /\.(ya?ml|json)$/.test(f));
+    return names.sort().map((f) => join(path, f));
+  });
+  for (const file of files ?? []) gathered.readFile(file, true);
+  return gathered.all().objects.map(({ object }) => object);
+}
+
+/** Objects as they are found, and everything that is wrong, until the end. */
+class Gathered {
+  readonly #objects: Located[] = [];
+  readonly #skipped: string[] = [];
+  readonly #warnings: string[] = [];
+  readonly #problems: string[] = [];
+
+  all(): ManifestFiles {
+    if (this.#problems.length > 0) throw new ManifestError(this.#problems);
+    return { objects: this.#objects, skipped: this.#skipped, warnings: this.#warnings };
   }
-  const problems: string[] = [];
-  const objects: Manifest[] = [];
-  for (const file of files) {
-    for (const document of parseAllDocuments(readFileSync(file, 'utf8'))) {
-      if (document.errors.length > 0) {
-        problems.push(...document.errors.map((e) => `${file}: ${e.message.split('\n')[0]}`));
+
+  attempt<T>(read: () => T): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof ManifestError)) throw error;
+      this.#problems.push(...error.problems);
+      return undefined;
+    }
+  }
+
+  async build(folder: string): Promise<void> {
+    try {
+      this.read(`${folder} (kustomize)`, Buffer.from(await buildKustomization(folder)), true);
+    } catch (error) {
+      if (!(error instanceof ManifestError)) throw error;
+      this.#problems.push(...error.problems);
+    }
+  }
+
+  readFile(file: string, named: boolean): void {
+    this.attempt(() => this.read(file, bytesOf(file), named));
+  }
+
+  /** @param named the user means this file: what is no manifest is a mistake */
+  read(file: string, bytes: Uint8Array, named: boolean): void {
+    let text: string;
+    try {
+      text = decodeText(bytes);
+    } catch {
+      this.#problems.push(`${file}: is neither UTF-8 nor UTF-16`);
+      return;
+    }
+    // An object needs both words. Without them it does not matter whether the rest can be read.
+    if (!named && !/apiVersion/.test(text)) {
+      if (/^\s*[^\s#-]/m.test(text)) this.#skipped.push(file);
+      return;
+    }
+    const { documents, problems, warnings } = parseManifestText(text);
+    this.#problems.push(...problems.map((p) => `${file}:${p}${templateHint(file)}`));
+    this.#warnings.push(...warnings.map((w) => `${file}:${w}`));
+    for (const { value, lineOf } of documents) {
+      if (value === null || value === undefined) continue;
+      if (!named && isNoManifest(value)) {
+        this.#skipped.push(`${file}:${lineOf([])}`);
         continue;
       }
-      let value: unknown;
-      try {
-        value = document.toJS();
-      } catch (error) {
-        problems.push(`${file}: ${(error as Error).message}`); // aliases that multiply each other
-        continue;
-      }
-      if (value === null) continue;
       const { items, problem } = itemsOf(value);
-      objects.push(...items);
-      if (problem !== undefined) problems.push(`${file}: ${problem}`);
+      for (const item of items) this.#objects.push({ object: item.object, at: `${file}:${lineOf(pathOf(item))}` });
+      if (problem !== undefined) this.#problems.push(`${file}:${lineOf([])}: ${problem}${kustomizationHint(value)}`);
     }
   }
-  if (problems.length > 0) throw new ManifestError(problems);
-  return objects;
 }
 
-/**
- * The objects of a document: itself, or what a List holds, at any depth. The items of a list of one kind ("PodList") may leave out
- * their kind, as the API server's own answers do.
- */
-export function itemsOf(document: unknown): { readonly items: Manifest[]; readonly problem?: string } {
-  const items: Manifest[] = [];
-  const waiting: unknown[] = [document];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    if (!isManifest(next) || typeof next['kind'] !== 'string' || typeof next['apiVersion'] !== 'string')
-      return { items, problem: 'an object without apiVersion and kind' };
-    const { kind, apiVersion, items: held } = next as { kind: string; apiVersion: string; items?: unknown };
-    if (kind !== 'List' && !(kind.endsWith('List') && Array.isArray(held))) {
-      items.push(next);
-      continue;
-    }
-    if (held !== undefined && held !== null && !Array.isArray(held))
-      return { items, problem: `items of a ${kind} must be a list of objects` };
-    const own = kind === 'List' ? {} : { apiVersion, kind: kind.slice(0, -'List'.length) };
-    const inside = (Array.isArray(held) ? (held as unknown[]) : []).map((item) =>
-      isManifest(item) ? { ...own, ...item } : null,
-    );
-    waiting.push(...inside.reverse());
+function bytesOf(file: string): Uint8Array {
+  try {
+    if (statSync(file).size > MOST_BYTES)
+      throw new ManifestError([`${file}: is larger than ${MOST_BYTES / 1024 / 1024} MiB; split it`]);
+    return readFileSync(file);
+  } catch (error) {
+    if (error instanceof ManifestError) throw error;
+    throw new ManifestError([`${file}: cannot be read: ${(error as Error).message}`], { cause: error });
   }
-  return { items };
 }
 
-const isManifest = (v: unknown): v is Manifest => typeof v === 'object' && v !== null && !Array.isArray(v);
+/** Other YAML of a folder. An object with one of the two fields is rather a manifest with a mistake. */
+function isNoManifest(value: unknown): boolean {
+  if (!isManifest(value)) return true;
+  const has = ['apiVersion', 'kind'].filter((field) => value[field] !== undefined && value[field] !== null);
+  return has.length === 0 || (has.length === 1 && !('metadata' in value) && !('spec' in value));
+}
+
+const kustomizationHint = (value: unknown): string =>
+  isManifest(value) && Array.isArray(value['resources']) ? ' (a kustomization? give its folder with -k)' : '';
+
+/** Templates of a chart are no YAML yet. */
+function templateHint(file: string): string {
+  for (let folder = dirname(file); folder !== dirname(folder); folder = dirname(folder)) {
+    if (!/(^|\/)templates$/.test(folder)) continue;
+    if (isFile(join(dirname(folder), 'Chart.yaml')))
+      return ' (a template of a Helm chart: render it with helm template, and give the result)';
+  }
+  return '';
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
