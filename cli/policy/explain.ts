@@ -4,17 +4,15 @@ import { END_FORMS } from '../../core/decide/end-text.ts';
 import { EXIT } from '../terminal/exit-codes.ts';
 import { familiesOf } from '../terminal/ip-family.ts';
 import { format, print, printData, tableText, UsageError } from '../terminal/output.ts';
-import { type TargetFlags, targetOptions } from '../target/choose.ts';
+import { targetOptions } from '../target/choose.ts';
 import { answerData, showAnswers } from './answers.ts';
-import { manifestsOption } from './load.ts';
+import { type InputFlags, kustomizeOption, manifestsOption } from './load.ts';
 import { matrix, matrixTable } from './matrix.ts';
 import { answersOf, loadQuestion } from './question.ts';
 
-type Flags = TargetFlags & {
+type Flags = InputFlags & {
   output: string;
-  filename?: string[];
   all?: boolean;
-  namespace?: string;
   ipFamily: string;
 };
 
@@ -25,10 +23,11 @@ export function explainCommand(exit: (code: number) => void): Command {
     .argument('[from]', 'the client')
     .argument('[to]', 'the server; without a port: every port of a pod, each port of a Service')
     .addOption(manifestsOption())
+    .addOption(kustomizeOption())
     .option('--all', 'from every pod, the nodes and the outside to every declared port of every pod')
     .option(
       '-n, --namespace <name>',
-      'namespace of names without one; with --all: only connections that its pods take part in',
+      'namespace of names and of manifests without one; with --all: only connections that its pods take part in',
     )
     .addOption(
       new Option('--ip-family <family>', 'ipv4, ipv6 or dual: both families, where both ends have both').default(
@@ -38,12 +37,12 @@ export function explainCommand(exit: (code: number) => void): Command {
     .addOption(new Option('-o, --output <format>', 'text, json or yaml').default('text'))
     .addHelpText('after', `\nFROM and TO: ${END_FORMS}.`)
     .action(async (fromText: string | undefined, toText: string | undefined, flags: Flags) => {
-      const { output, filename, all, namespace, ipFamily } = flags;
+      const { output, all, namespace, ipFamily } = flags;
       const shape = format(output);
       const families = familiesOf(ipFamily);
       if (all ? fromText !== undefined : fromText === undefined || toText === undefined)
         throw new UsageError('explain: write FROM and TO, or --all');
-      const { view, outside } = await loadQuestion(filename, flags);
+      const { view, outside } = await loadQuestion(flags);
       if (all) {
         const cells = matrix(view, { families, outside, ...(namespace === undefined ? {} : { namespace }) });
         if (shape === 'text') print(tableText(matrixTable(cells)));

@@ -4,17 +4,17 @@ import { type Finding, SEVERITIES, type Severity } from '../../core/lint/finding
 import { lint } from '../../core/lint/lint.ts';
 import { pageText } from '../../core/lint/pages.ts';
 import { PROGRAM_VERSION } from '../../api/version.ts';
-import type { TargetFlags } from '../target/choose.ts';
 import { targetOptions } from '../target/choose.ts';
 import { EXIT } from '../terminal/exit-codes.ts';
 import { format, paint, print, printData, printJson, UsageError } from '../terminal/output.ts';
-import { loadInput, manifestsOption } from './load.ts';
-import type { PlaceOf } from './places.ts';
+import { convertCommand } from './convert.ts';
+import { type InputFlags, kustomizeOption, loadInput, manifestsOption, namespaceOption } from './load.ts';
+import { type PlaceOf, placesIn } from './places.ts';
+import { readCommand } from './read.ts';
 import { sarifOf } from './sarif.ts';
 
-type Flags = TargetFlags & {
+type Flags = InputFlags & {
   output: string;
-  filename?: string[];
   disable?: LintCode[];
   only?: LintCode[];
   severity: Severity;
@@ -22,7 +22,11 @@ type Flags = TargetFlags & {
 };
 
 export function policyCommand(exit: (code: number) => void): Command {
-  return new Command('policy').description('check policies').addCommand(lintCommand(exit));
+  return new Command('policy')
+    .description('check policies')
+    .addCommand(lintCommand(exit))
+    .addCommand(readCommand())
+    .addCommand(convertCommand());
 }
 
 /** `bulkhead policy lint`: exit code "no" for an error or a warning; what is only an info is no mistake. */
@@ -30,6 +34,8 @@ function lintCommand(exit: (code: number) => void): Command {
   return targetOptions(new Command('lint'))
     .description('find likely mistakes in policies: dead rules, selectors that match nothing, DNS forgotten, …')
     .addOption(manifestsOption())
+    .addOption(kustomizeOption())
+    .addOption(namespaceOption())
     .addOption(new Option('--disable <codes>', 'switch these codes off, comma-separated').argParser(codes))
     .addOption(new Option('--only <codes>', 'check these codes only, comma-separated').argParser(codes))
     .addOption(
@@ -39,10 +45,12 @@ function lintCommand(exit: (code: number) => void): Command {
     )
     .addOption(new Option('--explain <code>', 'explain a code, with an example and the remedy').argParser(code))
     .addOption(new Option('-o, --output <format>', 'text, json, yaml or sarif').default('text'))
-    .action(async ({ output, filename, disable = [], only, severity, explain, ...flags }: Flags) => {
+    .action(async ({ output, disable = [], only, severity, explain, ...flags }: Flags) => {
       const shape = output === 'sarif' ? output : format(output);
       if (explain) return print(pageText(explain));
-      const { view, others, complete, placeOf } = await loadInput(filename, flags);
+      const { view, objects, complete, policies } = await loadInput(flags, { quiet: true });
+      const placeOf = placesIn(policies);
+      const others = objects.map(({ object }) => object);
       const least = SEVERITIES.indexOf(severity);
       const findings = lint(view, { others, complete }).filter(
         (f) => !disable.includes(f.code) && (!only || only.includes(f.code)) && SEVERITIES.indexOf(f.severity) <= least,

@@ -1,16 +1,15 @@
 import type { Asked, AskedPort, AskedWay, AskOptions } from '../../core/decide/ends.ts';
 import { type Explanation, explain, explainPorts, type PortVerdict } from '../../core/decide/explain.ts';
 import { type View, viewOf } from '../../core/view/view.ts';
-import { chooseTarget, type TargetFlags } from '../target/choose.ts';
+import { chooseTarget } from '../target/choose.ts';
 import { loadState } from '../cluster/state.ts';
-import { loadView } from './load.ts';
+import { type InputFlags, isOffline, loadInput } from './load.ts';
 
 /** What is asked, and hosts outside that are known: manifests, or a cluster. */
 export async function loadQuestion(
-  files: readonly string[] | undefined,
-  flags: TargetFlags,
+  flags: InputFlags,
 ): Promise<{ readonly view: View; readonly outside: NonNullable<AskOptions['outside']> }> {
-  if (files) return { view: await loadView(files, flags), outside: [] };
+  if (isOffline(flags)) return { view: (await loadInput(flags)).view, outside: [] };
   await using target = chooseTarget(flags);
   return { view: viewOf(await loadState(target)), outside: target.outside };
 }

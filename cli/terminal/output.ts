@@ -43,6 +43,11 @@ export const printData = (shape: Exclude<Format, 'text'>, value: unknown): void 
   process.stdout.write(shape === 'json' ? `${jsonText(value)}\n` : yamlText(value));
 };
 
+/** Objects as YAML documents, to be applied. */
+export const printDocuments = (all: readonly unknown[]): void => {
+  process.stdout.write(all.map(yamlText).join('---\n'));
+};
+
 /** The YAML of {@link printData}. What a terminal would obey is quoted and escaped. */
 export function yamlText(value: unknown): string {
   const document = new Document(JSON.parse(JSON.stringify(value)), { aliasDuplicateObjects: false });

@@ -1,28 +1,16 @@
-import { parsePolicy } from '../read/policy.ts';
+import { translateAdminNetworkPolicy } from '../read/admin-network-policy.ts';
+import { groupOf, isAdminNetworkPolicy, isForeignPolicy } from '../read/kinds.ts';
 import type { Finding } from './finding.ts';
 
 type Raw = Readonly<Record<string, unknown>>;
-
-/** API groups whose policies decide about connections, in other networks than this one. */
-const GROUPS: readonly string[] = [
-  'cilium.io',
-  'projectcalico.org',
-  'crd.projectcalico.org',
-  'crd.antrea.io',
-  'k8s.cni.cncf.io',
-  'k8s.ovn.org',
-  'policy.networking.k8s.io',
-];
 
 /** A finding for each kind of policy in the input that says something about connections, and that nothing here reads. */
 export function notJudged(others: readonly Raw[]): Finding[] {
   const counts = new Map<string, number>();
   for (const raw of others) {
-    const { apiVersion, kind } = raw;
-    const [group = ''] = String(apiVersion ?? '').split('/');
-    if (!GROUPS.includes(group) || !/(NetworkPolicy|EgressFirewall)$/.test(String(kind))) continue;
-    if (parsePolicy(raw)) continue;
-    const name = `${String(kind)} (${group})`;
+    if (!isForeignPolicy(raw) && !(isAdminNetworkPolicy(raw) && translateAdminNetworkPolicy(raw).problems.length > 0))
+      continue;
+    const name = `${String(raw['kind'])} (${groupOf(raw)})`;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   return [...counts].map(([name, count]) => ({

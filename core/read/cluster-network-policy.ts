@@ -23,6 +23,7 @@ import {
 import { policyOverBudget, selectorOverBudget, withinBudget } from './policy-budget.ts';
 import { remarksOf } from './policy-remarks.ts';
 import { createdOf, EVERYTHING, objectOf, Problems } from './problems.ts';
+import { withoutNulls } from './without-nulls.ts';
 
 const FIELDS = ['tier', 'priority', 'subject', 'ingress', 'egress'];
 
@@ -33,7 +34,7 @@ const FIELDS = ['tier', 'priority', 'subject', 'ingress', 'egress'];
  */
 export function parseClusterNetworkPolicy(raw: Readonly<Record<string, unknown>>): Policy {
   const meta = objectOf(raw['metadata']);
-  const spec = objectOf(raw['spec']);
+  const spec = withoutNulls(objectOf(raw['spec']));
   const over = policyOverBudget(spec, 'ClusterNetworkPolicy');
   const problems = new Problems();
   problems.unknownFields(spec, FIELDS, 'spec');

@@ -1,4 +1,5 @@
 import type { AttachmentDefinition } from '../cluster/state.ts';
+import { objectOf } from './problems.ts';
 
 /** The type by which a NetworkAttachmentDefinition says that it is ours. */
 const PLUGIN = 'bulkhead';
@@ -8,8 +9,12 @@ const PLUGIN = 'bulkhead';
  * configuration, or a list whose first plugin counts; `network` names the VirtualNetwork, or it has the definition's own name.
  */
 export function readDefinition(raw: { readonly [key: string]: unknown }): AttachmentDefinition {
-  const { namespace = '', name = '' } = (raw['metadata'] ?? {}) as { namespace?: string; name?: string };
-  const text = (raw['spec'] as { config?: unknown } | undefined)?.config;
+  const meta = objectOf(raw['metadata']);
+  const [namespace, name] = [meta['namespace'], meta['name']].map((v) => (typeof v === 'string' ? v : '')) as [
+    string,
+    string,
+  ];
+  const text = objectOf(raw['spec'])['config'];
   let config: { type?: unknown; network?: unknown; plugins?: unknown } = {};
   try {
     config = typeof text === 'string' ? (JSON.parse(text) as typeof config) : {};

@@ -11,6 +11,7 @@ import { ALL_PORTS, type Direction, type Peer, type Policy, type PolicyRule, typ
 import { policyOverBudget, selectorOverBudget, withinBudget } from './policy-budget.ts';
 import { remarksOf } from './policy-remarks.ts';
 import { createdOf, EVERYTHING, objectOf, Problems } from './problems.ts';
+import { withoutNulls } from './without-nulls.ts';
 
 /**
  * A NetworkPolicy as Kubernetes means it. Whatever cannot be read fails closed: a rule admits nothing, an unreadable selector
@@ -18,7 +19,7 @@ import { createdOf, EVERYTHING, objectOf, Problems } from './problems.ts';
  */
 export function parseNetworkPolicy(raw: Readonly<Record<string, unknown>>): Policy {
   const meta = objectOf(raw['metadata']);
-  const spec = objectOf(raw['spec']);
+  const spec = withoutNulls(objectOf(raw['spec']), { builtIn: true });
   const over = policyOverBudget(spec, 'NetworkPolicy');
   const problems = new Problems();
   const namespace = typeof meta['namespace'] === 'string' ? meta['namespace'] : 'default';

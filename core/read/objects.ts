@@ -22,6 +22,7 @@ import type {
   Strings,
   Workload,
 } from '../cluster/state.ts';
+import { withoutNulls } from './without-nulls.ts';
 
 /**
  * From API objects to slim ones. Whatever the API server lets through must be survived: a missing or odd field becomes
@@ -122,7 +123,7 @@ function workloadOf(labels: Strings, owners: readonly Raw[]): { readonly workloa
 
 export function readNetwork(raw: Raw): Network {
   const meta = readMeta(raw);
-  const parsed = parseSpec(virtualNetworkSpec, raw['spec'] ?? {});
+  const parsed = parseSpec(virtualNetworkSpec, raw['spec']);
   const problems = parsed.success ? networkProblems(parsed.data) : describeIssues(parsed.error);
   const vni = object(raw['status'])['vni'];
   const egressNode = text(object(raw['status'])['egressNode']);
@@ -139,7 +140,7 @@ export function readNetwork(raw: Raw): Network {
 
 export function readRouter(raw: Raw): Router {
   const meta = readMeta(raw);
-  const parsed = parseSpec(virtualNetworkRouterSpec, raw['spec'] ?? {});
+  const parsed = parseSpec(virtualNetworkRouterSpec, raw['spec']);
   return {
     ...pick(meta, 'namespace', 'name', 'uid', 'deleting', 'labels', 'created'),
     generation: number(object(raw['metadata'])['generation']),
@@ -159,9 +160,11 @@ const describeIssues = (error: ZodError): string[] =>
  */
 export function readSettings(raw: Raw): Settings {
   const since = Date.parse(text(object(raw['status'])['isolatingSince']));
-  const parsed = parseSpec(bulkheadConfigSpec, raw['spec'] ?? {});
+  const parsed = parseSpec(bulkheadConfigSpec, raw['spec']);
   const unreadable = parsed.success ? [] : describeIssues(parsed.error);
-  const spec = parsed.success ? parsed.data : withClosedParts(object(raw['spec']), parsed.error, !Number.isNaN(since));
+  const spec = parsed.success
+    ? parsed.data
+    : withClosedParts(withoutNulls(object(raw['spec'])), parsed.error, !Number.isNaN(since));
   const { isolation, egress, subnets, services, apiServerAccess } = spec;
   return {
     isolateNew: isolation.newNamespaces === 'Isolated',
@@ -197,7 +200,8 @@ function withClosedParts(spec: Raw, error: ZodError, isolating: boolean): Bulkhe
  * A field that this version does not know is passed over, as Kubernetes clients do: during an upgrade the API server may
  * have the newer kind already. Users' own mistakes are refused by the API server, before they are stored.
  */
-function parseSpec<S extends ZodType>(schema: S, raw: unknown): ZodSafeParseResult<output<S>> {
+function parseSpec<S extends ZodType>(schema: S, spec: unknown): ZodSafeParseResult<output<S>> {
+  const raw = withoutNulls(spec ?? {});
   const parsed = schema.safeParse(raw);
   const unknown = parsed.success ? [] : parsed.error.issues.filter((i) => i.code === 'unrecognized_keys');
   if (unknown.length === 0) return parsed;
@@ -317,7 +321,12 @@ const text = (v: unknown): string => (typeof v === 'string' ? v : '');
 const number = (v: unknown): number => (typeof v === 'number' ? v : 0);
 const strings = (v: unknown): string[] => (Array.isArray(v) ? v.filter((s) => typeof s === 'string') : []);
 const stringMap = (v: unknown): Strings =>
-  Object.fromEntries(Object.entries(object(v)).filter((e): e is [string, string] => typeof e[1] === 'string'));
+  Object.fromEntries(
+    Object.entries(object(v)).flatMap(([key, value]): [string, string][] =>
+      // Kubernetes reads null as "" here: a map's entry is no field that could be absent.
+      value === null ? [[key, '']] : typeof value === 'string' ? [[key, value]] : [],
+    ),
+  );
 const ips = (texts: readonly string[]): string[] => texts.flatMap((t) => canonicalIp(t) ?? []);
 const prefixes = (texts: readonly string[]): string[] =>
   texts.flatMap((t) => {

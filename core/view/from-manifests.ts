@@ -1,8 +1,17 @@
 import { DEFAULT_NETWORK_NAME } from '../../api/names.ts';
 import { formatIp } from '../../lib/ip/address.ts';
-import { type Policy, policyKey } from '../cluster/policy.ts';
-import { parsePolicy } from '../read/policy.ts';
+import { policyKey } from '../cluster/policy.ts';
 import { isolation } from '../networks/assign.ts';
+import { translateAdminNetworkPolicy } from '../read/admin-network-policy.ts';
+import { readDefinition } from '../read/definition.ts';
+import {
+  groupOf,
+  isAdminNetworkPolicy,
+  isForeignPolicy,
+  isNamespaced,
+  type ReadKind,
+  readKindOf,
+} from '../read/kinds.ts';
 import {
   type Raw,
   readEndpointSlice,
@@ -14,6 +23,8 @@ import {
   readService,
   readSettings,
 } from '../read/objects.ts';
+import { parsePolicy } from '../read/policy.ts';
+import { objectOf } from '../read/problems.ts';
 import {
   type ClusterState,
   emptyClusterState,
@@ -22,43 +33,102 @@ import {
   type Network,
   type Pod,
 } from '../cluster/state.ts';
+import { slicesOfService } from './offline-services.ts';
+import { hasTemplate, podsOfManifests } from './workloads.ts';
+
+/** An object, and the place in a file where it stands. */
+export type ManifestObject = { readonly object: Raw; readonly at: string };
+
+/** The same with its namespace and name, and what it was before. */
+type Named<T> = ManifestObject & { readonly written: T };
+
+/** Policies of one kind that Bulkhead does not judge. */
+export type NotJudged = { readonly apiVersion: string; readonly kind: string; readonly places: readonly string[] };
+
+/** What manifests say. */
+export type Manifests<T> = {
+  /** The cluster that they describe: see {@link fromManifests}. */
+  readonly state: ClusterState;
+  /** The objects that count, as they were taken: with namespace and name, translated, and with the pods of workloads. */
+  readonly taken: readonly Raw[];
+  /** What each policy, by policyKey, was written as. */
+  readonly policies: ReadonlyMap<string, T>;
+  /** Policies that have no say in any answer. */
+  readonly notJudged: readonly NotJudged[];
+  /** What was read in another way than it is written, each with its place. */
+  readonly notes: readonly string[];
+  /** Why the manifests mean nothing: no name, or two objects of one. */
+  readonly problems: readonly string[];
+};
 
 /**
- * A cluster as manifests describe it, with nobody asked: bare pods, and for each workload one pod like those that it would have,
- * by the workload's name. A pod whose address no manifest tells has one of 0.0.0.0/8 and of ::/96, which only the prefix of
- * everything holds.
+ * A cluster as manifests alone describe it: bare pods, one for each workload, and behind each Service the pods that it selects. An
+ * address that no manifest gives is one of 0.0.0.0/8 and of ::/96, which only the prefix of everything holds.
+ *
+ * @param options.namespace of objects that name none
  */
+export function fromManifests<T extends ManifestObject>(
+  objects: readonly T[],
+  { namespace = 'default' }: { readonly namespace?: string } = {},
+): Manifests<T> {
+  const { named, problems: nameless } = withNames(objects, namespace);
+  const { translated, notJudged, notes } = translate(named);
+  const problems = [...nameless, ...duplicates(translated)];
+  const raws = translated.map((o) => o.object);
+  const taken = [
+    ...raws.filter((o) => readKindOf(o) !== undefined && readKindOf(o) !== 'Pod'),
+    ...podsOfManifests(raws),
+  ];
+  const policies = new Map(
+    translated.flatMap(({ object, written }) => {
+      const policy = parsePolicy(object);
+      return policy ? [[policyKey(policy), written] as const] : [];
+    }),
+  );
+  return { state: stateOf(taken), taken, policies, notJudged, notes, problems };
+}
+
+/** The state of {@link fromManifests}. Throws an Error with all problems. */
 export function stateOfManifests(objects: readonly Raw[]): ClusterState {
-  const of = (...kinds: string[]): Raw[] => objects.filter((o) => kinds.includes(String(o['kind'])));
-  const pods = [...of('Pod'), ...objects.flatMap(podOfWorkload)].map((raw) => readPod(withDefaults(raw)));
-  const unique = byKey(pods);
-  const policies = objects.flatMap((o): Policy[] => {
-    const policy = parsePolicy(o['kind'] === 'NetworkPolicy' ? withDefaults(o) : o);
-    return policy ? [policy] : [];
+  const { state, problems } = fromManifests(objects.map((object, i) => ({ object, at: `object ${i + 1}` })));
+  if (problems.length > 0) throw new Error(problems.join('\n'));
+  return state;
+}
+
+function stateOf(objects: readonly Raw[]): ClusterState {
+  const byKind = Map.groupBy(objects, readKindOf);
+  const of = (kind: ReadKind): readonly Raw[] => byKind.get(kind) ?? [];
+  const rawServices = of('Service');
+  const read = of('Pod').map(readPod);
+  const pods = read.map(withAddresses);
+  const waiting = new Set(pods.filter((_, i) => isWaiting(of('Pod')[i] ?? {})));
+  const services = rawServices.map((raw, i) => readService(withClusterIPs(raw, pods.length + i)));
+  const networks = of('VirtualNetwork').map(readNetwork);
+  const namespaces = new Map(of('Namespace').map((raw) => [nameOf(raw), readNamespace(raw)]));
+  for (const { namespace } of [...pods, ...services, ...networks])
+    if (!namespaces.has(namespace)) namespaces.set(namespace, plainNamespace(namespace));
+  const written = of('EndpointSlice').map(readEndpointSlice);
+  const sliced = new Set(written.map((s) => `${s.namespace}/${s.service}`));
+  const podsByNamespace = Map.groupBy(pods, (p) => p.namespace);
+  const slices = rawServices.flatMap((raw, i) => {
+    const service = services[i];
+    if (!service || sliced.has(keyOf(service))) return [];
+    return slicesOfService(raw, podsByNamespace.get(service.namespace) ?? [], waiting);
   });
-  const named = of('Namespace').map(readNamespace);
-  const services = of('Service').map((o) => readService(withDefaults(o)));
-  const networks = of('VirtualNetwork').map((o) => readNetwork(withDefaults(o)));
-  const mentioned = [...unique.values(), ...services, ...networks].map((o) => o.namespace);
-  const namespaces = new Map(named.map((n) => [n.name, n]));
-  for (const name of mentioned) if (!namespaces.has(name)) namespaces.set(name, plainNamespace(name));
-  const settings = of('BulkheadConfig')
-    .map(readSettings)
-    .find((c) => c !== undefined);
+  const policies = [...of('NetworkPolicy'), ...of('ClusterNetworkPolicy')].flatMap((raw) => parsePolicy(raw) ?? []);
+  const definitions = of('NetworkAttachmentDefinition').map(readDefinition);
+  const settings = of('BulkheadConfig').map(readSettings)[0];
   return {
     ...emptyClusterState,
     ...(settings ? { settings } : {}),
+    ...(definitions.length > 0 ? { definitions: byKey(definitions) } : {}),
     namespaces,
-    nodes: new Map(
-      of('Node')
-        .map(readNode)
-        .map((n) => [n.name, n]),
-    ),
-    pods: new Map([...unique].map(([key, pod], i) => [key, withAddresses(pod, i)])),
+    nodes: new Map(of('Node').map((raw) => [nameOf(raw), readNode(raw)])),
+    pods: byKey(pods),
     networks: numbered([...networks, ...ownNetworks(namespaces.values(), networks)]),
-    routers: byKey(of('VirtualNetworkRouter').map((o) => readRouter(withDefaults(o)))),
+    routers: byKey(of('VirtualNetworkRouter').map(readRouter)),
     services: byKey(services),
-    slices: byKey(of('EndpointSlice').map((o) => readEndpointSlice(withDefaults(o)))),
+    slices: byKey([...written, ...slices]),
     policies: new Map(policies.map((p) => [policyKey(p), p])),
     podCIDRs: [],
   };
@@ -68,37 +138,105 @@ export function stateOfManifests(objects: readonly Raw[]): ClusterState {
 export const isUnknownAddress = (ip: string): boolean =>
   ip.startsWith('0.') || /^::[0-9a-f]{1,4}:[0-9a-f]{1,4}$/.test(ip);
 
-const TEMPLATES: Readonly<Record<string, readonly string[]>> = {
-  Deployment: ['spec', 'template'],
-  ReplicaSet: ['spec', 'template'],
-  ReplicationController: ['spec', 'template'],
-  StatefulSet: ['spec', 'template'],
-  DaemonSet: ['spec', 'template'],
-  Job: ['spec', 'template'],
-  CronJob: ['spec', 'jobTemplate', 'spec', 'template'],
-};
-
-function podOfWorkload(raw: Raw): Raw[] {
-  const path = TEMPLATES[String(raw['kind'])];
-  if (!path) return [];
-  // What a Deployment made is in the same list when it was taken from a cluster.
-  if (object(raw['metadata'])['ownerReferences'] !== undefined) return [];
-  const template = path.reduce((o, field) => object(o[field]), raw);
-  const { name, namespace } = object(raw['metadata']);
-  return [{ kind: 'Pod', metadata: { ...object(template['metadata']), name, namespace }, spec: template['spec'] }];
+/** Gives each object its namespace, its name and a uid. What has no name and means nothing to a network is left out. */
+function withNames<T extends ManifestObject>(
+  objects: readonly T[],
+  namespace: string,
+): { readonly named: Named<T>[]; readonly problems: string[] } {
+  const problems: string[] = [];
+  const generated = new Map<string, number>();
+  const named = objects.flatMap((written): Named<T>[] => {
+    const { object, at } = written;
+    const kind = readKindOf(object);
+    const meta = objectOf(object['metadata']);
+    const place = isNamespaced(kind) ? { namespace: text(meta['namespace']) || namespace } : {};
+    let name = text(meta['name']);
+    const prefix = text(meta['generateName']);
+    if (name === '' && prefix !== '') {
+      const series = `${String(object['kind'])} ${place.namespace} ${prefix}`;
+      generated.set(series, (generated.get(series) ?? 0) + 1);
+      name = `${prefix}${generated.get(series)}`;
+    }
+    if (name === '') {
+      if (kind !== undefined || isForeignPolicy(object) || hasTemplate(object))
+        problems.push(`${at}: a ${String(object['kind'])} without metadata.name`);
+      return [];
+    }
+    const uid = text(meta['uid']) || `${String(object['kind'])} ${place.namespace ?? ''}/${name}`;
+    return [{ object: { ...object, metadata: { ...meta, ...place, name, uid } }, at, written }];
+  });
+  return { named, problems };
 }
 
-function withDefaults(raw: Raw): Raw {
-  const meta = object(raw['metadata']);
-  const namespace = meta['namespace'] ?? 'default';
-  const uid = meta['uid'] ?? `${String(raw['kind'])} ${String(namespace)}/${String(meta['name'])}`;
-  return { ...raw, metadata: { ...meta, namespace, uid } };
+/** Says of policies which are translated, and which are not judged. */
+function translate<T>(objects: readonly Named<T>[]): {
+  readonly translated: Named<T>[];
+  readonly notJudged: NotJudged[];
+  readonly notes: string[];
+} {
+  const others: Named<T>[] = [];
+  const notes: string[] = [];
+  const translated = objects.flatMap((o): Named<T>[] => {
+    if (!isAdminNetworkPolicy(o.object)) {
+      if (isForeignPolicy(o.object)) others.push(o);
+      return [o];
+    }
+    const name = `${String(o.object['kind'])} ${nameOf(o.object)}`;
+    const { policies, notes: own, problems } = translateAdminNetworkPolicy(o.object);
+    for (const text of [...problems, ...own]) notes.push(`${o.at}: ${name}: ${text}`);
+    if (problems.length > 0) {
+      others.push(o);
+      return [];
+    }
+    notes.push(`${o.at}: ${name} is read as a ClusterNetworkPolicy: Bulkhead enforces it once it is converted`);
+    return policies.map((object) => ({ object, at: `${o.at} (from ${name})`, written: o.written }));
+  });
+  const byKind = Map.groupBy(others, ({ object }) => `${String(object['apiVersion'])} ${String(object['kind'])}`);
+  const notJudged = [...byKind.values()].map((same): NotJudged => {
+    const { apiVersion, kind } = same[0]?.object ?? {};
+    return { apiVersion: String(apiVersion), kind: String(kind), places: same.map(({ at }) => at) };
+  });
+  return { translated, notJudged, notes };
 }
 
-function withAddresses(pod: Pod, i: number): Pod {
-  if (pod.ips.length > 0) return pod;
+/** Objects of one group, kind, namespace and name: which of them counts would be a guess. */
+function duplicates(objects: readonly ManifestObject[]): string[] {
+  const places = new Map<string, string>();
+  return objects.flatMap(({ object, at }) => {
+    const { namespace, name } = objectOf(object['metadata']);
+    const where = isNamespaced(readKindOf(object)) ? `${String(namespace)}/` : '';
+    const key = `${groupOf(object)} ${String(object['kind'])} ${where}${String(name)}`;
+    const before = places.get(key);
+    places.set(key, before ?? at);
+    return before === undefined
+      ? []
+      : [`${String(object['kind'])} ${where}${String(name)} is there twice: ${before} and ${at}`];
+  });
+}
+
+const nameOf = (raw: Raw): string => text(objectOf(raw['metadata'])['name']);
+const text = (v: unknown): string => (typeof v === 'string' ? v : '');
+
+/** Whether a pod says itself that it is not ready. One that says nothing, as in manifests, counts as ready. */
+function isWaiting(raw: Raw): boolean {
+  const { conditions } = objectOf(raw['status']);
+  return (
+    Array.isArray(conditions) && !conditions.map(objectOf).some((c) => c['type'] === 'Ready' && c['status'] === 'True')
+  );
+}
+
+/** The addresses that a cluster would give a Service; ExternalName and headless ones have none. */
+function withClusterIPs(raw: Raw, i: number): Raw {
+  const spec = objectOf(raw['spec']);
+  const none = spec['type'] === 'ExternalName' || (spec['clusterIP'] ?? '') !== '' || Array.isArray(spec['clusterIPs']);
+  return none ? raw : { ...raw, spec: { ...spec, clusterIPs: unknownAddresses(i) } };
+}
+
+const withAddresses = (pod: Pod, i: number): Pod => (pod.ips.length > 0 ? pod : { ...pod, ips: unknownAddresses(i) });
+
+function unknownAddresses(i: number): string[] {
   const value = BigInt(i + 1) + 0x10000n; // "::1" is somebody
-  return { ...pod, ips: [formatIp({ family: 4, value }), formatIp({ family: 6, value })] };
+  return [formatIp({ family: 4, value }), formatIp({ family: 6, value })];
 }
 
 const plainNamespace = (name: string): Namespace => readNamespace({ metadata: { name, uid: name } });
@@ -120,5 +258,3 @@ const byKey = <T extends { readonly namespace: string; readonly name: string }>(
 
 const numbered = (networks: readonly Network[]): Map<string, Network> =>
   new Map(networks.map((n, i) => [keyOf(n), { ...n, vni: n.vni ?? i + 2 }]));
-
-const object = (value: unknown): Raw => (typeof value === 'object' && value !== null ? (value as Raw) : {});

@@ -7,7 +7,7 @@ import { collectionKeyAt } from './keys.ts';
 /** One document of a file: its value, and where parts of it stand. */
 export type ParsedDocument = {
   readonly value: unknown;
-  /** The line, from 1, on which the part at a path begins; that of the document when the path leads nowhere. */
+  /** The line, from 1, on which the part at a path begins, or the last part on the way to it that there is. */
   readonly lineOf: (path: readonly (string | number)[]) => number;
 };
 
@@ -68,8 +68,11 @@ function parseYaml(text: string): ParsedYaml {
     documents.push({
       value: document.toJS({ maxAliasCount: -1 }) as unknown, // bounded above
       lineOf(path) {
-        const node = path.length === 0 ? document.contents : document.getIn(path, true);
-        return isNode(node) && node.range ? lineAt(node.range[0]) : start;
+        for (let length = path.length; length > 0; length--) {
+          const node = document.getIn(path.slice(0, length), true);
+          if (isNode(node) && node.range) return lineAt(node.range[0]);
+        }
+        return start;
       },
     });
   }

@@ -8,8 +8,15 @@ import { buildKustomization } from './kustomization.ts';
 import { parseManifestText } from './parse.ts';
 import { type Source, sourcesOf } from './sources.ts';
 
-/** An object, and where it stands: "file:line". */
-export type Located = { readonly object: Manifest; readonly at: string };
+/** An object, and where it stands. */
+export type Located = {
+  readonly object: Manifest;
+  /** "file:line" */
+  readonly at: string;
+  readonly file: string;
+  /** The line of a part of it, of the object itself for an empty path or one that leads nowhere. */
+  readonly lineOf: (path: readonly (string | number)[]) => number;
+};
 
 /** What files, folders, kustomizations and standard input hold. */
 export type ManifestFiles = {
@@ -119,7 +126,7 @@ class Gathered {
     }
     // An object needs both words. Without them it does not matter whether the rest can be read.
     if (!named && !/apiVersion/.test(text)) {
-      if (/^\s*[^\s#-]/m.test(text)) this.#skipped.push(file);
+      if (/^(?!---|\.\.\.|[ \t]*#)[ \t]*\S/m.test(text)) this.#skipped.push(file);
       return;
     }
     const { documents, problems, warnings } = parseManifestText(text);
@@ -132,7 +139,11 @@ class Gathered {
         continue;
       }
       const { items, problem } = itemsOf(value);
-      for (const item of items) this.#objects.push({ object: item.object, at: `${file}:${lineOf(pathOf(item))}` });
+      for (const item of items) {
+        const path = pathOf(item);
+        const own = (inside: readonly (string | number)[]): number => lineOf([...path, ...inside]);
+        this.#objects.push({ object: item.object, at: `${file}:${own([])}`, file, lineOf: own });
+      }
       if (problem !== undefined) this.#problems.push(`${file}:${lineOf([])}: ${problem}${kustomizationHint(value)}`);
     }
   }
