@@ -231,11 +231,11 @@ describe('what was missed', () => {
   });
 
   test('policies of foreign kinds', () => {
-    const foreign = (apiVersion: string, kind: string): Raw => ({ apiVersion, kind, metadata: { name: 'f' } });
+    const foreign = (apiVersion: string, kind: string, name = 'f'): Raw => ({ apiVersion, kind, metadata: { name } });
     expect(
       said(
         foreign('cilium.io/v2', 'CiliumNetworkPolicy'),
-        foreign('cilium.io/v2', 'CiliumNetworkPolicy'),
+        foreign('cilium.io/v2', 'CiliumNetworkPolicy', 'g'),
         foreign('crd.projectcalico.org/v1', 'GlobalNetworkPolicy'),
       ),
     ).toEqual([
