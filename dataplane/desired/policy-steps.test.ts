@@ -50,8 +50,10 @@ class Kernel {
     const own = this.elements.get(`cls4 ${address}`);
     if (own !== undefined) return Number(own);
     for (const [at, value] of this.elements) {
-      const [set, prefix = ''] = at.split(' ');
-      if (set === 'cls_range4' && contains(mustPrefix(prefix), mustIp(address))) return Number(value);
+      const [set, range = ''] = at.split(' ');
+      const [first = '', last = first] = range.split('-');
+      const { value: ip } = mustIp(address);
+      if (set === 'cls_range4' && mustIp(first).value <= ip && ip <= mustIp(last).value) return Number(value);
     }
     return 0;
   }

@@ -1,7 +1,7 @@
 import type { GroupItem, NodeConfig, ProfileItem, ProfileSide } from '../../api/nodeconfig.ts';
 import { type Cell, compileCell } from '../../core/policy/cell.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
-import { PrefixClasses } from '../plan/prefix-classes.ts';
+import { PrefixClasses, rangeOf } from '../plan/prefix-classes.ts';
 import {
   MOST_CLASSES,
   MOST_PROFILES,
@@ -432,8 +432,9 @@ export class PolicyTable {
       moved ||= before !== undefined;
     }
     const ranges = new Map<string, Class>();
-    for (const { prefix, groups } of changed ? classes.pieces : []) {
-      ranges.set(prefix, this.#use(this.#keyOf(groups), groups, fresh));
+    for (const piece of changed ? classes.pieces : []) {
+      const { groups } = piece;
+      ranges.set(rangeOf(piece), this.#use(this.#keyOf(groups), groups, fresh));
       if (this.#hasDone(4)) yield 'breath';
     }
     return { moves: { addresses, prefixes: changed ? { classes, ranges } : undefined, moved }, fresh, gone };

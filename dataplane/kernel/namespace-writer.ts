@@ -98,7 +98,7 @@ export class NamespaceWriter {
 
   /** Changes of such elements; {@link write} writes them. */
   stage(): Staged {
-    return new Staged(this.#drivers.nft, (name) => this.#setOf(name));
+    return new Staged(this.#drivers.nft, this.#table, (name) => this.#setOf(name));
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { NftSet } from '../../lib/nft/elements.ts';
 import type { Nft, Prepared } from '../../lib/nft/nft.ts';
-import type { NftChange } from '../../lib/nft/program.ts';
+import type { NftChange, TableName } from '../../lib/nft/program.ts';
 
 /** Prepared at once: some milliseconds. */
 const PORTION = 256;
@@ -8,12 +8,14 @@ const PORTION = 256;
 /** Changes of elements of one table that are prepared as they come, so that little is left to do when they are written together. */
 export class Staged {
   readonly #nft: Pick<Nft, 'prepare'>;
+  readonly #table: TableName;
   readonly #setOf: (name: string) => NftSet | undefined;
   #next: NftChange[] = [];
   #ready: Prepared[] = [];
 
-  constructor(nft: Pick<Nft, 'prepare'>, setOf: (name: string) => NftSet | undefined) {
+  constructor(nft: Pick<Nft, 'prepare'>, table: TableName, setOf: (name: string) => NftSet | undefined) {
     this.#nft = nft;
+    this.#table = table;
     this.#setOf = setOf;
   }
 
@@ -39,7 +41,7 @@ export class Staged {
   }
 
   #prepare(): void {
-    if (this.#next.length > 0) this.#ready.push(this.#nft.prepare(this.#next, this.#setOf));
+    if (this.#next.length > 0) this.#ready.push(this.#nft.prepare(this.#table, this.#next, this.#setOf));
     this.#next = [];
   }
 }

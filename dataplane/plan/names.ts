@@ -40,6 +40,7 @@ export const CHAINS = {
     'in_started',
     'ask_eg',
     'ask_in',
+    'unplanned',
     'ok_eg',
     'ok_in',
     'log_share',

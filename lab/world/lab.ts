@@ -184,6 +184,7 @@ export function startAgent(lab: LabSpec, node: string): void {
     `agent-${node}`,
     inside(lab.name, { node }, [
       process.execPath,
+      '--max-semi-space-size=4', // as in manifests/agent
       join(lab.checkout, 'dist/bulkhead-agent.mjs'),
       '--node',
       node,

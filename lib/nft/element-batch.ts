@@ -6,11 +6,12 @@ import type { NftChange, TableName } from './program.ts';
 /** Everything of a change that concerns one set, as the kernel takes it. */
 type SetChange = { readonly removed: EncodedElement[]; readonly added: EncodedElement[] };
 
-/** By set. Goes straight to the kernel: libnftables first reads all sets and chains of the namespace again, whatever the change. */
-export type ElementBatch = ReadonlyMap<string, SetChange>;
+/** Messages that go straight to the kernel: libnftables first reads all sets and chains of the namespace again, whatever the change. */
+export type ElementBatch = { readonly removed: readonly Request[]; readonly added: readonly Request[] };
 
 /** These changes as the kernel takes them; undefined when they are more than plain elements, or too many. */
 export function encodeChanges(
+  table: TableName,
   changes: readonly NftChange[],
   setOf: (name: string) => NftSet | undefined,
 ): ElementBatch | undefined {
@@ -30,18 +31,16 @@ export function encodeChanges(
       of.added.push(...elements);
     }
   }
-  return bySet;
+  const messages = (verb: 'removed' | 'added'): Request[] =>
+    [...bySet].flatMap(([set, of]) =>
+      chunks(of[verb]).map((part) => ({ what: `${verb} in ${set}`, writer: message(verb, table, set, part) })),
+    );
+  return { removed: messages('removed'), added: messages('added') };
 }
 
-/** One transaction for all of these. Throws NetlinkError. */
-export function sendElements(socket: NetlinkSocket, table: TableName, batches: readonly ElementBatch[]): void {
-  const messages = (verb: 'removed' | 'added'): Request[] =>
-    batches.flatMap((bySet) =>
-      [...bySet].flatMap(([set, of]) =>
-        chunks(of[verb]).map((part) => ({ what: `${verb} in ${set}`, writer: message(verb, table, set, part) })),
-      ),
-    );
-  const requests = [...messages('removed'), ...messages('added')];
+/** One transaction for all of these: first all that goes. Throws NetlinkError. */
+export function sendElements(socket: NetlinkSocket, batches: readonly ElementBatch[]): void {
+  const requests = [...batches.flatMap((b) => b.removed), ...batches.flatMap((b) => b.added)];
   if (requests.length > 0) socket.transaction(NFNL_SUBSYS_NFTABLES, requests);
 }
 

@@ -43,8 +43,8 @@ export class FakeNft implements Nft {
     if (script !== '') this.run(script);
   }
 
-  prepare(changes: readonly NftChange[]): Prepared {
-    return { batch: new Map(), changes };
+  prepare(_table: TableName, changes: readonly NftChange[]): Prepared {
+    return { batch: { removed: [], added: [] }, changes };
   }
 
   elements(table: TableName, { name }: NftSet): Extract<NftObject, { kind: 'element' }>[] {

@@ -44,7 +44,7 @@ export type Nft = Disposable & {
    * Does for some changes of elements what can be done before they are sent. Thousands of them are prepared in portions, between which
    * others have their turn. Throws {@link NftError} for what is no element of these sets.
    */
-  prepare(changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): Prepared;
+  prepare(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): Prepared;
   /** Elements that a set has in the kernel; see {@link dumpElements}. */
   elements(table: TableName, set: NftSet): Extract<NftObject, { kind: 'element' }>[];
   /** Named counters, with what they have counted. */
@@ -93,23 +93,23 @@ class LibNft implements Nft {
   ): void {
     const ready = prepared.map((p) => p.batch);
     try {
-      const batch = encodeChanges(changes, setOf);
+      const batch = encodeChanges(table, changes, setOf);
       if (batch) {
-        sendElements(this.#context().socket, table, [...ready, batch]);
+        sendElements(this.#context().socket, [...ready, batch]);
         return;
       }
       if ((changes.length > FEW_CHANGES || ready.length > 0) && this.#inSteps(table, changes, setOf, ready)) return;
       this.run(renderChanges(table, changes));
-      sendElements(this.#context().socket, table, ready);
+      sendElements(this.#context().socket, ready);
     } catch (error) {
       if (error instanceof NetlinkError) throw new NftError(error.message, renderChanges(table, changes), error);
       throw error;
     }
   }
 
-  prepare(changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): Prepared {
-    const batch = encodeChanges(changes, setOf);
-    if (!batch) throw new NftError('Error: these are no plain elements', renderChanges('inet unknown', changes));
+  prepare(table: TableName, changes: readonly NftChange[], setOf: (name: string) => NftSet | undefined): Prepared {
+    const batch = encodeChanges(table, changes, setOf);
+    if (!batch) throw new NftError('Error: these are no plain elements', renderChanges(table, changes));
     return { batch, changes: [] };
   }
 
@@ -129,12 +129,13 @@ class LibNft implements Nft {
     const gone = changes.filter((c) => isPlain(c) && c.verb === 'delete');
     const [first, last] = [new Set(made), new Set(gone)];
     const batch = encodeChanges(
+      table,
       changes.filter((c) => !first.has(c) && !last.has(c)),
       setOf,
     );
     if (!batch) return false;
     this.run(renderChanges(table, made));
-    sendElements(this.#context().socket, table, [...ready, batch]);
+    sendElements(this.#context().socket, [...ready, batch]);
     this.run(renderChanges(table, gone));
     return true;
   }
