@@ -78,6 +78,7 @@ test('what is not tried is known, and why', () => {
       "README.md | kubectl bulkhead status | needs a cluster",
       "README.md | kubectl bulkhead reach -n shop-a | needs a cluster",
       "README.md | kubectl bulkhead isolate shop-flat --dry-run | needs a cluster",
+      "docs/how-to/convert-admin-network-policies.md | kubectl get adminnetworkpolicies,baselineadminnetworkpolicies -o yaml | kubectl bulkhead policy convert -f - | needs a cluster",
       "docs/how-to/install.md | sed 's#image: bulkhead:.*#image: registry.example/bulkhead:1#' manifests/install.yaml | kubectl apply -f - | needs a cluster",
       "docs/how-to/install.md | kubectl -n kube-system rollout status daemonset/bulkhead-agent | needs a cluster",
       "docs/how-to/install.md | kubectl bulkhead status | needs a cluster",

@@ -1,5 +1,5 @@
 import { translateAdminNetworkPolicy } from '../read/admin-network-policy.ts';
-import { groupOf, isAdminNetworkPolicy, isForeignPolicy } from '../read/kinds.ts';
+import { isAdminNetworkPolicy, isForeignPolicy } from '../read/kinds.ts';
 import type { Finding } from './finding.ts';
 
 type Raw = Readonly<Record<string, unknown>>;
@@ -10,7 +10,7 @@ export function notJudged(others: readonly Raw[]): Finding[] {
   for (const raw of others) {
     if (!isForeignPolicy(raw) && !(isAdminNetworkPolicy(raw) && translateAdminNetworkPolicy(raw).problems.length > 0))
       continue;
-    const name = `${String(raw['kind'])} (${groupOf(raw)})`;
+    const name = `${String(raw['kind'])} (${String(raw['apiVersion'])})`;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   return [...counts].map(([name, count]) => ({
