@@ -60,6 +60,17 @@ describe('documents are true', () => {
     expect(long).toEqual([]);
   });
 
+  test('packages that we depend on have licences that allow it', () => {
+    const { dependencies = {} } = JSON.parse(read('package.json')) as { dependencies?: Record<string, string> };
+    const licences = Object.keys(dependencies).map((name) => {
+      const { license } = JSON.parse(read(`node_modules/${name}/package.json`)) as { license?: string };
+      return [name, license ?? 'none'] as const;
+    });
+    const allowed = ['MIT', 'ISC', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', '0BSD'];
+    expect(licences.length).toBeGreaterThan(0);
+    expect(licences.filter(([, licence]) => !allowed.includes(licence))).toEqual([]);
+  });
+
   test('every folder of code begins with a README', () => {
     const folders = [
       'api',

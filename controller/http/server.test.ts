@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { request } from 'node:https';
+import { request, type RequestOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import * as x509 from '@peculiar/x509';
 import fc from 'fast-check';
@@ -17,36 +17,52 @@ let asked = 0;
 const reports: NodeReport[] = [];
 const faults: Error[] = [];
 
-beforeEach(async () => {
-  asked = 0;
-  reports.length = 0;
-  faults.length = 0;
-  const view = viewOf(exampleState());
+type Backend = Parameters<typeof controllerServer>[0];
+
+/** A server of which nobody may anything, but for what is given. */
+async function serve(backend: Partial<Backend>, { clientCa }: { readonly clientCa?: string } = {}) {
   const tls = await issueServer(await makeAuthority('test'), 'test', ['127.0.0.1']);
   const { server } = controllerServer(
     {
-      agents: () => ({ open: () => () => undefined, report: (r) => void reports.push(r) }),
-      nodeOf: (token) => {
-        asked++;
-        return Promise.resolve(token === 'n1' ? 'n1' : undefined);
-      },
-      admit: (review) => Promise.resolve(reviewAdmission(view, review, 'All').response),
+      agents: () => undefined,
+      nodeOf: () => Promise.resolve(undefined),
+      admit: ({ uid }) => Promise.resolve({ uid, allowed: true }),
       isApiServer: () => true,
       missing: () => undefined,
       metrics: () => Promise.resolve(''),
       mayReadMetrics: () => Promise.resolve(false),
       onFault: (e) => faults.push(e),
+      ...backend,
     },
-    tls,
+    { ...tls, ...(clientCa === undefined ? {} : { clientCa }) },
   );
   await server.listen({ host: '127.0.0.1', port: 0 });
-  ({ port } = server.server.address() as AddressInfo);
-  close = () => server.close();
+  return { port: (server.server.address() as AddressInfo).port, close: () => server.close() };
+}
+
+beforeEach(async () => {
+  asked = 0;
+  reports.length = 0;
+  faults.length = 0;
+  const view = viewOf(exampleState());
+  ({ port, close } = await serve({
+    agents: () => ({ open: () => () => undefined, report: (r) => void reports.push(r) }),
+    nodeOf: (token) => {
+      asked++;
+      return Promise.resolve(token === 'n1' ? 'n1' : undefined);
+    },
+    admit: (review) => Promise.resolve(reviewAdmission(view, review, 'All').response),
+  }));
 });
 afterEach(() => close());
 
 type Answer = { readonly status: number; readonly text: string };
-const post = (path: string, body: string | Uint8Array, headers: Record<string, string> = {}): Promise<Answer> =>
+const post = (
+  path: string,
+  body: string | Uint8Array,
+  headers: Record<string, string> = {},
+  own: RequestOptions = {},
+): Promise<Answer> =>
   new Promise((resolve, reject) => {
     const sent = request(
       {
@@ -56,6 +72,7 @@ const post = (path: string, body: string | Uint8Array, headers: Record<string, s
         method: 'POST',
         rejectUnauthorized: false,
         headers: { 'content-type': 'application/json', ...headers },
+        ...own,
       },
       (response) => {
         let text = '';
@@ -134,6 +151,18 @@ describe('/admit', () => {
     },
   );
 
+  test.each([
+    ['__proto__', '{"__proto__":{"polluted":1},"request":{"uid":"u","__proto__":{"polluted":1}}}'],
+    ['constructor', '{"constructor":{"prototype":{"polluted":1}},"request":{"uid":"u"}}'],
+    ['200 000 lists', `{"request":${'['.repeat(200_000)}${']'.repeat(200_000)}}`],
+    ['100 000 objects', `${'{"request":'.repeat(100_000)}1${'}'.repeat(100_000)}`],
+  ])('keys of prototypes and very deep JSON: %s', async (_, body) => {
+    expect((await post('/admit', body)).status).toBeGreaterThanOrEqual(400);
+    expect((await post('/v1/report', body, AGENT)).status).toBeGreaterThanOrEqual(400);
+    expect(({} as { polluted?: number }).polluted).toBeUndefined();
+    expect((await post('/admit', JSON.stringify(review({ metadata: { name: 'p' } })))).status).toBe(200);
+  });
+
   test('a body beyond 3 MB is refused', async () => {
     expect((await post('/admit', `"${'a'.repeat(4 << 20)}"`).catch(() => ({ status: 413 }))).status).toBe(413);
   });
@@ -182,55 +211,24 @@ describe('/v1/report', () => {
 
 test('with an authority for webhook clients, only a certificate of it makes an API server', async () => {
   const clients = await makeAuthority('clients');
-  const tls = {
-    ...(await issueServer(await makeAuthority('test'), 'test', ['127.0.0.1'])),
-    clientCa: clients.cert.toString('pem'),
-  };
   const seen: boolean[] = [];
-  const { server } = controllerServer(
+  const certified = await serve(
     {
-      agents: () => undefined,
-      nodeOf: () => Promise.resolve(undefined),
       admit: ({ uid }, fromApiServer) => {
         seen.push(fromApiServer);
         return Promise.resolve({ uid, allowed: true });
       },
-      isApiServer: ({ certified }) => certified,
-      missing: () => undefined,
-      metrics: () => Promise.resolve(''),
-      mayReadMetrics: () => Promise.resolve(false),
-      onFault: (e) => faults.push(e),
+      isApiServer: (caller) => caller.certified,
     },
-    tls,
+    { clientCa: clients.cert.toString('pem') },
   );
-  await server.listen({ host: '127.0.0.1', port: 0 });
-  const address = server.server.address() as AddressInfo;
-  const ask = (own: object): Promise<number> =>
-    new Promise((resolve, reject) => {
-      const sent = request(
-        {
-          host: '127.0.0.1',
-          port: address.port,
-          path: '/admit',
-          method: 'POST',
-          rejectUnauthorized: false,
-          agent: false,
-          headers: { 'content-type': 'application/json' },
-          ...own,
-        },
-        (r) => {
-          r.resume();
-          r.on('end', () => resolve(r.statusCode ?? 0));
-        },
-      );
-      sent.on('error', reject);
-      sent.end(JSON.stringify(review({ metadata: { name: 'p' } })));
-    });
+  const body = JSON.stringify(review({ metadata: { name: 'p' } }));
   const right = await clientOf(clients);
   const wrong = await clientOf(await makeAuthority('clients'));
-  for (const own of [{}, right, wrong]) expect(await ask(own)).toBe(200);
+  for (const own of [{}, right, wrong])
+    expect((await post('/admit', body, {}, { agent: false, port: certified.port, ...own })).status).toBe(200);
   expect(seen).toEqual([false, true, false]);
-  await server.close();
+  await certified.close();
 });
 
 /** A certificate by which a client shows who it is. */

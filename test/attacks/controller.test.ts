@@ -183,6 +183,22 @@ describe('without a token', () => {
     review({ object: { metadata: { name: 'x', annotations: { 'bulkhead.dev/network': network } }, spec: {} } });
   const virtualNetworks = { group: 'bulkhead.dev', resource: 'virtualnetworks' };
 
+  test('streams, reports and figures are for those who show a token', async () => {
+    for (const who of ['flat/p1', 'flat/p2']) {
+      const netns = await lab.netns(who);
+      for (const wrong of [undefined, '', 'junk', token('n1').slice(0, -1), lab.spec.tokens['node:n1']]) {
+        const fields = wrong === undefined ? {} : { token: wrong };
+        expect([wrong, (await ask(netns, '/v1/config', fields)).status]).toEqual([wrong, 401]);
+        expect([wrong, (await ask(netns, '/v1/report', { ...fields, body: report({}) })).status]).toEqual([wrong, 401]);
+        expect([401, 403]).toContain((await ask(netns, '/metrics', fields)).status);
+      }
+      // An agent's token is for streams and reports, and reads no figures.
+      expect([401, 403]).toContain((await ask(netns, '/metrics', { token: token('n1') })).status);
+      expect((await ask(netns, '/v1/report', { token: token('n1'), body: report({}) })).status).toBe(200);
+      expect((await ask(netns, '/metrics', { token: lab.spec.tokens['admin'] ?? '' })).status).toBe(200);
+    }
+  });
+
   test('a pod that asks /admit learns nothing: what is there and what is not read alike', async () => {
     const netns = await from();
     for (const [there, absent] of [

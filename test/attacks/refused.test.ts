@@ -233,33 +233,91 @@ const ATTACKS: readonly Attack[] = [
       ),
     ),
   ],
+  [
+    'IPv4 redirects and router advertisements',
+    family4((s) =>
+      [
+        // Redirect of the own route to a host, and to a network, by the pod itself; a router that announces itself.
+        Buffer.of(5, 1, 0, 0, ...ownBytes(s.own)),
+        Buffer.of(5, 0, 0, 0, ...ownBytes(s.own)),
+        Buffer.of(9, 0, 0, 0, 1, 2, 0, 255, ...ownBytes(s.own), 0, 0, 0, 0),
+        Buffer.of(10, 0, 0, 0, 0, 0, 0, 0),
+      ].flatMap((head) =>
+        [s.mate, s.victim, '224.0.0.1', '255.255.255.255'].map((destination) => {
+          const payload = Buffer.concat([head, datagram(s, s.mate, s.victim)]);
+          payload.writeUInt16BE(sum(payload), 2);
+          return toGateway(s, ip({ source: s.own, destination, protocol: PROTOCOL.ICMP, payload }));
+        }),
+      ),
+    ),
+  ],
+  [
+    'groups and leases: IGMP, MLD, DHCP',
+    (s) => {
+      const everybody = (payload: Buffer): Buffer =>
+        ethernet({ to: s.family === 4 ? 'ff:ff:ff:ff:ff:ff' : '33:33:00:00:00:16', from: s.ownMac, payload });
+      const lease = (source: string, destination: string, ports: readonly [number, number]): Buffer =>
+        udp({ source, destination, sourcePort: ports[0], port: ports[1], payload: s.text });
+      if (s.family === 4)
+        return [
+          ...['224.0.0.1', '224.0.0.2', '224.0.0.22', '224.0.0.251'].map((destination) =>
+            everybody(ip({ source: s.own, destination, protocol: 2, hops: 1, payload: s.text })),
+          ),
+          everybody(lease('0.0.0.0', '255.255.255.255', [68, 67])),
+          everybody(lease(s.own, '255.255.255.255', [67, 68])),
+        ];
+      return [
+        ...[130, 131, 132, 143].map((type) => {
+          const payload = Buffer.concat([Buffer.of(type, 0, 0, 0, 0, 0, 0, 0), s.text]);
+          return everybody(
+            ipv6({ source: 'fe80::1', destination: 'ff02::16', protocol: PROTOCOL.ICMPv6, hops: 1, payload }),
+          );
+        }),
+        everybody(lease('fe80::1', 'ff02::1:2', [546, 547])),
+        everybody(lease('fe80::1', 'ff02::1', [547, 546])),
+      ];
+    },
+  ],
+  [
+    'spanning tree and other frames with a length for a type',
+    (s) =>
+      ['01:80:c2:00:00:00', '01:80:c2:00:00:0e', '01:00:0c:cc:cc:cc'].map((to) => {
+        const payload = Buffer.concat([Buffer.of(0x42, 0x42, 3), Buffer.alloc(35), s.text]);
+        return ethernet({ to, from: s.ownMac, payload, type: payload.length });
+      }),
+  ],
 ];
+
+const ownBytes = (address: string): number[] => address.split('.').map(Number);
 
 /** The Internet checksum. */
 function sum(data: Buffer): number {
   let total = 0;
-  for (let i = 0; i < data.length; i += 2) total += data.readUInt16BE(i);
+  for (let i = 0; i < data.length; i += 2) total += (data[i] ?? 0) * 256 + (data[i + 1] ?? 0);
   while (total > 0xffff) total = (total & 0xffff) + (total >>> 16);
   return ~total & 0xffff;
 }
 
-describe.each([
-  ['an isolated pod', 'a', ['b', 'flat']],
-  ['a flat pod', 'flat', ['a', 'b']],
-] as const)('frames of %s', (_, from, others) => {
-  test.each([4, 6] as const)('get nowhere, and its true ones get to its mate (IPv%s)', async (family) => {
-    using mouth = new RawSocket(await lab.netns(`${from}/p1`), 'eth0');
-    using mate = new RawSocket(await lab.netns(`${from}/p2`), 'eth0');
-    using wire = new RawSocket(netPath(lab.name, 'n1'), 'eth0');
+describe.each(
+  ([1, 2] as const).flatMap((node) => [
+    ['an isolated pod', 'a', ['b', 'flat'], node] as const,
+    ['a flat pod', 'flat', ['a', 'b'], node] as const,
+  ]),
+)('frames of %s', (_, from, others, node) => {
+  test.each([4, 6] as const)(`from n${node} get nowhere, and its true ones get to its mate (IPv%s)`, async (family) => {
+    const [sender, mateName] = [`${from}/p${node}`, `${from}/p${3 - node}`];
+    using mouth = new RawSocket(await lab.netns(sender), 'eth0');
+    using mate = new RawSocket(await lab.netns(mateName), 'eth0');
+    using wire = new RawSocket(netPath(lab.name, `n${node}`), 'eth0');
     const victims = others.flatMap((ns) => [`${ns}/p1`, `${ns}/q1`, `${ns}/p2`]);
     const sockets = await Promise.all(
       victims.map(async (v) => [v, new RawSocket(await lab.netns(v), 'eth0')] as const),
     );
     const base = {
       family,
-      own: await lab.ip(`${from}/p1`, family),
+      own: await lab.ip(sender, family),
       ownMac: mouth.mac,
-      mate: await lab.ip(`${from}/p2`, family),
+      mate: await lab.ip(mateName, family),
     };
     const marks = new Map<string, string>();
     for (const [name, frames] of ATTACKS)
