@@ -3,7 +3,7 @@ import { askAbout } from '../../core/decide/ends.ts';
 import { END_FORMS } from '../../core/decide/end-text.ts';
 import { EXIT } from '../terminal/exit-codes.ts';
 import { familiesOf } from '../terminal/ip-family.ts';
-import { format, print, printData, tableText, UsageError } from '../terminal/output.ts';
+import { format, printData, printList, printTable, UsageError } from '../terminal/output.ts';
 import { targetOptions } from '../target/choose.ts';
 import { answerData, showAnswers } from './answers.ts';
 import { type InputFlags, kustomizeOption, manifestsOption } from './load.ts';
@@ -44,9 +44,9 @@ export function explainCommand(exit: (code: number) => void): Command {
         throw new UsageError('explain: write FROM and TO, or --all');
       const { view, outside } = await loadQuestion(flags);
       if (all) {
-        const cells = matrix(view, { families, outside, ...(namespace === undefined ? {} : { namespace }) });
-        if (shape === 'text') print(tableText(matrixTable(cells)));
-        else printData(shape, { pairs: cells });
+        const options = { families, outside, ...(namespace === undefined ? {} : { namespace }) };
+        if (shape === 'text') printTable(matrixTable(view, options));
+        else printList(shape, 'pairs', matrix(view, options));
         return;
       }
       const asked = askAbout(view, fromText ?? '', toText ?? '', {

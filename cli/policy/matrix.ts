@@ -1,12 +1,11 @@
 import { familyOf } from '../../lib/ip/address.ts';
-import type { Policy } from '../../core/cluster/policy.ts';
 import { keyOf, type Pod } from '../../core/cluster/state.ts';
 import { ipsOf } from '../../core/decide/by-networks.ts';
 import { decideFrom, type Source } from '../../core/decide/decide.ts';
+import { PodPairs } from '../../core/decide/pod-pairs.ts';
 import type { Decision, Target } from '../../core/decide/decision.ts';
 import { type AskOptions, outsideAddresses } from '../../core/decide/ends.ts';
-import { policiesOf } from '../../core/view/policies.ts';
-import { networkOf, type View } from '../../core/view/view.ts';
+import type { View } from '../../core/view/view.ts';
 
 /** One cell of the matrix. */
 export type Pair = {
@@ -41,20 +40,33 @@ type Column = {
 
 /**
  * Every pod, each node and the outside, to every declared port of every pod, to each node and to the outside. Pods are asked about
- * themselves, too.
+ * themselves, too. Pairs come sender by sender, so that a large cluster's need not all be there at once.
  */
-export function matrix(view: View, options: MatrixOptions): Pair[] {
+export function* matrix(view: View, options: MatrixOptions): Generator<Pair[]> {
+  const { rows, columns, ask } = endsOf(view, options);
+  for (const from of rows)
+    yield columns
+      .filter((to) => isAsked(from, to, options.namespace))
+      .flatMap((to) =>
+        to.ports.flatMap((port): Pair[] => {
+          const told = ask(from, to, port);
+          if (!told) return [];
+          const { open, families, why } = told;
+          const verdict = open ? 'Accept' : 'Deny';
+          return [{ from: from.name, to: to.name, ...port, verdict, ...(families ? { families } : {}), why: why() }];
+        }),
+      );
+}
+
+function endsOf(view: View, options: MatrixOptions) {
   const pods = [...view.state.pods.values()]
     .filter((p) => !p.finished && p.ips.length > 0)
     .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
-  const rows = [...pods.map((p) => podRow(view, p)), ...nodeRows(view), outsideRow(options)];
-  const columns = [...pods.map((p) => podColumn(view, p)), ...nodeColumns(view), outsideColumn(options)];
-  const ask = asker(view, options.families);
-  return rows.flatMap((from) =>
-    columns
-      .filter((to) => isAsked(from, to, options.namespace))
-      .flatMap((to) => to.ports.flatMap((port) => ask(from, to, port) ?? [])),
-  );
+  return {
+    rows: [...pods.map((p) => podRow(view, p)), ...nodeRows(view), outsideRow(options)],
+    columns: [...pods.map((p) => podColumn(view, p)), ...nodeColumns(view), outsideColumn(options)],
+    ask: asker(view, options.families),
+  };
 }
 
 /** Between two ends that are no pods nothing is asked. */
@@ -116,54 +128,49 @@ const outsideColumn = (options: MatrixOptions): Column => ({
   ports: options.outside[0] ? [options.outside[0]] : OUTSIDE,
 });
 
-type Ask = (from: Row, to: Column, port: Pick<Target, 'port' | 'protocol'>) => Pair | undefined;
+/** A verdict, and where it can be told why. */
+type Told = {
+  readonly open: boolean;
+  /** Verdicts by family, where they differ. */
+  readonly families?: Readonly<Record<string, 'Accept' | 'Deny'>>;
+  readonly why: () => string;
+};
+type Ask = (from: Row, to: Column, port: Pick<Target, 'port' | 'protocol'>) => Told | undefined;
 
 function asker(view: View, families: readonly (4 | 6)[]): Ask {
-  const whys = new Map<string, string>();
-  const same = sameInEveryFamily(view);
+  const pairs = new PodPairs(view);
+  /** Equal refusals of pods are one object. */
+  const whys = new WeakMap<Decision, string>();
+  const whyOf = (decision: Decision): string => {
+    const why = whys.get(decision) ?? reasonOf(decision);
+    whys.set(decision, why);
+    return why;
+  };
+  const askOne = (source: Source, to: Column, target: Target): Told => {
+    if (source.kind === 'Pod' && to.pod) {
+      const { pod } = source;
+      const column = { pod: to.pod, address: target.address };
+      const said = pairs.ask(pod, column, target);
+      if (said === 'open') return { open: true, why: () => reasonOf(pairs.opened(pod, column, target) as Decision) };
+      if (said) return { open: said.verdict === 'open', why: () => whyOf(said) };
+    }
+    const decision = decideFrom(view, source, target);
+    return { open: decision.verdict === 'open', why: () => reasonOf(decision) };
+  };
   return (from, to, { port, protocol }) => {
-    const verdicts: Record<string, 'Accept' | 'Deny'> = {};
-    let told: Decision | undefined;
+    let told: Told | undefined;
     for (const family of families) {
       const [source, address] = [from.sources.get(family), to.addresses.get(family)];
       if (!source || address === undefined) continue;
-      const decision = decideFrom(view, source, { address, port, protocol });
-      verdicts[`IPv${family}`] = decision.verdict === 'open' ? 'Accept' : 'Deny';
-      if (!told || (told.verdict === 'open' && decision.verdict !== 'open')) told = decision;
-      if (same(source, to.pod)) break;
+      const other = askOne(source, to, { address, port, protocol });
+      if (!told) told = other;
+      else if (told.open !== other.open) {
+        const verdicts = [told, other].map((t, i) => [`IPv${families[i]}`, t.open ? 'Accept' : 'Deny'] as const);
+        return { open: false, families: Object.fromEntries(verdicts), why: (told.open ? other : told).why };
+      }
+      if (source.kind === 'Pod' && to.pod && pairs.sameInEveryFamily(source.pod, to.pod)) break;
     }
-    if (!told) return undefined;
-    const why = reasonOf(told);
-    const kept = whys.get(why) ?? why;
-    whys.set(kept, kept);
-    return {
-      from: from.name,
-      to: to.name,
-      port,
-      protocol,
-      verdict: told.verdict === 'open' ? 'Accept' : 'Deny',
-      ...(new Set(Object.values(verdicts)).size > 1 ? { families: verdicts } : {}),
-      why: kept,
-    };
-  };
-}
-
-/** Whether one family answers for both: pods of one network, and no policy of either speaks of addresses. */
-function sameInEveryFamily(view: View): (from: Source, to: Pod | undefined) => boolean {
-  const { index } = policiesOf(view);
-  const known = new Map<Pod, boolean>();
-  const speaksOfAddresses = (p: Policy): boolean =>
-    [...(p.ingress ?? []), ...(p.egress ?? [])].some(
-      (r) => r.peers !== 'any' && r.peers.some((peer) => peer.kind === 'networks'),
-    );
-  const byAddress = (pod: Pod): boolean => {
-    const found = known.get(pod) ?? index.selecting(pod).some(speaksOfAddresses);
-    known.set(pod, found);
-    return found;
-  };
-  return (from, to) => {
-    if (from.kind !== 'Pod' || !to || from.pod.hostNetwork || to.hostNetwork) return false;
-    return networkOf(view, from.pod) === networkOf(view, to) && !byAddress(from.pod) && !byAddress(to);
+    return told;
   };
 }
 
@@ -179,18 +186,50 @@ function reasonOf({ verdict, why, policies }: Decision): string {
 }
 
 /** Who reaches a port, and who does not, with the reasons: a line for each port of each pod, each node and the outside. */
-export function matrixTable(pairs: readonly Pair[]): string[][] {
-  const rows = Map.groupBy(pairs, (p) => `${p.to}${p.port === 0 ? ', ICMP' : `:${p.port}/${p.protocol}`}`);
+export function matrixTable(view: View, options: MatrixOptions): string[][] {
+  const { rows, columns, ask } = endsOf(view, options);
+  const lines = columns.flatMap((to) => to.ports.flatMap((port) => lineOf(to, port, { rows, ask, options })));
+  return [['TO', 'ACCEPTED', 'DENIED', 'DENIED BY', 'FROM'], ...lines];
+}
+
+function lineOf(
+  to: Column,
+  port: Pick<Target, 'port' | 'protocol'>,
+  { rows, ask, options }: { readonly rows: readonly Row[]; readonly ask: Ask; readonly options: MatrixOptions },
+): string[][] {
+  const accepted: string[] = [];
+  const split: string[] = [];
+  const reasons = new Map<string, number>();
+  let denied = 0;
+  for (const from of rows) {
+    const told = isAsked(from, to, options.namespace) ? ask(from, to, port) : undefined;
+    if (!told) continue;
+    if (told.open) accepted.push(from.name);
+    else {
+      denied++;
+      const why = told.why();
+      reasons.set(why, (reasons.get(why) ?? 0) + 1);
+      if (told.families) split.push(from.name);
+    }
+  }
+  if (accepted.length + denied === 0) return [];
+  const families = split.length > 0 ? [`in one family only: ${some(split, ' ', 'more')}`] : [];
+  const by = [...reasons].sort((a, b) => b[1] - a[1]).map(([why, count]) => `${why} (${count})`);
   return [
-    ['TO', 'ACCEPTED', 'DENIED', 'FROM', 'DENIED BY'],
-    ...[...rows].map(([to, all]) => {
-      const accepted = all.filter((p) => p.verdict === 'Accept');
-      const denied = all.filter((p) => p.verdict === 'Deny');
-      const from = denied.length === 0 ? 'everybody' : accepted.map((p) => p.from).join(' ');
-      const split = new Set(denied.filter((p) => p.families).map((p) => p.from));
-      const why = [...Map.groupBy(denied, (p) => p.why)].map(([text, some]) => `${text} (${some.length})`);
-      const families = split.size > 0 ? [`in one family only: ${[...split].join(' ')}`] : [];
-      return [to, String(accepted.length), String(denied.length), from || '–', [...why, ...families].join('; ') || '–'];
-    }),
+    [
+      `${to.name}${port.port === 0 ? ', ICMP' : `:${port.port}/${port.protocol}`}`,
+      String(accepted.length),
+      String(denied),
+      [...(by.length > 0 ? [some(by, '; ', 'more reasons')] : []), ...families].join('; ') || '–',
+      denied === 0 ? 'everybody' : accepted.join(' ') || '–',
+    ],
   ];
 }
+
+/** The first few, and how many more there are. */
+function some(all: readonly string[], between: string, more: string): string {
+  const rest = all.length - MOST_TOLD;
+  return [...all.slice(0, MOST_TOLD), ...(rest > 0 ? [`${rest} ${more}`] : [])].join(between);
+}
+
+const MOST_TOLD = 3;

@@ -48,6 +48,21 @@ export const printDocuments = (all: readonly unknown[]): void => {
   process.stdout.write(all.map(yamlText).join('---\n'));
 };
 
+/** One list, printed as its parts come: it may be larger than memory. */
+export function printList(shape: Exclude<Format, 'text'>, name: string, parts: Iterable<readonly unknown[]>): void {
+  const write = (text: string): unknown => process.stdout.write(text);
+  let some = false;
+  write(shape === 'json' ? `{\n  ${JSON.stringify(name)}: [` : '');
+  for (const part of parts) {
+    if (part.length === 0) continue;
+    if (shape === 'json')
+      write(part.map((item, i) => `${some || i > 0 ? ',' : ''}\n    ${printableJson(JSON.stringify(item))}`).join(''));
+    else write(`${some ? '' : `${name}:\n`}${yamlText(part)}`);
+    some = true;
+  }
+  write(shape === 'json' ? `${some ? '\n  ' : ''}]\n}\n` : some ? '' : `${name}: []\n`);
+}
+
 /** The YAML of {@link printData}. What a terminal would obey is quoted and escaped. */
 export function yamlText(value: unknown): string {
   const document = new Document(JSON.parse(JSON.stringify(value)), { aliasDuplicateObjects: false });
@@ -90,17 +105,29 @@ function mark(code: string): string {
 export const forTerminal = (text: string): string =>
   printableLines(text).replace(MARK, (_, i: string) => CODES[Number(i)] ?? '');
 
+/** Prints a table line by line: one of a large cluster has megabytes. */
+export function printTable(rows: readonly (readonly string[])[]): void {
+  for (const line of tableLines(rows)) print(line);
+}
+
 /** Columns as wide as their widest cell, two spaces apart. Cells may be painted. */
-export function tableText(rows: readonly (readonly string[])[]): string {
+export const tableText = (rows: readonly (readonly string[])[]): string => [...tableLines(rows)].join('\n');
+
+function* tableLines(rows: readonly (readonly string[])[]): Generator<string> {
   const plain = (cell: string): string => cell.replace(MARK, '');
-  rows = rows.map((r) => r.map(printable));
-  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((r) => plain(r[i] ?? '').length)));
-  return rows
-    .map((r) =>
-      r
-        .map((cell, i) => (i === r.length - 1 ? cell : cell + ' '.repeat((widths[i] ?? 0) - plain(cell).length + 2)))
-        .join('')
-        .trimEnd(),
-    )
-    .join('\n');
+  const widths = (rows[0] ?? []).map((_, i) => {
+    let widest = 0;
+    // The last column needs no width.
+    if (i < (rows[0]?.length ?? 0) - 1)
+      for (const row of rows) widest = Math.max(widest, plain(printable(row[i] ?? '')).length);
+    return widest;
+  });
+  for (const row of rows)
+    yield row
+      .map((cell, i) => {
+        const text = printable(cell);
+        return i === row.length - 1 ? text : text + ' '.repeat((widths[i] ?? 0) - plain(text).length + 2);
+      })
+      .join('')
+      .trimEnd();
 }
