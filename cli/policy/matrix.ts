@@ -29,13 +29,14 @@ export type MatrixOptions = {
   readonly namespace?: string;
 };
 
+type AskedPort = Pick<Target, 'port' | 'protocol'>;
 type Row = { readonly name: string; readonly namespace: string; readonly sources: ReadonlyMap<4 | 6, Source> };
 type Column = {
   readonly name: string;
   readonly namespace: string;
   readonly pod?: Pod;
   readonly addresses: ReadonlyMap<4 | 6, string>;
-  readonly ports: readonly Pick<Target, 'port' | 'protocol'>[];
+  readonly ports: readonly AskedPort[];
 };
 
 /**
@@ -43,17 +44,17 @@ type Column = {
  * themselves, too. Pairs come sender by sender, so that a large cluster's need not all be there at once.
  */
 export function* matrix(view: View, options: MatrixOptions): Generator<Pair[]> {
-  const { rows, columns, ask } = endsOf(view, options);
+  const { rows, columns, asker } = endsOf(view, options);
   for (const from of rows)
     yield columns
       .filter((to) => isAsked(from, to, options.namespace))
       .flatMap((to) =>
         to.ports.flatMap((port): Pair[] => {
-          const told = ask(from, to, port);
+          const told = asker.ask(from, to, port);
           if (!told) return [];
-          const { open, families, why } = told;
-          const verdict = open ? 'Accept' : 'Deny';
-          return [{ from: from.name, to: to.name, ...port, verdict, ...(families ? { families } : {}), why: why() }];
+          const families = told.families ? { families: told.families } : {};
+          const why = asker.why(told, from, to, port);
+          return [{ from: from.name, to: to.name, ...port, verdict: verdictOf(told), ...families, why }];
         }),
       );
 }
@@ -65,7 +66,7 @@ function endsOf(view: View, options: MatrixOptions) {
   return {
     rows: [...pods.map((p) => podRow(view, p)), ...nodeRows(view), outsideRow(options)],
     columns: [...pods.map((p) => podColumn(view, p)), ...nodeColumns(view), outsideColumn(options)],
-    ask: asker(view, options.families),
+    asker: new Asker(view, options.families),
   };
 }
 
@@ -128,51 +129,70 @@ const outsideColumn = (options: MatrixOptions): Column => ({
   ports: options.outside[0] ? [options.outside[0]] : OUTSIDE,
 });
 
-/** A verdict, and where it can be told why. */
+/** A verdict; equal ones of pods are one object. */
 type Told = {
   readonly open: boolean;
   /** Verdicts by family, where they differ. */
   readonly families?: Readonly<Record<string, 'Accept' | 'Deny'>>;
-  readonly why: () => string;
+  /** What says so; of two pods that may connect it is worked out when it is asked for. */
+  readonly decision?: Decision;
 };
-type Ask = (from: Row, to: Column, port: Pick<Target, 'port' | 'protocol'>) => Told | undefined;
+const OPEN: Told = { open: true };
 
-function asker(view: View, families: readonly (4 | 6)[]): Ask {
-  const pairs = new PodPairs(view);
-  /** Equal refusals of pods are one object. */
-  const whys = new WeakMap<Decision, string>();
-  const whyOf = (decision: Decision): string => {
-    const why = whys.get(decision) ?? reasonOf(decision);
-    whys.set(decision, why);
-    return why;
-  };
-  const askOne = (source: Source, to: Column, target: Target): Told => {
-    if (source.kind === 'Pod' && to.pod) {
-      const { pod } = source;
-      const column = { pod: to.pod, address: target.address };
-      const said = pairs.ask(pod, column, target);
-      if (said === 'open') return { open: true, why: () => reasonOf(pairs.opened(pod, column, target) as Decision) };
-      if (said) return { open: said.verdict === 'open', why: () => whyOf(said) };
-    }
-    const decision = decideFrom(view, source, target);
-    return { open: decision.verdict === 'open', why: () => reasonOf(decision) };
-  };
-  return (from, to, { port, protocol }) => {
+/** Asks about pairs of ends, in every family that both have. */
+class Asker {
+  readonly #view: View;
+  readonly #families: readonly (4 | 6)[];
+  readonly #pairs: PodPairs;
+  readonly #told = new WeakMap<Decision, Told>();
+  readonly #whys = new WeakMap<Decision, string>();
+
+  constructor(view: View, families: readonly (4 | 6)[]) {
+    this.#view = view;
+    this.#families = families;
+    this.#pairs = new PodPairs(view);
+  }
+
+  ask(from: Row, to: Column, port: AskedPort): Told | undefined {
     let told: Told | undefined;
-    for (const family of families) {
+    for (const family of this.#families) {
       const [source, address] = [from.sources.get(family), to.addresses.get(family)];
       if (!source || address === undefined) continue;
-      const other = askOne(source, to, { address, port, protocol });
+      const other = this.#askOne(source, to, address, port);
       if (!told) told = other;
       else if (told.open !== other.open) {
-        const verdicts = [told, other].map((t, i) => [`IPv${families[i]}`, t.open ? 'Accept' : 'Deny'] as const);
-        return { open: false, families: Object.fromEntries(verdicts), why: (told.open ? other : told).why };
+        const verdicts = [told, other].map((t, i) => [`IPv${this.#families[i]}`, verdictOf(t)] as const);
+        return { ...(told.open ? other : told), families: Object.fromEntries(verdicts) };
       }
-      if (source.kind === 'Pod' && to.pod && pairs.sameInEveryFamily(source.pod, to.pod)) break;
+      if (source.kind === 'Pod' && to.pod && this.#pairs.sameInEveryFamily(source.pod, to.pod)) break;
     }
     return told;
-  };
+  }
+
+  why({ decision }: Told, from: Row, to: Column, port: AskedPort): string {
+    const family = this.#families.find((f) => from.sources.has(f) && to.addresses.has(f)) ?? 4;
+    const source = from.sources.get(family);
+    const pair = !decision && source?.kind === 'Pod' && to.pod ? { from: source.pod, to: to.pod } : undefined;
+    const address = to.addresses.get(family) ?? '';
+    const said = decision ?? (pair && this.#pairs.opened(pair.from, { pod: pair.to, address }, port));
+    if (!said) return '';
+    const why = this.#whys.get(said) ?? reasonOf(said);
+    if (decision) this.#whys.set(said, why);
+    return why;
+  }
+
+  #askOne(source: Source, to: Column, address: string, port: AskedPort): Told {
+    const said =
+      source.kind === 'Pod' && to.pod ? this.#pairs.ask(source.pod, { pod: to.pod, address }, port) : undefined;
+    if (said === 'open') return OPEN;
+    const decision = said ?? decideFrom(this.#view, source, { address, ...port });
+    const known = this.#told.get(decision) ?? { open: decision.verdict === 'open', decision };
+    if (said) this.#told.set(decision, known);
+    return known;
+  }
 }
+
+const verdictOf = ({ open }: Told): 'Accept' | 'Deny' => (open ? 'Accept' : 'Deny');
 
 /** The rules that decide on each side; where none does, what networks say. */
 function reasonOf({ verdict, why, policies }: Decision): string {
@@ -187,27 +207,27 @@ function reasonOf({ verdict, why, policies }: Decision): string {
 
 /** Who reaches a port, and who does not, with the reasons: a line for each port of each pod, each node and the outside. */
 export function matrixTable(view: View, options: MatrixOptions): string[][] {
-  const { rows, columns, ask } = endsOf(view, options);
-  const lines = columns.flatMap((to) => to.ports.flatMap((port) => lineOf(to, port, { rows, ask, options })));
+  const { rows, columns, asker } = endsOf(view, options);
+  const lines = columns.flatMap((to) => to.ports.flatMap((port) => lineOf(to, port, { rows, asker, options })));
   return [['TO', 'ACCEPTED', 'DENIED', 'DENIED BY', 'FROM'], ...lines];
 }
 
 function lineOf(
   to: Column,
-  port: Pick<Target, 'port' | 'protocol'>,
-  { rows, ask, options }: { readonly rows: readonly Row[]; readonly ask: Ask; readonly options: MatrixOptions },
+  port: AskedPort,
+  { rows, asker, options }: { readonly rows: readonly Row[]; readonly asker: Asker; readonly options: MatrixOptions },
 ): string[][] {
   const accepted: string[] = [];
   const split: string[] = [];
   const reasons = new Map<string, number>();
   let denied = 0;
   for (const from of rows) {
-    const told = isAsked(from, to, options.namespace) ? ask(from, to, port) : undefined;
+    const told = isAsked(from, to, options.namespace) ? asker.ask(from, to, port) : undefined;
     if (!told) continue;
     if (told.open) accepted.push(from.name);
     else {
       denied++;
-      const why = told.why();
+      const why = asker.why(told, from, to, port);
       reasons.set(why, (reasons.get(why) ?? 0) + 1);
       if (told.families) split.push(from.name);
     }

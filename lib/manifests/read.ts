@@ -5,6 +5,7 @@ import { decodeText } from './decode.ts';
 import { ManifestError } from './error.ts';
 import { isManifest, type Manifest, itemsOf, pathOf } from './items.ts';
 import { buildKustomization } from './kustomization.ts';
+import { lineInText } from './lines.ts';
 import { parseManifestText } from './parse.ts';
 import { type Source, sourcesOf } from './sources.ts';
 
@@ -132,7 +133,7 @@ class Gathered {
     const { documents, problems, warnings } = parseManifestText(text);
     this.#problems.push(...problems.map((p) => `${file}:${p}${templateHint(file)}`));
     this.#warnings.push(...warnings.map((w) => `${file}:${w}`));
-    for (const { value, lineOf } of documents) {
+    for (const [place, { value, lineOf }] of documents.entries()) {
       if (value === null || value === undefined) continue;
       if (!named && isNoManifest(value)) {
         this.#skipped.push(`${file}:${lineOf([])}`);
@@ -141,8 +142,10 @@ class Gathered {
       const { items, problem } = itemsOf(value);
       for (const item of items) {
         const path = pathOf(item);
-        const own = (inside: readonly (string | number)[]): number => lineOf([...path, ...inside]);
-        this.#objects.push({ object: item.object, at: `${file}:${own([])}`, file, lineOf: own });
+        const line = lineOf(path);
+        const own = (inside: readonly (string | number)[]): number =>
+          inside.length === 0 ? line : (lineInText(text, place, [...path, ...inside]) ?? line);
+        this.#objects.push({ object: item.object, at: `${file}:${line}`, file, lineOf: own });
       }
       if (problem !== undefined) this.#problems.push(`${file}:${lineOf([])}: ${problem}${kustomizationHint(value)}`);
     }
