@@ -1,9 +1,9 @@
 #!/bin/sh
 # What the tests need beside the product: programs that look at networks from outside, kubectl, Go for the reference cnitool and
-# for helm, and mmdebstrap for the image of a release.
+# for helm, and mmdebstrap and skopeo for the image of a release.
 set -eu
 missing=''
-for pair in dig:dnsutils ping:iputils-ping curl:curl python3:python3 mmdebstrap:mmdebstrap; do
+for pair in dig:dnsutils ping:iputils-ping curl:curl python3:python3 mmdebstrap:mmdebstrap skopeo:skopeo; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 command -v kubectl >/dev/null 2>&1 || missing="$missing kubernetes-client"

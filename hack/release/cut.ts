@@ -28,7 +28,11 @@ for (const file of ['package.json', 'package-lock.json'])
 edit('package-lock.json', (text) =>
   text.replace(/("": \{\s*"name": "bulkhead",\s*"version": ")[^"]+/, (_, head: string) => `${head}${version}`),
 );
-for (const file of ['manifests/agent/daemonset.yaml', 'manifests/controller/deployment.yaml'])
+for (const file of [
+  'manifests/agent/daemonset.yaml',
+  'manifests/controller/deployment.yaml',
+  'manifests/uninstall/cleanup.yaml',
+])
   edit(file, (text) => text.replaceAll(`image: bulkhead:${before}`, `image: bulkhead:${version}`));
 execFileSync(process.execPath, ['hack/generate.ts'], { cwd: root, stdio: 'inherit' });
 console.log(`Look at the changes (git diff), then:

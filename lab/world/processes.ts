@@ -15,7 +15,9 @@ export function startProcess(lab: string, role: string, argv: readonly [string, 
   mkdirSync(`${labDir(lab)}/log`, { recursive: true });
   const log = openSync(logPath(lab, role), 'a');
   const [command, ...args] = argv;
-  const child = spawn(command, args, { stdio: ['ignore', log, log], detached: true, cwd: '/' });
+  // A lab's installation is in kube-system, wherever the cluster of the user has its own.
+  const { BULKHEAD_NAMESPACE: _elsewhere, ...env } = globalThis.process.env;
+  const child = spawn(command, args, { stdio: ['ignore', log, log], detached: true, cwd: '/', env });
   closeSync(log);
   const { pid } = child;
   if (pid === undefined) throw new Error(`${command} could not be started`);

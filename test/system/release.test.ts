@@ -207,6 +207,19 @@ describe.each([
     }
   });
 
+  test('loads, as the OCI archive that it is and as an archive of docker', async () => {
+    const archive = only(new RegExp(`^bulkhead-image-.*-${arch}\\.tar$`));
+    for (const kind of ['oci-archive', 'docker-archive']) {
+      // It copies every layer, and refuses one whose digest is not what the manifest says.
+      await exec(['skopeo', 'copy', '--quiet', `${kind}:${archive}`, `dir:${join(work, `${kind}-${arch}`)}`]);
+      const { stdout } = await exec(['skopeo', 'inspect', `${kind}:${archive}`]);
+      expect(JSON.parse(stdout)).toMatchObject({
+        Architecture: arch,
+        Labels: { 'org.opencontainers.image.version': version },
+      });
+    }
+  });
+
   test('holds programs for this type of machine', () => {
     const files = ['bin/node', 'cni/bulkhead']
       .map((f) => `opt/bulkhead/${f}`)
@@ -252,11 +265,43 @@ test('the SBOM lists every package that is in a bundle, the runtimes and the bas
     expect([purl, of]).toEqual([expect.stringMatching(/^pkg:(npm|deb)\//), expect.any(String)]);
 });
 
-test('a release is refused from files that are not committed', async () => {
+describe('a version is cut', () => {
   const clone = join(work, 'clone');
-  await run('git', 'clone', '-q', '--depth', '1', `file://${checkout}`, clone);
-  writeFileSync(join(clone, 'left-over.txt'), '');
-  await expect(exec(['sh', join(clone, 'hack/release.sh')], { cwd: clone })).rejects.toThrow(/left-over\.txt/);
+  const inClone = (...argv: [string, ...string[]]): Promise<ExecResult> => exec(argv, { cwd: clone });
+  const versionOf = async (): Promise<string> => {
+    const script = `import('${clone}/hack/version.ts').then((m) => console.log(m.programVersion('${clone}')))`;
+    return (await exec([node, '-e', script])).stdout.trim();
+  };
+  beforeAll(async () => {
+    await run('git', 'clone', '-q', '--depth', '1', `file://${checkout}`, clone);
+    symlinkSync(join(checkout, 'node_modules'), join(clone, 'node_modules'));
+    writeFileSync(join(clone, '.git/info/exclude'), 'node_modules\n');
+  });
+
+  test('never from files that are not committed, nor is a release made of them', async () => {
+    writeFileSync(join(clone, 'left-over.txt'), '');
+    await expect(inClone('sh', 'hack/release.sh')).rejects.toThrow(/left-over\.txt/);
+    await expect(inClone(node, 'hack/release/cut.ts', '9.8.7')).rejects.toThrow(/left-over\.txt/);
+    expect(await versionOf()).toMatch(/^\d+\.\d+\.\d+-dev\.\d+\.g[0-9a-f]+\.dirty$/);
+    rmSync(join(clone, 'left-over.txt'));
+  });
+
+  test('in one step: the version everywhere, the date in the changelog; its tag gives programs that version', async () => {
+    await expect(inClone(node, 'hack/release/cut.ts', '9.8')).rejects.toThrow(/three numbers/);
+    await inClone(node, 'hack/release/cut.ts', '9.8.7');
+    for (const file of ['package.json', 'package-lock.json'])
+      expect([file, JSON.parse(text(join(clone, file))).version]).toEqual([file, '9.8.7']);
+    expect(JSON.parse(text(join(clone, 'package-lock.json'))).packages[''].version).toBe('9.8.7');
+    expect(text(join(clone, 'CHANGELOG.md'))).toMatch(/## \[Unreleased\]\n\n## \[9\.8\.7\] - \d{4}-\d{2}-\d{2}\n/);
+    expect(text(join(clone, 'manifests/uninstall/cleanup.yaml'))).not.toMatch(/image: bulkhead:(?!9\.8\.7)/);
+    expect(text(join(clone, 'manifests/install.yaml')).match(/image: bulkhead:9\.8\.7\n/g)).toHaveLength(2);
+    await inClone(node, 'hack/generate.ts', '--check');
+    const who = ['-c', 'user.name=t', '-c', 'user.email=t@example.org'];
+    await inClone('git', ...who, 'commit', '-qam', 'bulkhead 9.8.7');
+    expect(await versionOf()).toMatch(/^9\.8\.7-dev\.\d+\.g[0-9a-f]+$/);
+    await inClone('git', ...who, 'tag', '-a', 'v9.8.7', '-m', 'bulkhead 9.8.7');
+    expect(await versionOf()).toBe('9.8.7');
+  });
 });
 
 /** From PATH, or built from Go modules into the checkout's cache. */
