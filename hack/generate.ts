@@ -6,6 +6,7 @@ import { goldenFiles } from './golden.ts';
 import { installYaml } from './install-manifest.ts';
 import { cliReference } from './reference/cli.ts';
 import { crdReference } from './reference/crds.ts';
+import { decisionIndex } from './reference/decisions.ts';
 import { metricsReference } from './reference/metrics.ts';
 
 /** Writes generated files; with --check only says which are stale, and fails then. */
@@ -37,6 +38,7 @@ for (const { file, text } of goldenFiles()) put(`dataplane/plan/golden/${file}`,
 put('docs/reference/lint.md', lintReference());
 put('docs/reference/crds.md', crdReference(crdFiles().map((f) => f.text)));
 put('docs/reference/metrics.md', metricsReference());
+put('docs/adr/README.md', decisionIndex(join(root, 'docs/adr')));
 put('docs/reference/cli.md', cliReference(root));
 // After the CRDs, which are part of it.
 put('manifests/install.yaml', installYaml(join(root, 'manifests/kustomization.yaml')));
