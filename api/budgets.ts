@@ -4,8 +4,8 @@
  *
  * The controller and the agents serve all tenants on one thread each, so an object must cost little to read, and what it makes in a
  * kernel must be small. Beyond a budget that object alone fails closed, before anything else of it is read. Measured on 2 cores
- * (`make bench-budgets`): an element of a kernel map costs an agent 3 to 4 kB and 15 µs, half of it where nothing else can have its
- * turn.
+ * (`make bench-budgets`): an element of a kernel map costs an agent some 20 µs in steps, of which 2 to 3 µs are in the one transaction where
+ * nothing else can have its turn; a chain costs 100 µs in steps, and a set with a name more, the more there are.
  */
 export const BUDGETS = {
   /**
@@ -42,8 +42,10 @@ export const BUDGETS = {
   policyCells: 4_096,
   /** NetworkPolicies of a namespace: each is compared with each of its pods. */
   namespacePolicies: 256,
-  /** Peers of all NetworkPolicies of a namespace. */
+  /** Peers of all NetworkPolicies of a namespace; a rule for everybody has one. Each rule is a chain and a counter where its pods are. */
   namespacePolicyPeers: 2_048,
+  /** Prefixes of all NetworkPolicies of a namespace, once what they leave out is cut from them: all of them change in one transaction. */
+  namespacePolicyRanges: 8_192,
   /** Elements of kernel maps for all policies that select one pod: the peers of one meet the ports of another. */
   profileCells: 8_192,
   /** Elements of kernel maps for all policies of a namespace on one node, pods that differ in their policies counted apart. */
@@ -55,6 +57,10 @@ export const BUDGETS = {
   serviceElements: 16_384,
   /** Services of a namespace. */
   namespaceServices: 2_048,
+  /** Ports of all Services of a namespace: each is a chain for each family, and chains go through nft's parser. */
+  namespaceServicePorts: 2_048,
+  /** Ports × endpoints × addresses of all Services of a namespace that have session affinity: each is a set with a name. */
+  namespaceAffinityElements: 2_048,
   /** Ports × endpoints × addresses of all Services of a namespace. */
   namespaceServiceElements: 65_536,
 

@@ -318,6 +318,16 @@ describe('policies', () => {
     expect(closedIn(viewOf(stateWith(many)))).toEqual(['NetworkPolicy a/p4']);
   });
 
+  test('namespacePolicyRanges: the same for their prefixes, with what they leave out', () => {
+    const selector = { podSelector: { matchLabels: { x: 'y' } } };
+    const from = [{ ipBlock: { cidr: '20.0.0.0/8', except: each(80, (i) => `20.${i}.7.9/32`) } }];
+    const holes = each(5, (i) => parseNetworkPolicy(np({ ...selector, ingress: [{ from }] }, `p${i}`, i)));
+    expect(closedIn(viewOf(stateWith(holes.slice(0, 4))))).toEqual([]);
+    const view = viewOf(stateWith(holes));
+    expect(closedIn(view)).toEqual(['NetworkPolicy a/p4']);
+    expect(news(view).join()).toContain('the budget namespacePolicyRanges allows 8192');
+  });
+
   test('profileCells: policies that multiply each other; the oldest hold, the newest admits nothing', () => {
     const peers = (i: number, at: number) =>
       parseNetworkPolicy(np({ ingress: each(100, (n) => ({ from: [cidr(1_000 * i + n)] })) }, `peers${i}`, at));
@@ -364,12 +374,14 @@ describe('policies', () => {
 });
 
 describe('Services', () => {
-  const world = (count: number, ports: number, endpoints: number): View => {
+  type World = readonly [services: number, ports: number, endpoints: number, affinitySeconds?: number];
+  const world = (...[count, ports, endpoints, affinitySeconds]: World): View => {
     const base = exampleState();
     const services = each(
       count,
       (i): Service => ({
         ...exampleService('a', `s${i}`, `10.96.${8 + (i >> 8)}.${i & 255}`),
+        affinitySeconds,
         created: i,
         ports: each(ports, (n) => ({ name: `p${n}`, protocol: 'TCP' as const, port: 1 + n })),
       }),
@@ -400,10 +412,12 @@ describe('Services', () => {
   const programmed = (view: View): string[] =>
     [...compile(view, 'n1').service.values()].filter((s) => s.name.startsWith('s') && s.ports.length > 0).map(keyOf);
 
-  test.each<[Budget, readonly [number, number, number], readonly [number, number, number], number]>([
+  test.each<[Budget, World, World, number]>([
     ['servicePorts', [1, 256, 1], [1, 257, 1], 0],
     ['serviceElements', [1, 16, 1_000], [1, 16, 1_024], 0],
     ['namespaceServices', [2_000, 1, 0], [2_100, 1, 0], 2_000],
+    ['namespaceServicePorts', [15, 128, 1], [16, 128, 1], 15],
+    ['namespaceAffinityElements', [2, 16, 60, 600], [3, 16, 60, 600], 2],
     ['namespaceServiceElements', [4, 16, 1_000], [5, 16, 1_000], 4],
   ])('%s: one more is not programmed', (budget, allowed, over, left) => {
     expect(programmed(world(...allowed))).toHaveLength(allowed[0]);

@@ -18,18 +18,15 @@ export class Crowd {
 
   /** The NetworkPolicies of one namespace; the order stays. */
   inNamespace(policies: readonly Policy[]): readonly Policy[] {
-    if (policies.length <= BUDGETS.namespacePolicies && peersOf(policies) <= BUDGETS.namespacePolicyPeers)
-      return policies;
+    if (overTogether(policies.map(sizeOf).reduce(addSizes, NOTHING)) === undefined) return policies;
     const kept = new Set<Policy>();
-    let peers = 0;
+    let sum = NOTHING;
     for (const policy of [...policies].sort(byAge)) {
-      const more = peers + peersOf([policy]);
-      const over =
-        overBudget('namespacePolicies', kept.size + 1, `NetworkPolicies before it and itself`) ??
-        overBudget('namespacePolicyPeers', more, 'peers in NetworkPolicies before it and itself');
+      const more = addSizes(sum, sizeOf(policy));
+      const over = overTogether(more);
       if (over === undefined) {
         kept.add(policy);
-        peers = more;
+        sum = more;
       } else this.policies.set(policyKey(policy), `namespace ${policy.namespace} ${over}`);
     }
     return policies.map((p) => (kept.has(p) ? p : close(p)));
@@ -124,12 +121,28 @@ function closedList({ namespace }: Pod, policies: readonly Policy[]): Policy[] {
   return [...before, closed, ...behind];
 }
 
-const peersOf = (policies: readonly Policy[]): number => {
-  let count = 0;
-  for (const { ingress = [], egress = [] } of policies)
-    for (const rules of [ingress, egress]) for (const { peers } of rules) count += peers === 'any' ? 1 : peers.length;
-  return count;
-};
+/** What NetworkPolicies of a namespace add up to. */
+type Size = { readonly policies: number; readonly peers: number; readonly ranges: number };
+
+const NOTHING: Size = { policies: 0, peers: 0, ranges: 0 };
+
+function sizeOf(policy: Policy): Size {
+  let peers = 0;
+  for (const rules of [policy.ingress ?? [], policy.egress ?? []])
+    for (const rule of rules) peers += rule.peers === 'any' ? 1 : rule.peers.length;
+  return { policies: 1, peers, ranges: weightOf(policy).ranges };
+}
+
+const addSizes = (a: Size, b: Size): Size => ({
+  policies: a.policies + b.policies,
+  peers: a.peers + b.peers,
+  ranges: a.ranges + b.ranges,
+});
+
+const overTogether = ({ policies, peers, ranges }: Size): string | undefined =>
+  overBudget('namespacePolicies', policies, 'NetworkPolicies before it and itself') ??
+  overBudget('namespacePolicyPeers', peers, 'peers in NetworkPolicies before it and itself') ??
+  overBudget('namespacePolicyRanges', ranges, 'prefixes in NetworkPolicies before it and itself');
 
 const byAge = (a: Policy, b: Policy): number => a.created - b.created || (policyKey(a) < policyKey(b) ? -1 : 1);
 const podsByAge = (a: Pod, b: Pod): number => a.created - b.created || (a.uid < b.uid ? -1 : 1);

@@ -15,15 +15,22 @@ function workOut(view: View): Map<string, string> {
   const over = new Map<string, string>();
   for (const [namespace, services] of Map.groupBy(view.state.services.values(), (s) => s.namespace)) {
     let count = 0;
-    let elements = 0;
+    let [elements, ports, affinity] = [0, 0, 0];
     for (const service of [...services].sort(byAge)) {
       const key = keyOf(service);
       const own = elementsOf(service, view.slicesByService.get(key) ?? []);
+      const remembered = service.affinitySeconds === undefined ? 0 : own;
       const alone =
         overBudget('servicePorts', service.ports.length, 'ports') ??
         overBudget('serviceElements', own, 'elements (ports × endpoints × addresses)');
       const together =
         overBudget('namespaceServices', count + 1, 'Services, up to this one') ??
+        overBudget('namespaceServicePorts', ports + service.ports.length, 'ports of Services, up to this one') ??
+        overBudget(
+          'namespaceAffinityElements',
+          affinity + remembered,
+          'elements of Services with session affinity, up to this one',
+        ) ??
         overBudget(
           'namespaceServiceElements',
           elements + own,
@@ -34,6 +41,8 @@ function workOut(view: View): Map<string, string> {
       else {
         count++;
         elements += own;
+        ports += service.ports.length;
+        affinity += remembered;
       }
     }
   }

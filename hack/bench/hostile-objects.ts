@@ -4,7 +4,7 @@ export type Hostile = { readonly name: string; readonly objects: readonly Manife
 
 /** The largest objects that a tenant may store, and many that are just within their budgets. */
 export function hostileObjects(): Hostile[] {
-  return [...tooLarge(), ...withinBudgets()];
+  return [{ name: 'nothing: pods of the neighbour alone', objects: tenant([]) }, ...tooLarge(), ...withinBudgets()];
 }
 
 function tooLarge(): Hostile[] {
