@@ -1,14 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { netPath } from '../../lab/world/plan.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { bulkheadConfig, pod, shop, useLab } from '../system/lab.ts';
+import { useOutsideEye } from '../system/outside-eye.ts';
 
 // A tenant asks for an egress address that somebody on the link has (V3): the router, the API server, a node, a host that the
 // administrator's pool holds by mistake. It stays theirs.
 
 const lab = useLab('atk-egress', { admission: false, nodes: 2 });
-const PORT = 8098;
 const OUTSIDE = { 4: '203.0.113.10', 6: '2001:db8::10' } as const;
 const FREE = { 4: '192.0.2.200', 6: '2001:db8:2::c8' } as const;
 const ROUTER = { 4: '192.0.2.1', 6: '2001:db8:2::1' } as const;
@@ -16,22 +15,7 @@ const ROUTER = { 4: '192.0.2.1', 6: '2001:db8:2::1' } as const;
 const HOST = { 4: '192.0.2.222', 6: '2001:db8:2::de' } as const;
 const families = [4, 6] as const;
 
-let server: ChildProcess | undefined;
-afterAll(() => server?.kill());
-
-async function outsideServer(): Promise<void> {
-  const program = `require('node:http').createServer((q, r) => r.end(q.socket.remoteAddress.replace('::ffff:', ''))).listen(${PORT}, '::', () => console.log('up'))`;
-  const child = spawn('nsenter', [`--net=${netPath(lab.name, 'outside')}`, '--', process.execPath, '-e', program], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  server = child;
-  await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
-}
-
-async function seenAs(name: string, family: 4 | 6): Promise<string> {
-  const host = family === 4 ? OUTSIDE[4] : `[${OUTSIDE[6]}]`;
-  return await lab.inPod(name, 'curl', '-s', '-m', '1', `http://${host}:${PORT}/`).catch(() => 'none');
-}
+const { seenAs } = useOutsideEye(lab);
 const patch = (egress: object): Promise<string> =>
   lab.kubectl('patch', 'vn', 'default', '-n', 'out', '--type=merge', '-p', JSON.stringify({ spec: { egress } }));
 const told = (what: RegExp): Promise<string> =>
@@ -56,7 +40,6 @@ const becomes = (name: string, family: 4 | 6, wanted: string): Promise<string> =
 
 describe('egress addresses that are somebody else’s', () => {
   test('without a pool there are none; the network goes on, and nothing leaves', async () => {
-    await outsideServer();
     await lab.apply([shop('out'), shop('flat', { isolated: false })].join('\n---\n'));
     await patch({ mode: 'NAT' });
     expect(await becomes('out/p1', 4, '192.0.2.11')).toBe('192.0.2.11');

@@ -1,33 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { startAgent } from '../../lab/world/lab.ts';
-import { netPath } from '../../lab/world/plan.ts';
 import { bulkheadConfig, pod, shop, useLab, virtualNetwork } from './lab.ts';
+import { useOutsideEye } from './outside-eye.ts';
 
 const lab = useLab('egress', { admission: false, nodes: 3 });
 const FIXED = { 4: '192.0.2.200', 6: '2001:db8:2::c8' } as const;
 const OUTSIDE = { 4: '203.0.113.10', 6: '2001:db8::10' } as const;
 const families = [4, 6] as const;
-const PORT = 8099;
 
-let server: ChildProcess | undefined;
-afterAll(() => server?.kill());
-
-/** An outside host that says who it sees. */
-async function outsideServer(): Promise<void> {
-  const program = `require('node:http').createServer((q, r) => r.end(q.socket.remoteAddress.replace('::ffff:', ''))).listen(${PORT}, '::', () => console.log('up'))`;
-  const child = spawn('nsenter', [`--net=${netPath(lab.name, 'outside')}`, '--', process.execPath, '-e', program], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  server = child;
-  await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
-}
-
-/** The address by which the outside sees a pod; "none" when there is no way out. */
-async function seenAs(name: string, family: 4 | 6): Promise<string> {
-  const host = family === 4 ? OUTSIDE[4] : `[${OUTSIDE[6]}]`;
-  return await lab.inPod(name, 'curl', '-s', '-m', '1', `http://${host}:${PORT}/`).catch(() => 'none');
-}
+const { port: PORT, seenAs } = useOutsideEye(lab);
 const holder = async (): Promise<string> =>
   (await lab.kubectl('get', 'vn', '-n', 'out', 'default', '-o', 'jsonpath={.status.egressNode}')).trim();
 const has = async (node: string): Promise<boolean> => (await lab.onNode(node, 'ip', '-br', 'addr')).includes(FIXED[4]);
@@ -37,7 +18,6 @@ const PODS = ['out/p1', 'out/p2', 'out/p3'] as const;
 
 describe('a fixed egress address', () => {
   test('outsiders see it from every node, and nothing else of the network changes', async () => {
-    await outsideServer();
     await lab.apply(
       [
         bulkheadConfig({ egress: { addressPools: [{ prefixes: ['192.0.2.192/27', '2001:db8:2::c0/123'] }] } }),
