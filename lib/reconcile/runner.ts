@@ -9,8 +9,8 @@ export type RunnerOptions = {
   /** First pause after a failed run; doubles up to `maxRetryMs`. */
   readonly retryMs?: number;
   readonly maxRetryMs?: number;
-  /** Run at least this often, asked or not. */
-  readonly maxIntervalMs?: number;
+  /** Run at least this often, asked or not; asked for before each pause when it changes. */
+  readonly maxIntervalMs?: number | (() => number);
   readonly clock?: Clock;
   readonly onError?: (error: unknown) => void;
 };
@@ -74,7 +74,7 @@ export class Runner {
     }
   }
 
-  async #nextRequest(maxIntervalMs: number | undefined): Promise<void> {
+  async #nextRequest(maxIntervalMs: RunnerOptions['maxIntervalMs']): Promise<void> {
     const woken = new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
@@ -82,7 +82,10 @@ export class Runner {
     const cancel = new AbortController();
     await Promise.race([
       woken,
-      this.#options.clock.sleep(maxIntervalMs, AbortSignal.any([cancel.signal, this.#stop.signal])),
+      this.#options.clock.sleep(
+        typeof maxIntervalMs === 'function' ? maxIntervalMs() : maxIntervalMs,
+        AbortSignal.any([cancel.signal, this.#stop.signal]),
+      ),
     ]);
     cancel.abort();
   }
