@@ -4,7 +4,7 @@ import type { View } from '../core/view/view.ts';
 import { brief } from '../lib/error/brief.ts';
 import { EventRecorder } from '../lib/kube/events.ts';
 import type { KubeClient } from '../lib/kube/client.ts';
-import { Runner } from '../lib/reconcile/runner.ts';
+import { Loops } from '../lib/reconcile/loops.ts';
 import { planInterfaces } from './allocate/interfaces.ts';
 import { planPolicies, planPolicyNews } from './allocate/policies.ts';
 import { planNodes } from './allocate/nodes.ts';
@@ -13,13 +13,10 @@ import { type BlockUse, planSubnetBlocks, type SubnetPlan } from './allocate/sub
 import { describeDuty, DutyWriter } from './allocate/write.ts';
 import { Sessions } from './distribute/sessions.ts';
 import type { AgentApi } from './http/agents.ts';
+import { LEADER_LOOPS, type LeaderLoop } from './loops.ts';
 import type { ControllerMetrics } from './metrics.ts';
+import { NodeSilence } from './node-silence.ts';
 import type { ClusterSource, StoredBlock } from './sources/cluster.ts';
-
-/** An agent without a stream for this long is reported: a rolling update takes less. */
-const SILENCE_MS = 40_000;
-/** Longer than an agent without contact keeps egress addresses (dataplane/egress): no two nodes have them at once. */
-const HOLDER_SILENCE_MS = 8_000;
 
 export type LeaderOptions = {
   readonly client: KubeClient;
@@ -41,13 +38,8 @@ export class Leader implements AsyncDisposable {
   /** Blocks given by this leader that the API does not show yet, by cidr. */
   readonly #promisedBlocks = new Map<string, BlockItem>();
   #afterPredecessor = false;
-  readonly #distributor: Runner;
-  readonly #allocator: Runner;
-  readonly #teller: Runner;
-  readonly #ping: NodeJS.Timeout;
-  readonly #holders: NodeJS.Timeout;
-  readonly #since = performance.now();
-  readonly #lastSeen = new Map<string, number>();
+  readonly #loops: Loops<LeaderLoop>;
+  readonly #silence = new NodeSilence();
   #view: View;
 
   constructor(options: LeaderOptions) {
@@ -62,43 +54,32 @@ export class Leader implements AsyncDisposable {
     this.#view = source.view();
     this.agents = {
       open: (node, sink) => this.sessions.open(node, sink, source.view()),
-      report: (report) => {
-        if (source.report(report)) this.#distributor.request();
-        else this.#allocator.request();
-      },
+      report: (report) => this.#loops.request(source.report(report) ? 'distribute' : 'allocate'),
     };
-    // Events are a courtesy: they come after a second, when a network that was about to be made is there, and hold up nothing.
-    this.#teller = new Runner(() => this.#carryOut([...planNews(this.#view), ...planPolicyNews(this.#view)]), {
-      minIntervalMs: 1_000,
-      maxIntervalMs: 30_000,
-    }).start();
-    this.#allocator = new Runner(() => this.#allocate(), {
-      minIntervalMs: 20,
-      share: 0.3,
-      maxIntervalMs: 30_000,
-    }).start();
-    this.#distributor = new Runner(
-      () => {
-        this.#view = source.view();
-        this.sessions.distribute(this.#view);
-        this.#allocator.request();
+    this.#loops = new Loops(
+      LEADER_LOOPS,
+      {
+        events: () => this.#carryOut([...planNews(this.#view), ...planPolicyNews(this.#view)]),
+        allocate: () => this.#allocate(),
+        distribute: () => {
+          this.#view = source.view();
+          this.sessions.distribute(this.#view);
+          this.#loops.request('allocate');
+        },
+        ping: () => this.sessions.ping(),
+        holders: () => this.#watchHolders(),
       },
-      // In a burst the nodes get more at a time, and the Lease is renewed in time.
-      { minIntervalMs: 5, share: 0.3, onError: (error) => log.error({ err: error }, 'distribute') },
-    ).start();
-    this.#ping = setInterval(() => this.sessions.ping(), 5_000);
-    this.#holders = setInterval(() => this.#watchHolders(), 1_000);
+      { onTrouble: ({ what, log: level }, error) => log[level]({ err: error }, what) },
+    ).start('ping', 'holders', 'events', 'allocate', 'distribute');
   }
 
   /** The cluster has changed. */
   request(): void {
-    this.#distributor.request();
+    this.#loops.request('distribute');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#ping);
-    clearInterval(this.#holders);
-    for (const runner of [this.#distributor, this.#allocator, this.#teller]) await runner[Symbol.asyncDispose]();
+    await this.#loops[Symbol.asyncDispose]();
     this.sessions.endAll();
   }
 
@@ -116,16 +97,16 @@ export class Leader implements AsyncDisposable {
       promised: this.#promised,
       returned,
       exhausted: plan.exhausted,
-      alive: this.#alive(),
+      alive: this.#silence.alive(this.#view.state, source.heard),
     });
     for (const block of this.#promisedBlocks.values()) duties.push({ do: 'create-block', block });
     duties.push(...planPolicies(this.#view));
     duties.push(...planInterfaces(this.#view, source.reports));
-    duties.push(...planNodes(this.#view, source.reports, (node) => this.#isSilent(node)));
+    duties.push(...planNodes(this.#view, source.reports, (node) => this.#silence.isSilent(node, this.sessions.nodes)));
     for (const d of duties)
       if (d.do === 'network-status' && d.vni !== undefined) this.#promised.set(d.network.uid, d.vni);
     await this.#carryOut(duties);
-    this.#teller.request();
+    this.#loops.request('events');
   }
 
   /** Blocks of the networks' own subnets. What is given is remembered until the API shows it: nothing is given twice. */
@@ -156,32 +137,11 @@ export class Leader implements AsyncDisposable {
     this.#afterPredecessor = true;
   }
 
-  /** Nodes that can have egress addresses. Who has some speaks every two seconds, so its silence is noticed soon. */
-  #alive(): Set<string> {
-    const now = performance.now();
-    const holders = new Set([...this.#view.state.networks.values()].map((n) => n.egressNode));
-    const { heard } = this.#options.source;
-    return new Set(
-      [...this.#view.state.nodes.keys()].filter((node) => {
-        const silent = now - Math.max(heard.get(node) ?? 0, this.#since);
-        return holders.has(node) ? silent < HOLDER_SILENCE_MS : heard.has(node) && silent < SILENCE_MS;
-      }),
-    );
-  }
-
   /** Looks at the holders of egress addresses, where there are any. */
   #watchHolders(): void {
     const { networks } = this.#view.state;
     const any = [...networks.values()].some((n) => n.spec?.egress.addresses?.length);
-    if (any) this.#allocator.request();
-  }
-
-  /** Whether a node's agent has had no stream for {@link SILENCE_MS}. */
-  #isSilent(node: string): boolean {
-    const now = performance.now();
-    if (this.sessions.nodes.includes(node)) this.#lastSeen.set(node, now);
-    const seen = this.#lastSeen.get(node) ?? this.#since;
-    return now - seen > SILENCE_MS;
+    if (any) this.#loops.request('allocate');
   }
 
   /** Some at a time; goes on behind a failed one, and throws the first failure at the end. */
