@@ -1,6 +1,7 @@
 import { LONGEST_MESSAGE, MOST_BLOCKS, MOST_ENDPOINTS, MOST_FAULTS, type NodeReport } from '../api/report.ts';
 import { PROGRAM_VERSION } from '../api/version.ts';
 import type { Attachments } from './attach/attachments.ts';
+import type { NodeAddresses } from './attach/node-addresses.ts';
 import type { HostAddresses } from './probe/host-addresses.ts';
 import type { NodeState } from './node-state.ts';
 
@@ -8,6 +9,7 @@ import type { NodeState } from './node-state.ts';
 export function reportOf({
   node,
   revision,
+  addresses,
   attachments,
   faults,
   state,
@@ -16,7 +18,8 @@ export function reportOf({
 }: {
   readonly node: string;
   readonly revision: number;
-  readonly attachments: Attachments | undefined;
+  readonly addresses: Pick<NodeAddresses, 'blocks' | 'returned'> | undefined;
+  readonly attachments: Pick<Attachments, 'all'> | undefined;
   /** Networks that are not as they should be, each with the reason. */
   readonly faults: readonly (readonly [string, string])[];
   readonly state: NodeState;
@@ -26,14 +29,14 @@ export function reportOf({
   return {
     node,
     revision,
-    blocks: (attachments?.blocks ?? []).slice(0, MOST_BLOCKS).map(({ cidr, network, used, free, given }) => ({
+    blocks: (addresses?.blocks ?? []).slice(0, MOST_BLOCKS).map(({ cidr, network, used, free, given }) => ({
       cidr,
       network,
       used,
       free,
       given,
     })),
-    returned: (attachments?.returned ?? []).slice(0, MOST_BLOCKS),
+    returned: (addresses?.returned ?? []).slice(0, MOST_BLOCKS),
     endpoints: [...(attachments?.all ?? [])].slice(0, MOST_ENDPOINTS).map((a) => ({
       namespace: a.namespace,
       pod: a.pod,

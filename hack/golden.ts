@@ -2,7 +2,8 @@ import { FLAT_NETWORK } from '../api/names.ts';
 import type { NodeItem } from '../api/nodeconfig.ts';
 import { NO_POLICY, PolicyTable } from '../dataplane/desired/policy-table.ts';
 import { RuleNumbers } from '../dataplane/desired/rule-numbers.ts';
-import { Wanted } from '../dataplane/desired/wanted.ts';
+import { desiredBy } from '../dataplane/desired/desired.ts';
+import { storeOf } from '../dataplane/follow/store-of.ts';
 import type { Fragment } from '../dataplane/plan/fragment.ts';
 import { STATES } from '../dataplane/plan/golden/named.ts';
 import type { NodeState } from '../dataplane/plan/golden/states.ts';
@@ -35,10 +36,12 @@ function blocksOfState(state: NodeState): TextBlock[] {
   const { config, blocks } = state;
   const self = config.node.get('n1');
   if (!self) throw new Error('a state without node n1');
-  const wanted = new Wanted(config, self.name);
-  wanted.shares = connectionShares(DEFAULT_CONNTRACK_MAX, state.connectionsPerPod);
-  wanted.onLink = state.onLink ?? [];
-  wanted.setHeld(state.held ?? []);
+  const { wanted, local } = desiredBy(storeOf(config), self.name);
+  wanted.limits = {
+    shares: connectionShares(DEFAULT_CONNTRACK_MAX, state.connectionsPerPod),
+    onLink: state.onLink ?? [],
+  };
+  local.setHeld(state.held ?? []);
   const networks = [...config.network.values()];
   const root = wanted.root(
     self,

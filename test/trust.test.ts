@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { CA_CONFIGMAP, CA_SECRET, CONTROLLER_LEASE, LEADER_URL, SYSTEM_NAMESPACE } from '../api/names.ts';
-import { emptyNodeConfig, type StreamEvent } from '../api/nodeconfig.ts';
+import type { StreamEvent } from '../api/nodeconfig.ts';
+import { ConfigStore } from '../dataplane/follow/config-store.ts';
 import { controllerServer } from '../controller/http/server.ts';
 import { ServingIdentity } from '../controller/tls/identity.ts';
 import { ensureAuthority } from '../controller/tls/authority.ts';
@@ -149,7 +150,7 @@ describe('two leaders', () => {
         .create(leases, body)
         .catch(() => client.patch(leases, CONTROLLER_LEASE, SYSTEM_NAMESPACE, { metadata }));
     };
-    const config = emptyNodeConfig();
+    const store = new ConfigStore();
     const troubles: string[] = [];
     const follow = async (until: () => boolean): Promise<void> => {
       const stop = new AbortController();
@@ -162,12 +163,11 @@ describe('two leaders', () => {
     const link = new ControllerLink({
       client,
       token: () => 'x',
-      config,
-      onEvents: () => undefined,
+      store,
       onSync: () => undefined,
       onTrouble: (_, error) => troubles.push((error as Error).message),
     });
-    const ranges = (): string => config.cluster.get('cluster')?.podCIDRs[0] ?? '';
+    const ranges = (): string => store.config.cluster.get('cluster')?.podCIDRs[0] ?? '';
     await point(young);
     await follow(() => ranges() === '10.2.0.0/16');
     expect(ranges()).toBe('10.2.0.0/16');

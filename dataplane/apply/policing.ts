@@ -1,15 +1,14 @@
-import type { Outcome } from '../../core/policy/cell.ts';
 import { FLAT_NETWORK } from '../../api/names.ts';
 import type { NodeConfig, ProfileItem } from '../../api/nodeconfig.ts';
 import type { Conntrack } from '../../lib/netlink/conntrack.ts';
 import { type Denial, denialOf } from '../plan/denials.ts';
 import { type DeniedFlow, deniedFlows, type PolicyRules } from '../plan/denied-flows.ts';
 import type { PodChains } from '../plan/pod.ts';
-import { DenialLogs } from '../kernel/denial-logs.ts';
+import type { DenialLogs } from '../kernel/denial-logs.ts';
 import type { NamespaceWriter } from '../kernel/namespace-writer.ts';
 import { CLOSED, PolicyTable, UNPLANNED } from '../desired/policy-table.ts';
 import { Revocations } from '../desired/revocations.ts';
-import { RuleNumbers } from '../desired/rule-numbers.ts';
+import type { RuleNumbers } from '../desired/rule-numbers.ts';
 import type { Staged } from '../kernel/staged.ts';
 
 /** What policies need to know of a pod that is wired. */
@@ -26,17 +25,24 @@ export type RevokedFlow = DeniedFlow & { readonly network: string };
 
 export type PolicingOptions = {
   readonly onRevoked: (flows: readonly RevokedFlow[]) => void;
-  /** Whether packets that are denied are logged to {@link denials}. */
-  readonly log: boolean;
+  /** Where packets that are denied are logged; undefined: they are not. */
+  readonly logs: DenialLogs | undefined;
+  readonly rules: RuleNumbers;
 };
 
-type Place = {
-  readonly instance: NamespaceWriter;
+/** A network's place, as policies need it. */
+type PolicedPlace = {
+  readonly key: string;
+  readonly writer: NamespaceWriter;
   readonly conntrack: Conntrack;
-  readonly revocations: Revocations;
+  /** Path of the network's namespace; undefined for the flat network. */
   readonly netns: string | undefined;
-  table: PolicyTable;
-  /** Who wants chains and counters in the instance for the table. */
+};
+
+type Place = PolicedPlace & {
+  readonly revocations: Revocations;
+  policies: PolicyTable;
+  /** The owners of chains and counters that the policies have in the namespace. */
   readonly owners: Set<string>;
   /** Updates and cuts, one at a time. */
   turn: Promise<unknown>;
@@ -55,55 +61,55 @@ export type Advance = {
 };
 
 /** Policies on this node: a table for each network that is here, and the cutting of connections that they no longer allow. */
-export class Policing implements Disposable {
+export class Policing {
   readonly #config: NodeConfig;
   readonly #onRevoked: (flows: readonly RevokedFlow[]) => void;
-  readonly #log: boolean;
+  readonly #logs: DenialLogs | undefined;
   readonly #places = new Map<string, Place>();
-  readonly #logs = new DenialLogs();
-  readonly #rules = new RuleNumbers();
+  readonly #rules: RuleNumbers;
   /** Profile of each pod that is wired; undefined: none. */
   readonly #profiles = new Map<string, string | undefined>();
   /** Networks in which connections may stand that policies no longer allow. */
   readonly #changed = new Set<string>();
 
-  constructor(config: NodeConfig, { onRevoked, log }: PolicingOptions) {
+  constructor(config: NodeConfig, { onRevoked, logs, rules }: PolicingOptions) {
     this.#config = config;
     this.#onRevoked = onRevoked;
-    this.#log = log;
+    this.#logs = logs;
+    this.#rules = rules;
   }
 
-  /** @param netns path of the network's namespace; undefined for the flat network */
-  open(network: string, instance: NamespaceWriter, conntrack: Conntrack, netns?: string): void {
-    this.#logs.follow(network, false, undefined); // of an earlier network of that name
-    const revocations = new Revocations((owner, nft) => instance.setNft(owner, nft));
-    revocations.inherit(instance, Date.now());
+  open(from: PolicedPlace): void {
+    const { key, writer } = from;
+    this.#logs?.follow(key, false, undefined); // of an earlier network of that name
+    const revocations = new Revocations((owner, nft) => writer.setNft(owner, nft));
+    revocations.inherit(writer.table, Date.now());
     const owners = new Set<string>();
     const place: Place = {
-      ...{ instance, conntrack, revocations, netns, owners, pods: [], update: undefined, turn: Promise.resolve() },
-      table: this.#newTable(network, instance, owners, () => place),
+      ...{ ...from, revocations, owners, pods: [], update: undefined, turn: Promise.resolve() },
+      policies: this.#newTable(from, owners, () => place),
     };
-    instance.keepElements(() => place.table.elements());
-    this.#places.set(network, place);
+    writer.table.keepElements(() => place.policies.elements());
+    this.#places.set(key, place);
   }
 
-  #newTable(network: string, instance: NamespaceWriter, owners: Set<string>, place: () => Place): PolicyTable {
+  #newTable({ key, writer }: PolicedPlace, owners: Set<string>, place: () => Place): PolicyTable {
     return new PolicyTable({
-      register: network === FLAT_NETWORK ? 'ct mark' : 'meta mark',
+      register: key === FLAT_NETWORK ? 'ct mark' : 'meta mark',
       config: this.#config,
-      rules: { of: (outcome) => this.#rules.of(outcome), log: this.#log },
+      rules: { of: (outcome) => this.#rules.of(outcome), log: this.#logs !== undefined },
       set: (owner, nft) => {
         if (nft) owners.add(owner);
         else owners.delete(owner);
-        instance.setNft(owner, nft);
+        writer.setNft(owner, nft);
       },
       // Without an update the table is still to be written, and then with all that stands.
-      setElement: (set, key, value, before) => place().update?.staged.set(set, key, value, before),
+      setElement: (set, at, value, before) => place().update?.staged.set(set, at, value, before),
     });
   }
 
   close(network: string): void {
-    this.#logs.follow(network, false, undefined);
+    this.#logs?.follow(network, false, undefined);
     this.#places.delete(network);
     this.#changed.delete(network);
   }
@@ -115,18 +121,23 @@ export class Policing implements Disposable {
   plan(network: string, pods: readonly PolicedPod[]): Map<string, PodChains> {
     const place = this.#places.get(network);
     if (!place) return new Map();
-    const { table } = place;
+    const { policies } = place;
     place.pods = pods;
     const wanted = new Map(pods.map((p) => [p.id, this.#profileOf(p)]));
-    if (place.instance.tableWrites === 0 && !place.update) {
-      if (table.update(inUseOf(wanted))) this.#changed.add(network);
+    if (place.writer.table.writes === 0 && !place.update) {
+      if (policies.update(inUseOf(wanted))) this.#changed.add(network);
       for (const [id, profile] of wanted) this.#adopt(network, id, profile);
     }
     for (const [id, profile] of wanted)
-      if (!this.#profiles.has(id) && (profile === undefined || table.has(profile))) this.#adopt(network, id, profile);
-    this.#logs.follow(network, this.#log && [...wanted.values()].some((p) => p !== undefined), place.netns);
+      if (!this.#profiles.has(id) && (profile === undefined || policies.has(profile)))
+        this.#adopt(network, id, profile);
+    this.#logs?.follow(
+      network,
+      [...wanted.values()].some((p) => p !== undefined),
+      place.netns,
+    );
     return new Map(
-      pods.map(({ id }) => [id, this.#profiles.has(id) ? table.chainsOf(this.#profiles.get(id)) : UNPLANNED]),
+      pods.map(({ id }) => [id, this.#profiles.has(id) ? policies.chainsOf(this.#profiles.get(id)) : UNPLANNED]),
     );
   }
 
@@ -139,8 +150,8 @@ export class Policing implements Disposable {
   stands(network: string, pod: PolicedPod): boolean {
     const place = this.#places.get(network);
     const profile = this.#profileOf(pod);
-    if (!place || profile === undefined || place.instance.tableWrites === 0) return true;
-    return place.table.isCurrent(profile) && place.update?.inUse.has(profile) !== false;
+    if (!place || profile === undefined || place.writer.table.writes === 0) return true;
+    return place.policies.isCurrent(profile) && place.update?.inUse.has(profile) !== false;
   }
 
   /**
@@ -160,31 +171,32 @@ export class Policing implements Disposable {
   }
 
   async #advance(network: string, place: Place, { pods, wish, breath }: Advance): Promise<void> {
-    const { instance, table } = place;
-    if (instance.tableWrites === 0) return; // planned and written as a whole
+    const { writer, policies } = place;
+    const { table } = writer;
+    if (table.writes === 0) return; // planned and written as a whole
     const wanted = new Map(pods().map((p) => [p.id, this.#profileOf(p)]));
-    const staged = instance.stage();
+    const staged = table.stage();
     place.update = { inUse: inUseOf(wanted), staged };
-    let written = instance.tableWrites;
+    let written = table.writes;
     try {
-      const steps = table.steps(place.update.inUse);
+      const steps = policies.steps(place.update.inUse);
       for (let next = steps.next(); ; next = steps.next()) {
         if (next.done) {
           if (next.value) this.#changed.add(network);
           break;
         }
-        const lost = written !== instance.tableWrites;
+        const lost = written !== table.writes;
         if (next.value === 'switch') {
           for (const { id } of pods()) if (wanted.has(id)) this.#adopt(network, id, wanted.get(id));
           wish();
-          instance.write(staged.take(), { whole: lost });
-          written = instance.tableWrites;
-        } else if (next.value === 'write' && !lost) instance.write(staged.take());
+          writer.write(staged.take(), { whole: lost });
+          written = table.writes;
+        } else if (next.value === 'write' && !lost) writer.write(staged.take());
         await breath();
         if (this.#places.get(network) !== place) return;
       }
       // What went between the switch and now may have been written with the whole table.
-      if (written !== instance.tableWrites) instance.write([], { whole: true });
+      if (written !== table.writes) writer.write([], { whole: true });
     } catch (error) {
       this.#startAgain(network, place, wish);
       throw error;
@@ -197,10 +209,10 @@ export class Policing implements Disposable {
   #startAgain(network: string, place: Place, wish: () => void): void {
     if (this.#places.get(network) !== place) return;
     place.update = undefined;
-    for (const owner of place.owners) place.instance.setNft(owner, undefined);
+    for (const owner of place.owners) place.writer.setNft(owner, undefined);
     place.owners.clear();
-    place.table = this.#newTable(network, place.instance, place.owners, () => place);
-    place.instance.forgetTable();
+    place.policies = this.#newTable(place, place.owners, () => place);
+    place.writer.table.forget();
     wish();
   }
 
@@ -221,55 +233,42 @@ export class Policing implements Disposable {
    */
   async cut(network: string, own: Iterable<string>): Promise<void> {
     await this.#inTurn(network, (place) => {
-      const { conntrack, revocations, instance } = place;
+      const { conntrack, revocations, writer } = place;
       const rules = this.#rulesOf(place, own);
       const denied = rules.pods.size > 0 ? deniedFlows(conntrack.flows(), rules) : [];
       const live = denied.filter((d) => !d.over);
       const now = Date.now();
       revocations.prune(now, (flows) => deniedFlows(flows, rules).length > 0);
       for (const d of live) revocations.add(d, now);
-      instance.apply('additions');
+      writer.apply('additions');
       conntrack.remove(denied.map((d) => d.flow));
       if (live.length > 0) this.#onRevoked(live.map((d) => ({ ...d, network })));
       this.#changed.delete(network);
     });
   }
 
-  /** Logged packets that {@link denials} has left out so far, since too many came at once. */
-  get denialsLeft(): number {
-    return this.#logs.left;
-  }
-
   /** Packets that policies have dropped since the last call: of each sender some a second, the rest is only counted. */
   denials(): Denial[] {
-    return this.#logs.read().flatMap(({ network, packets }) => {
+    return (this.#logs?.read() ?? []).flatMap(({ network, packets }) => {
       const pods = this.#places.get(network)?.pods ?? [];
       return packets.flatMap((p) => denialOf(p, network, pods, (n) => this.#rules.ruleOf(n)) ?? []);
     });
   }
 
-  [Symbol.dispose](): void {
-    this.#logs[Symbol.dispose]();
-  }
-
   /** Why the policies of some pods are closed, by network. */
   overBudget(): (readonly [string, string])[] {
-    return [...this.#places].flatMap(([network, { table }]) =>
-      [...table.overBudget].map((why) => [network, why] as const),
+    return [...this.#places].flatMap(([network, { policies }]) =>
+      [...policies.overBudget].map((why) => [network, why] as const),
     );
   }
 
-  ruleOf(number: number): Outcome | undefined {
-    return this.#rules.ruleOf(number);
-  }
-
-  #rulesOf({ table, pods }: Place, own: Iterable<string>): PolicyRules {
+  #rulesOf({ policies, pods }: Place, own: Iterable<string>): PolicyRules {
     const policed = new Map<string, { pod: string; profile: ProfileItem }>();
     for (const { id, pod, link } of pods) {
-      const profile = table.itemOf(this.#profiles.get(id));
+      const profile = policies.itemOf(this.#profiles.get(id));
       if (profile) for (const ip of link.ips) policed.set(ip, { pod, profile });
     }
-    return { pods: policed, groupsOf: (ip) => table.groupsOf(ip), own: new Set(own) };
+    return { pods: policed, groupsOf: (ip) => policies.groupsOf(ip), own: new Set(own) };
   }
 
   /** Which rules hold for a pod; undefined: none. */

@@ -1,27 +1,25 @@
-import { familyOf } from '../../lib/ip/address.ts';
 import { existsSync } from 'node:fs';
 import { CNI_ERRORS, type CniRequest, type CniResult } from '../../api/cni.ts';
-import { hostCidr } from '../../lib/ip/prefix.ts';
 import { FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
-import { type BlockUse, type IpamEvent, IpamError, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
-import type { Dataplane } from '../apply/dataplane.ts';
-import { GATEWAY, GATEWAY_MAC } from '../plan/names.ts';
+import { IpamError } from '../../core/ipam/node-ipam.ts';
 import { breathing } from '../../lib/reconcile/breathing.ts';
+import { Turns } from '../../lib/reconcile/turns.ts';
+import type { Dataplane } from '../apply/dataplane.ts';
+import { GATEWAY_MAC } from '../plan/names.ts';
 import { AttachError } from './error.ts';
-import type { Attachment, Journal, JournalEntry } from './journal.ts';
+import type { Attachment } from './journal.ts';
+import type { NodeAddresses } from './node-addresses.ts';
 import { interfacesFor, type OrderSeams, PATIENCE_MS, waitForOrder, type WantedInterface } from './order.ts';
 import { readPortMappings } from './port-mappings.ts';
-import { rebuild } from './rebuild.ts';
+import { resultOf, wiredPod } from './result.ts';
 import { hostInterfaceName, inspectPod, podMac, removeLinks, wirePod } from './wire.ts';
 
 /** What attachments need of the rest of the agent. */
 export type AttachSeams = OrderSeams & {
-  readonly dataplane: Dataplane;
-  readonly journal: Journal;
+  readonly dataplane: Pick<Dataplane, 'networks' | 'places' | 'node' | 'hands'>;
+  readonly addresses: NodeAddresses;
   /** Blocks or endpoints have changed: tell the controller, soon. */
   readonly onChange: () => void;
-  /** Something was passed over. */
-  readonly onTrouble: (message: string) => void;
   /** Deletions wait: run `cleanUp`, soon. */
   readonly onGarbage: () => void;
 };
@@ -32,140 +30,52 @@ const MOST_MS_AT_ONCE = 10;
 /** Pods of this node and the CNI verbs on them. */
 export class Attachments {
   readonly #seams: AttachSeams;
-  readonly #ipam: NodeIpam;
   readonly #byId = new Map<string, Attachment>();
   /** One verb at a time per container. */
-  readonly #turn = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
   readonly #doomed: Attachment[] = [];
   readonly #breath = breathing(MOST_MS_AT_ONCE);
-  /** Given blocks that this node has done with and that the controller has not taken back yet. */
-  readonly #returned = new Set<string>();
 
-  constructor(
-    seams: AttachSeams,
-    { podCIDRs, restMs }: { readonly podCIDRs: readonly string[]; readonly restMs: number },
-  ) {
+  constructor(seams: AttachSeams) {
     this.#seams = seams;
-    this.#ipam = new NodeIpam({ podCIDRs, restMs });
   }
 
   get all(): Iterable<Attachment> {
     return this.#byId.values();
   }
 
-  get blocks() {
-    return this.#ipam.blocks(this.#seams.now());
-  }
-
-  get returned(): string[] {
-    return [...this.#returned];
-  }
-
-  /** Rebuilds what was, from the journal. Call once, before serving anything. */
+  /** Takes up what was, from the journal. Call once, before serving anything. */
   restore(): void {
-    const { journal } = this.#seams;
-    const { entries, spoilt } = journal.load();
-    const { byId, returned, owned, passedOver } = rebuild(entries, this.#ipam);
-    for (const [id, attachment] of byId) this.#byId.set(id, attachment);
-    for (const cidr of returned) this.#returned.add(cidr);
-    if (spoilt + passedOver > 0) {
-      journal.setAside();
-      journal.rewrite(this.#snapshot());
-      this.#seams.onTrouble(
-        `${spoilt + passedOver} entries of the journal cannot be used; the file is kept beside it as .broken`,
-      );
-    }
-    // An address that was taken for an ADD which never came to its end belongs to nobody.
-    const wanted = new Set([...this.#byId.values()].flatMap((a) => a.ips));
-    const orphans = [...owned]
-      .filter((ip) => !wanted.has(ip))
-      .flatMap((ip) => this.#ipam.release(ip, this.#seams.now()));
-    this.#seams.journal.append(orphans);
-    for (const a of this.#byId.values()) this.#seams.dataplane.addPod(wiredPod(a));
-    this.#seams.dataplane.setBlocks(this.#wiredBlocks());
+    const { dataplane, addresses } = this.#seams;
+    for (const [id, attachment] of addresses.restore()) this.#byId.set(id, attachment);
+    for (const a of this.#byId.values()) dataplane.networks.addPod(wiredPod(a));
+    addresses.tellBlocks();
     // Who went just before the end of an earlier life may have left connections.
-    this.#seams.dataplane.doubt(this.#wiredBlocks().map((b) => b.cidr));
-  }
-
-  #snapshot(): JournalEntry[] {
-    return [
-      ...this.#ipam.snapshot(),
-      ...this.#returnedEvents(),
-      ...[...this.#byId.values()].map((attachment): JournalEntry => ({ op: 'attach', attachment })),
-    ];
+    dataplane.hands.doubt(dataplane.networks.blocks.map((b) => b.cidr));
   }
 
   /** After the first look at the kernel: frees what was attached to links that no longer are. */
   dropVanished(): Attachment[] {
-    const vanished = [...this.#byId.values()].filter(
-      (a) => this.#seams.dataplane.hasLink(a.network, a.hostIf) === false,
-    );
+    const vanished = [...this.#byId.values()].filter((a) => this.#hasLink(a) === false);
     for (const a of vanished) this.#detach(a);
     return vanished;
   }
 
-  /** Pods whose addresses belong to another node by now: the node has had other pod CIDRs when they were attached. */
+  /** Pods whose addresses belong to another node by now. */
   get outside(): { readonly pod: string; readonly ip: string }[] {
-    return this.#ipam.outside().flatMap(({ ip, owner }) => {
+    return this.#seams.addresses.outside().flatMap(({ ip, owner }) => {
       const a = this.#byId.get(owner);
       return a ? [{ pod: `${a.namespace}/${a.pod}`, ip }] : [];
     });
   }
 
-  /** Follows the node's pod CIDRs: a node that is removed and added again may get others while this runs. */
-  followPodCIDRs(): void {
-    const { self } = this.#seams.dataplane;
-    if (!self || !this.#ipam.setPodCIDRs(self.podCIDRs)) return;
-    // Their addresses were other nodes' a moment ago, and there are connections to those.
-    this.#seams.dataplane.doubt(self.podCIDRs);
-    this.#blocksChanged();
-  }
-
-  /** Makes sure of a block for each network that pods here need, so that other nodes know it before the first pod. */
-  prepare(): void {
-    const events: IpamEvent[] = [];
-    for (const network of this.#seams.dataplane.neededNetworks())
-      events.push(...this.#ipam.prepare(network, this.#seams.now(), this.#given(network)));
-    if (events.length === 0) return;
-    this.#writeDown(events, events);
-    this.#blocksChanged();
-  }
-
-  /**
-   * Takes in blocks that the controller gave to this node, and lets go of those that it gave no more. Only by its present word:
-   * a configuration from before a reboot may name what has been given to others since.
-   */
-  adoptGiven(): void {
-    const events: IpamEvent[] = [];
-    const { self } = this.#seams.dataplane;
-    const mine = [...this.#seams.config.block.values()].filter((b) => b.given && b.node === self?.name);
-    const told = new Set(mine.map((b) => b.cidr));
-    const before = this.#returned.size;
-    for (const cidr of this.#returned) if (!told.has(cidr)) this.#returned.delete(cidr);
-    for (const { cidr, network, except = [] } of mine)
-      if (!this.#returned.has(cidr)) events.push(...this.#take(cidr, network, except));
-    for (const { cidr, given } of this.blocks) if (given && !told.has(cidr)) events.push(...this.#ipam.takeBack(cidr));
-    if (events.length > 0) this.#writeDown(events, events);
-    if (events.length > 0 || before !== this.#returned.size) this.#blocksChanged();
-  }
-
-  /** A block that overlaps another is not taken: it alone must not keep the rest of the configuration from being realised. */
-  #take(cidr: string, network: string, except: readonly string[]): IpamEvent[] {
-    try {
-      return this.#ipam.give(cidr, network, except);
-    } catch (error) {
-      this.#seams.onTrouble(`block ${cidr} of network ${network} cannot be used: ${(error as Error).message}`);
-      return [];
-    }
-  }
-
   add(request: CniRequest): Promise<CniResult> {
-    return this.#inTurn(request.containerID, () => this.#add(request));
+    return this.#turns.take(request.containerID, () => this.#add(request));
   }
 
   /** Never fails for something that is gone already. */
   delete(request: CniRequest): Promise<void> {
-    return this.#inTurn(request.containerID, () => {
+    return this.#turns.take(request.containerID, () => {
       const a = this.#byId.get(idOf(request));
       if (a) for (const each of this.#withOthers(a)) this.#detach(each);
       return Promise.resolve();
@@ -173,7 +83,7 @@ export class Attachments {
   }
 
   check(request: CniRequest): Promise<void> {
-    return this.#inTurn(request.containerID, () => {
+    return this.#turns.take(request.containerID, () => {
       const a = this.#byId.get(idOf(request));
       if (!a)
         throw new AttachError(
@@ -182,9 +92,7 @@ export class Attachments {
         );
       const problems = this.#withOthers(a).flatMap((each) => [
         ...inspectPod(each),
-        ...(this.#seams.dataplane.hasLink(each.network, each.hostIf) === false
-          ? [`node's end ${each.hostIf} is missing`]
-          : []),
+        ...(this.#hasLink(each) === false ? [`node's end ${each.hostIf} is missing`] : []),
       ]);
       if (problems.length > 0)
         throw new AttachError(CNI_ERRORS.CheckFailed, `pod ${a.namespace}/${a.pod}: ${problems.join('; ')}`);
@@ -207,29 +115,24 @@ export class Attachments {
 
   /** Removes links of freed pods, gives back rested blocks, keeps the journal short. */
   cleanUp({ authoritative }: { readonly authoritative: boolean }): void {
+    const { dataplane, addresses } = this.#seams;
     const doomed = this.#doomed.splice(0);
     for (const network of new Set(doomed.map((a) => a.network))) {
+      const place = dataplane.places.get(network);
+      if (!place) continue; // gone with its namespace
       // An ADD that took the place of a half-made one owns the link of that name now.
       const names = doomed
         .filter((a) => a.network === network && this.#byId.get(a.id)?.hostIf !== a.hostIf)
         .map((a) => a.hostIf);
       try {
-        removeLinks(this.#seams.dataplane.netlinkOf(network), names);
+        removeLinks(place.netlink, names);
       } catch (error) {
-        if (this.#seams.dataplane.netnsOf(network) === undefined && network !== FLAT_NETWORK) continue; // gone with its namespace
         this.#doomed.push(...doomed.filter((a) => a.network === network));
         throw error;
       }
     }
-    for (const a of doomed) if (!this.#byId.has(a.id)) this.#seams.dataplane.removePod(a.id);
-    if (authoritative) {
-      const events = this.#ipam.reclaim(this.#seams.now(), this.#needed());
-      this.#writeDown(events, events);
-      for (const e of events) if (e.op === 'unblock' && e.given) this.#returned.add(e.cidr);
-      if (events.length > 0) this.#blocksChanged();
-    }
-    if (this.#seams.journal.isLong(this.#ipam.snapshot().length + this.#returned.size + this.#byId.size))
-      this.#seams.journal.rewrite(this.#snapshot());
+    for (const a of doomed) if (!this.#byId.has(a.id)) dataplane.networks.removePod(a.id);
+    addresses.cleanUp([...this.#byId.values()], { authoritative });
   }
 
   async #add(request: CniRequest): Promise<CniResult> {
@@ -251,36 +154,35 @@ export class Attachments {
     const { mappings, problems } = readPortMappings(request.config);
     if (problems.length > 0) throw new AttachError(CNI_ERRORS.InvalidConfig, problems.join('; '));
     const deadline = this.#seams.now() + PATIENCE_MS;
-    const order = await waitForOrder(this.#seams, { namespace, pod, uid }, deadline);
     const owner = { namespace, pod, uid };
-    const wanted = interfacesFor(request, order, mappings, this.#seams);
+    const order = await waitForOrder(this.#seams, owner, deadline);
+    return await this.#make(request, owner, interfacesFor(request, order, mappings, this.#seams), deadline);
+  }
+
+  /** Makes the interfaces of a pod: all, or none of them. */
+  async #make(
+    request: CniRequest,
+    pod: Pick<Owner, 'namespace' | 'pod' | 'uid'>,
+    wanted: readonly WantedInterface[],
+    deadline: number,
+  ): Promise<CniResult> {
     const made: Attachment[] = [];
     try {
       for (const w of wanted) {
         const [first] = made;
         const parent = first ? { parent: first.id } : {};
         const extra = w.details.extra ? { extra: { ...w.details.extra, first: first?.ips ?? [] } } : {};
-        const a = await this.#allocateSoon(
-          { ...request, ifname: w.ifname },
-          { ...owner, ...parent, ...w.details, ...extra },
-          w,
-          deadline,
-        );
+        const owner = { ...pod, ...parent, ...w.details, ...extra };
+        const a = await this.#allocateSoon({ ...request, ifname: w.ifname }, owner, w, deadline);
         made.push(a);
         await this.#settle(a);
-        await this.#seams.dataplane.prepare(wiredPod(a), this.#breath);
+        await this.#seams.dataplane.networks.prepare(wiredPod(a), this.#breath);
         this.#wire(a);
-        await this.#seams.dataplane.openHostPorts(wiredPod(a));
+        await this.#seams.dataplane.networks.openHostPorts(wiredPod(a));
       }
     } catch (error) {
       for (const a of made) this.#detach(a);
-      if (error instanceof AttachError) throw error;
-      const cause = error as Error & { code?: string };
-      if (cause.code === 'ENOENT')
-        throw new AttachError(CNI_ERRORS.UnknownContainer, `network namespace ${request.netns} does not exist`, {
-          cause,
-        });
-      throw new AttachError(CNI_ERRORS.Kernel, `wiring pod ${namespace}/${pod}: ${cause.message}`, { cause });
+      throw attachError(error as Error & { code?: string }, request, pod);
     }
     return resultOf(made[0] as Attachment);
   }
@@ -310,14 +212,24 @@ export class Attachments {
   }
 
   #allocate(request: CniRequest, owner: Owner, order: Pick<WantedInterface, 'network' | 'ips' | 'mac'>): Attachment {
+    const { config, dataplane, addresses } = this.#seams;
     const id = idOf(request);
-    const { network, ips = [] } = order;
-    // Its network may have gone while this waited; nobody knows then where its addresses come from.
-    if (network !== FLAT_NETWORK && !this.#seams.config.network.has(network))
+    const { containerID, ifname, netns } = request;
+    const { network } = order;
+    // Its network may have gone while this waited; nothing says then where its addresses come from.
+    if (network !== FLAT_NETWORK && !config.network.has(network))
       throw new AttachError(CNI_ERRORS.TryAgainLater, `network ${network} has just been taken from this node`);
-    let given: ReturnType<NodeIpam['allocate']>;
+    const attachmentOf = (ips: readonly string[]): Attachment => ({
+      ...{ id, containerID, ifname, netns, ...owner, network },
+      vni: config.network.get(network)?.vni ?? FLAT_VNI,
+      hostIf: hostInterfaceName(id),
+      mac: order.mac ?? podMac(ips),
+      mtu: dataplane.node.mtuFor(network),
+      ips,
+    });
+    let a: Attachment;
     try {
-      given = this.#ipam.allocate(network, id, this.#seams.now(), { given: this.#given(network), ips });
+      a = addresses.give(network, id, order.ips ?? [], attachmentOf);
     } catch (error) {
       if (!(error instanceof IpamError)) throw error;
       throw new AttachError(CNI_ERRORS.Exhausted, `pod ${owner.namespace}/${owner.pod}: ${error.message}`, {
@@ -325,124 +237,37 @@ export class Attachments {
         cause: error,
       });
     }
-    const a: Attachment = {
-      id,
-      containerID: request.containerID,
-      ifname: request.ifname,
-      netns: request.netns,
-      ...owner,
-      network,
-      vni: this.#seams.config.network.get(network)?.vni ?? FLAT_VNI,
-      hostIf: hostInterfaceName(id),
-      mac: order.mac ?? podMac(given.ips),
-      mtu: this.#seams.dataplane.mtuFor(network),
-      ips: given.ips,
-    };
-    try {
-      this.#writeDown([...given.events, { op: 'attach', attachment: a }], given.events);
-    } catch (error) {
-      throw new AttachError(CNI_ERRORS.Io, `the journal cannot be written: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
     this.#byId.set(id, a);
-    if (given.events.some((e) => e.op === 'block' || e.op === 'unblock')) this.#blocksChanged();
     this.#seams.onChange();
     return a;
-  }
-
-  /** Families for which a network's addresses are the controller's to give. */
-  #given(network: string): readonly (4 | 6)[] {
-    return [...new Set((this.#seams.config.network.get(network)?.subnets ?? []).map(familyOf))];
-  }
-
-  #needed(): Needed {
-    const attached = new Set([...this.#byId.values()].map((a) => `${a.namespace}/${a.pod}`));
-    const pods = [...this.#seams.config.pod.entries()];
-    return {
-      networks: this.#seams.dataplane.neededNetworks(),
-      asked: pods.flatMap(([, p]) =>
-        [p, ...(p.interfaces ?? [])].flatMap(({ assignment, ips = [] }) =>
-          'network' in assignment ? ips.map((ip) => ({ network: assignment.network, ip })) : [],
-        ),
-      ),
-      waiting: new Set(
-        pods
-          .filter(([key]) => !attached.has(key))
-          .flatMap(([, { assignment, interfaces = [] }]) => [assignment, ...interfaces.map((i) => i.assignment)])
-          .flatMap((assignment) => ('network' in assignment ? [assignment.network] : [])),
-      ),
-    };
-  }
-
-  /** Blocks as far as packets go: of those that belong to other nodes by now, only the addresses that are still in use here. */
-  #wiredBlocks(): BlockUse[] {
-    const outside = this.#ipam
-      .outside()
-      .map(({ ip, network }) => ({ cidr: hostCidr(ip), network, given: false, used: 1, resting: 0, free: 0 }));
-    return [...this.blocks, ...outside];
-  }
-
-  #returnedEvents(): IpamEvent[] {
-    return [...this.#returned].map((cidr) => ({ op: 'unblock', cidr, network: '', given: true }));
   }
 
   /** The addresses may have been another pod's a moment ago: what is left of that one goes first. */
   async #settle(a: Attachment): Promise<void> {
     if (this.#doomed.some((d) => d.ips.some((ip) => a.ips.includes(ip)))) this.cleanUp({ authoritative: false });
-    await this.#seams.dataplane.settle(a.ips);
+    await this.#seams.dataplane.hands.settle(a.ips);
   }
 
   #wire(a: Attachment): void {
-    const { dataplane } = this.#seams;
-    const instance = dataplane.open(a.network);
-    wirePod(dataplane.netlinkOf(a.network), a);
-    const pod = wiredPod(a);
-    instance.linkMade({ name: a.hostIf, mac: GATEWAY_MAC, mtu: a.mtu });
-    dataplane.addPod(pod);
-    instance.apply('additions');
+    const { networks } = this.#seams.dataplane;
+    const { writer, netlink } = networks.open(a.network);
+    wirePod(netlink, a);
+    writer.linkMade({ name: a.hostIf, mac: GATEWAY_MAC, mtu: a.mtu });
+    networks.addPod(wiredPod(a));
+    writer.apply('additions');
   }
 
   #detach(a: Attachment): void {
-    const now = this.#seams.now();
-    const wasOutside = this.#ipam.outside().some(({ owner }) => owner === a.id);
-    const events = a.ips.flatMap((ip) => (this.#ipam.ownerOf(ip) === a.id ? this.#ipam.release(ip, now) : []));
     this.#byId.delete(a.id);
     this.#doomed.push(a);
-    if (wasOutside) this.#blocksChanged();
-    try {
-      this.#seams.journal.append([{ op: 'detach', id: a.id }, ...events]);
-    } catch {
-      // A full disk must not keep a pod from ending. After a restart the attachment is found without a link, and freed then.
-    }
+    this.#seams.addresses.release(a);
     this.#seams.onChange();
     this.#seams.onGarbage();
   }
 
-  /** Appends to the journal; when that fails, what the addresses were changed by is taken back, and the error goes on. */
-  #writeDown(entries: readonly JournalEntry[], changes: readonly IpamEvent[]): void {
-    try {
-      this.#seams.journal.append(entries);
-    } catch (error) {
-      this.#ipam.undo(changes);
-      throw error;
-    }
-  }
-
-  #blocksChanged(): void {
-    this.#seams.dataplane.setBlocks(this.#wiredBlocks());
-    this.#seams.onChange();
-  }
-
-  #inTurn<T>(containerID: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turn.get(containerID) ?? Promise.resolve();
-    const mine = before.then(work, work);
-    const settled = mine.catch(() => undefined);
-    this.#turn.set(containerID, settled);
-    void settled.then(() => {
-      if (this.#turn.get(containerID) === settled) this.#turn.delete(containerID);
-    });
-    return mine;
+  /** Whether a pod's link is there; undefined while its network's instance is not open, and so was not looked at. */
+  #hasLink({ network, hostIf }: Attachment): boolean | undefined {
+    return this.#seams.dataplane.places.get(network)?.writer.hasLink(hostIf);
   }
 }
 
@@ -451,32 +276,14 @@ type Owner = Pick<Attachment, 'namespace' | 'pod' | 'uid' | 'ports' | 'parent' |
 
 const idOf = (o: { readonly containerID: string; readonly ifname: string }): string => `${o.containerID}/${o.ifname}`;
 
-const wiredPod = (a: Attachment) => ({
-  id: a.id,
-  pod: `${a.namespace}/${a.pod}`,
-  uid: a.uid,
-  network: a.network,
-  vni: a.vni,
-  link: {
-    hostIf: a.hostIf,
-    mac: a.mac,
-    ips: a.ips,
-    mtu: a.mtu,
-    ...(a.ports ? { ports: a.ports } : {}),
-    ...(a.extra ? { first: a.extra.first } : {}),
-  },
-});
-
-function resultOf(a: Attachment): CniResult {
-  return {
-    interfaces: [
-      { name: a.hostIf, mac: GATEWAY_MAC, mtu: a.mtu },
-      { name: a.ifname, mac: a.mac, mtu: a.mtu, sandbox: a.netns },
-    ],
-    ips: a.ips.map((ip) => ({ interface: 1, address: hostCidr(ip), gateway: GATEWAY[familyOf(ip)] })),
-    routes: a.ips.map((ip) =>
-      ip.includes(':') ? { dst: '::/0', gw: GATEWAY[6] } : { dst: '0.0.0.0/0', gw: GATEWAY[4] },
-    ),
-    dns: {},
-  };
+/** What the runtime hears of a failure. */
+function attachError(
+  cause: Error & { readonly code?: string | number },
+  { netns }: CniRequest,
+  { namespace, pod }: Pick<Owner, 'namespace' | 'pod'>,
+): AttachError {
+  if (cause instanceof AttachError) return cause;
+  if (cause.code === 'ENOENT')
+    return new AttachError(CNI_ERRORS.UnknownContainer, `network namespace ${netns} does not exist`, { cause });
+  return new AttachError(CNI_ERRORS.Kernel, `wiring pod ${namespace}/${pod}: ${cause.message}`, { cause });
 }

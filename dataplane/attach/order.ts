@@ -16,7 +16,8 @@ export type WantedInterface = Pick<InterfaceItem, 'ifname' | 'ips' | 'mac'> & {
 /** What is asked to know what a pod is to get. */
 export type OrderSeams = {
   readonly config: NodeConfig;
-  readonly dataplane: { readonly self: NodeItem | undefined };
+  /** This node; undefined until the controller has described it. */
+  readonly self: () => NodeItem | undefined;
   /** Asks the API server for a pod that the controller has not told of. Undefined: it does not know either. */
   readonly lookUpPod: (namespace: string, name: string, uid: string) => Promise<Order | undefined>;
   /** Resolves when the config has changed, or after a short while. */
@@ -38,17 +39,17 @@ const FIRST_TABLE = 100;
 
 /** Which network and what else it asks for, waiting a while for the controller's word. Throws the reason why the pod must wait. */
 export async function waitForOrder(
-  s: OrderSeams,
+  seams: OrderSeams,
   { namespace, pod, uid }: { readonly namespace: string; readonly pod: string; readonly uid: string },
   deadline: number,
 ): Promise<Order & { readonly network: string }> {
   let waited = false;
   for (;;) {
-    const item = s.config.pod.get(`${namespace}/${pod}`);
+    const item = seams.config.pod.get(`${namespace}/${pod}`);
     const told = item && (uid === '' || item.uid === uid) ? item : undefined;
-    const order = told ?? (waited ? await s.lookUpPod(namespace, pod, uid) : undefined);
+    const order = told ?? (waited ? await seams.lookUpPod(namespace, pod, uid) : undefined);
     const assignment = order?.assignment;
-    const left = deadline - s.now();
+    const left = deadline - seams.now();
     // A network that is just being made is worth a moment: the runtime's next attempt would be seconds away.
     const maybeSoon =
       assignment && 'problem' in assignment && SOON.has(assignment.problem.code) && left > PATIENCE_MS - SOON_MS;
@@ -63,7 +64,7 @@ export async function waitForOrder(
         network,
         ...(order?.interfaces ?? []).flatMap(({ assignment: a }) => ('network' in a ? a.network : [])),
       ];
-      if (order && s.dataplane.self && networks.every((n) => n === FLAT_NETWORK || s.config.network.has(n)))
+      if (order && seams.self() && networks.every((n) => n === FLAT_NETWORK || seams.config.network.has(n)))
         return { ...order, network };
     }
     if (left <= 0) {
@@ -72,7 +73,7 @@ export async function waitForOrder(
         `pod ${namespace}/${pod}: the controller has not told this node of ${assignment && 'network' in assignment ? `network ${assignment.network}` : 'the pod'} yet`,
       );
     }
-    await s.nextConfig(waited ? Math.min(left, 1000) : 150);
+    await seams.nextConfig(waited ? Math.min(left, 1000) : 150);
     waited = true;
   }
 }

@@ -4,6 +4,7 @@ import type { NodeReport } from '../../api/report.ts';
 import { applyEvent, diffConfig } from '../../core/node-config/compile.ts';
 import { core, KubeClient } from '../../lib/kube/client.ts';
 import type { KubeAccess } from '../../lib/kube/kubeconfig.ts';
+import type { ConfigStore } from './config-store.ts';
 import { readEvent, StreamError } from './read-event.ts';
 
 /** One line holds one item. A group of 100 000 addresses is below 5 MB. */
@@ -13,8 +14,6 @@ const MAX_BATCH = 1_000_000;
 
 /** What the link tells the agent. Handlers must not throw. */
 export type LinkHandlers = {
-  /** Events that lead from the config before to the one now; a snapshot comes as its difference. */
-  readonly onEvents: (events: readonly StreamEvent[]) => void;
   /** The whole of a revision has arrived. */
   readonly onSync: (revision: number) => void;
   readonly onTrouble: (message: string, error: unknown) => void;
@@ -24,8 +23,8 @@ export type LinkOptions = LinkHandlers & {
   readonly client: KubeClient;
   /** Shows who this agent is: a ServiceAccount token with our audience. */
   readonly token: () => string;
-  /** The config as it is now; the link changes it. */
-  readonly config: ReturnType<typeof emptyNodeConfig>;
+  /** Where what comes is kept; a snapshot comes as its difference. */
+  readonly store: ConfigStore;
   /** A stream without a line for this long is taken for dead; the controller pings every 5 s. */
   readonly silenceMs?: number;
 };
@@ -121,12 +120,11 @@ export class ControllerLink {
             throw new Error(`controller of epoch ${event.epoch} is an old leader: epoch ${this.#epoch} was seen`);
           this.#epoch = event.epoch;
         } else if (event.type === 'sync') {
-          if (inSnapshot) batch = diffConfig(this.#options.config, next);
+          if (inSnapshot) batch = diffConfig(this.#options.store.config, next);
           inSnapshot = false;
           this.#connected = true;
           onLife();
-          for (const e of batch) applyEvent(this.#options.config, e);
-          this.#options.onEvents(batch);
+          this.#options.store.apply(batch);
           batch = [];
           this.#options.onSync(event.revision);
         } else {

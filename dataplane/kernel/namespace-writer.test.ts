@@ -175,7 +175,7 @@ describe('NamespaceWriter', () => {
         world.instance.resync();
         world.instance.apply();
         expect(world.dump()).toBe(ideal(last));
-        expect(world.instance.inSync).toBe(true);
+        expect(world.instance.drifted).toBe(false);
       }),
       { numRuns: 150 },
     );

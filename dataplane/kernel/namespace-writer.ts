@@ -1,23 +1,14 @@
 import { isExists, isGone, type NetlinkError } from '../../lib/netlink/error.ts';
 import type { Address, Fdb, Neighbour, Route } from '../../lib/netlink/inet.ts';
 import type { Netlink, NetlinkOp } from '../../lib/netlink/netlink.ts';
-import type { NftSet } from '../../lib/nft/elements.ts';
-import { type Nft, NftError, type Prepared } from '../../lib/nft/nft.ts';
-import {
-  keyOf,
-  type NftChange,
-  type NftObject,
-  renderFresh,
-  sameObject,
-  type TableName,
-} from '../../lib/nft/program.ts';
+import type { Nft, Prepared } from '../../lib/nft/nft.ts';
+import { keyOf, type NftObject, sameObject, type TableName } from '../../lib/nft/program.ts';
 import { readSysctls, writeSysctls } from '../../lib/netns/sysctl.ts';
 import { DeltaTracker } from '../../lib/reconcile/delta-tracker.ts';
 import type { DesiredLink, Fragment } from '../plan/fragment.ts';
 import { isOtherwise, madeOf, type RealLink, sameLink } from './made-links.ts';
-import { withMemory } from './memory.ts';
 import { Merged } from './merged.ts';
-import { Staged } from './staged.ts';
+import { TableWriter } from './table-writer.ts';
 
 /** Where an instance writes. The kernel's or a fake. */
 export type NamespaceDrivers = {
@@ -40,14 +31,12 @@ export class ApplyError extends Error {
   }
 }
 
-/** Chains, counters and sets that go in one transaction. */
-const MOST_DELETIONS = 256;
-
 /** One namespace, the root or that of an instance: fragments in, kernel out. */
 export class NamespaceWriter {
-  readonly name: string;
+  /** Its nft table. */
+  readonly table: TableWriter;
+  readonly #name: string;
   readonly #drivers: NamespaceDrivers;
-  readonly #table: TableName;
   readonly #ours: (dev: string) => boolean;
   readonly #trackers = {
     links: new DeltaTracker<DesiredLink | RealLink>(sameLink),
@@ -67,17 +56,10 @@ export class NamespaceWriter {
     nft: new Merged<NftObject>(this.#trackers.nft),
     sysctls: new Merged<string>(this.#trackers.sysctls),
   };
-  #tableStands = false;
-  /** How often the table has been written whole. */
-  #writes = 0;
-  #others: () => Iterable<NftObject> = () => [];
-  /** In this life of the agent. */
-  #hasWritten = false;
-
   /** @param ours which devices this instance may touch; all of them in a network's own namespace */
   constructor(name: string, table: TableName, drivers: NamespaceDrivers, ours: (dev: string) => boolean) {
-    this.name = name;
-    this.#table = table;
+    this.#name = name;
+    this.table = new TableWriter(table, drivers.nft, this.#trackers.nft);
     this.#drivers = drivers;
     this.#ours = ours;
   }
@@ -87,39 +69,14 @@ export class NamespaceWriter {
     this.#merged.nft.set(owner, keyed(objects, keyOf));
   }
 
-  /**
-   * Elements that somebody else keeps, and changes with {@link stage}: there may be very many, and nothing is remembered of them here.
-   *
-   * @param others all that stand, asked when the table is written whole
-   */
-  keepElements(others: () => Iterable<NftObject>): void {
-    this.#others = others;
-  }
-
-  /** Changes of such elements; {@link write} writes them. */
-  stage(): Staged {
-    return new Staged(this.#drivers.nft, this.#table, (name) => this.#setOf(name));
-  }
-
-  /**
-   * How often the table has been written whole, with all elements that stand: what was staged before counts no more. 0: it is still to be
-   * written.
-   */
-  get tableWrites(): number {
-    return this.#tableStands ? this.#writes : 0;
-  }
-
-  /** With the next write all of the table is written anew. */
-  forgetTable(): void {
-    this.#tableStands = false;
-  }
-
   /** Writes all of the table that differs, and these in one transaction with all other elements. Throws {@link ApplyError}. */
   write(staged: readonly Prepared[], { whole = false }: { readonly whole?: boolean } = {}): void {
-    const problems: Error[] = [];
-    if (whole) this.#tableStands = false;
-    this.#applyNft('all', problems, staged);
-    if (problems.length > 0) throw new ApplyError(this.name, problems);
+    if (whole) this.table.forget();
+    try {
+      this.table.apply('all', staged);
+    } catch (error) {
+      throw new ApplyError(this.#name, [error as Error]);
+    }
   }
 
   /** What `owner` wants here from now on; undefined: nothing any more. Changes memory only. */
@@ -173,7 +130,7 @@ export class NamespaceWriter {
     const { netns } = this.#drivers;
     const names = [...this.#trackers.sysctls.desiredEntries()].map(([name]) => name);
     this.#trackers.sysctls.replaceReal(readSysctls(names, netns));
-    this.#tableStands &&= this.#tableIsThere();
+    this.table.resync();
   }
 
   /** The device was made by somebody else (ADD) a moment ago, and is still down. */
@@ -204,16 +161,7 @@ export class NamespaceWriter {
 
   /** Whether anything here is known to be otherwise than it should be. */
   get drifted(): boolean {
-    return !this.#tableStands || !Object.values(this.#trackers).every((t) => t.inSync);
-  }
-
-  /** How much of the table differs. */
-  get pending(): number {
-    return this.#trackers.nft.pending;
-  }
-
-  get inSync(): boolean {
-    return Object.entries(this.#trackers).every(([kind, t]) => t.inSync || kind === 'sysctls') && this.#tableStands;
+    return this.table.writes === 0 || !Object.values(this.#trackers).every((t) => t.inSync);
   }
 
   /**
@@ -225,7 +173,12 @@ export class NamespaceWriter {
    */
   apply(what: 'additions' | 'all' = 'all'): boolean {
     const problems: Error[] = [];
-    const more = this.#applyNft(what, problems);
+    let more = false;
+    try {
+      more = this.table.apply(what);
+    } catch (error) {
+      problems.push(error as Error);
+    }
     // Without its table an instance gets no link: nothing may forward before the rules stand.
     if (problems.length === 0) this.#applyLinks(what, problems);
     this.#applySysctls();
@@ -233,77 +186,8 @@ export class NamespaceWriter {
     this.#applyKind('neighbours', 'neighbour', what, problems);
     this.#applyKind('fdb', 'fdb', what, problems);
     this.#applyKind('routes', 'route', what, problems);
-    if (problems.length > 0) throw new ApplyError(this.name, problems);
+    if (problems.length > 0) throw new ApplyError(this.#name, problems);
     return more;
-  }
-
-  #applyNft(what: 'additions' | 'all', problems: Error[], staged: readonly Prepared[] = []): boolean {
-    const tracker = this.#trackers.nft;
-    if (this.#tableStands && tracker.inSync && staged.length === 0) return false;
-    const changes: NftChange[] = [];
-    const keys: string[] = [];
-    for (const { key, value, real } of tracker.pendingUpdates()) {
-      keys.push(key);
-      changes.push({ verb: 'set', object: value, before: real });
-    }
-    // Elements cost nothing to delete, and one that is left beside a newer one may say the opposite. Of the rest, what refers to others comes
-    // behind them, and so goes before them.
-    const deletions = [...tracker.pendingDeletions()];
-    const others = what === 'all' ? deletions.filter(({ real }) => real.kind !== 'element').reverse() : [];
-    const gone = [...deletions.filter(({ real }) => real.kind === 'element'), ...others.slice(0, MOST_DELETIONS)];
-    for (const { key, real } of gone) {
-      keys.push(key);
-      changes.push({ verb: 'delete', object: real });
-    }
-    if (this.#tableStands && changes.length === 0 && staged.length === 0) return false;
-    try {
-      if (!this.#tableStands) this.#writeWholeTable();
-      else {
-        this.#drivers.nft.change(this.#table, changes, (name) => this.#setOf(name), staged);
-        for (const [i, c] of changes.entries()) {
-          if (c.verb === 'set') tracker.observed(keys[i] ?? '', c.object);
-          else tracker.gone(keys[i] ?? '');
-        }
-      }
-    } catch (error) {
-      if (!(error instanceof NftError)) throw error;
-      // Somebody changed our table, or two changes do not fit together: the whole table again, in one transaction.
-      try {
-        this.#writeWholeTable();
-      } catch (again) {
-        problems.push(again as Error);
-      }
-    }
-    return others.length > MOST_DELETIONS;
-  }
-
-  /** As it stands in the kernel. */
-  #setOf(name: string): NftSet | undefined {
-    const object = this.#trackers.nft.real(`set ${name}`);
-    return object?.kind === 'set' ? object : undefined;
-  }
-
-  #writeWholeTable(): void {
-    const desired = [...this.#trackers.nft.desiredEntries()];
-    const objects = [...desired.map(([, o]) => o), ...this.#others()];
-    const { nft } = this.#drivers;
-    const remembering = withMemory(nft, this.#table, objects, { rules: this.#hasWritten });
-    try {
-      nft.run(renderFresh(this.#table, remembering));
-    } catch (error) {
-      // Rules without memory are worth more than none. What is wrong with the rules themselves, the second attempt says again.
-      if (!(error instanceof NftError)) throw error;
-      nft.run(renderFresh(this.#table, objects));
-    }
-    this.#trackers.nft.replaceReal(desired);
-    this.#tableStands = true;
-    this.#writes++;
-    this.#hasWritten = true;
-  }
-
-  /** Keys of a set as the kernel has them: what an earlier life of this agent has left there. */
-  keysIn(set: NftSet): string[] {
-    return this.#drivers.nft.elements(this.#table, set).map(({ key }) => key);
   }
 
   #applyLinks(what: 'additions' | 'all', problems: Error[]): void {
@@ -427,14 +311,6 @@ export class NamespaceWriter {
     // On `lo` only what we want there is ours: the loopback addresses, and those of others, are left alone.
     if (a.dev === 'lo') return this.#trackers.addresses.desired(addressKey(a)) !== undefined;
     return this.#ours(a.dev);
-  }
-
-  #tableIsThere(): boolean {
-    try {
-      return this.#drivers.nft.list('list tables').includes(`table ${this.#table}\n`);
-    } catch {
-      return false;
-    }
   }
 }
 

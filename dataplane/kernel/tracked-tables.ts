@@ -7,7 +7,7 @@ import { nodeSources, type SourceOwners } from '../plan/source-owners.ts';
 import type { TrackedTable } from './connection-shares.ts';
 import type { NamespaceWriter } from './namespace-writer.ts';
 
-type Place = { readonly instance: NamespaceWriter; readonly conntrack: Conntrack };
+type Place = { readonly writer: NamespaceWriter; readonly conntrack: Conntrack };
 
 /** The connection tracking tables of a node, the root's first, with the shares in them. */
 export function trackedTables(
@@ -26,26 +26,26 @@ export function trackedTables(
     conntrack: o.root.conntrack,
     limits: { source: pod, owner: network, all },
     ownerOf: (source) => owners()(source),
-    refuse: (elements) => refuse(o.root.instance, elements),
+    refuse: (elements) => refuse(o.root.writer, elements),
   };
   const instances = [...o.held].map(
-    ([key, { instance, conntrack }]): TrackedTable => ({
+    ([key, { writer, conntrack }]): TrackedTable => ({
       network: key,
       conntrack,
       limits: { source: pod, owner: network, all: network },
       // In its own table every address stands for itself, also one from outside.
       ownerOf: (source) => (nodes().has(source) ? undefined : source),
       refuse: (elements) => {
-        if (o.held.get(key)?.instance === instance) refuse(instance, elements); // not gone meanwhile
+        if (o.held.get(key)?.writer === writer) refuse(writer, elements); // not gone meanwhile
       },
     }),
   );
   return [root, ...instances];
 }
 
-function refuse(instance: NamespaceWriter, elements: readonly NftObject[]): void {
-  instance.setNft('over', elements);
-  instance.apply('additions');
+function refuse(writer: NamespaceWriter, elements: readonly NftObject[]): void {
+  writer.setNft('over', elements);
+  writer.apply('additions');
 }
 
 function once<T>(make: () => T): () => T {

@@ -4,7 +4,9 @@ import type { NetworkItem, PeerItem, PortSet } from '../../api/nodeconfig.ts';
 import { familyOf, mustIp } from '../../lib/ip/address.ts';
 import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { NftObject } from '../../lib/nft/program.ts';
-import { Wanted } from '../desired/wanted.ts';
+import { desiredBy } from '../desired/desired.ts';
+import { flowRules } from '../desired/flow-rules.ts';
+import { storeOf } from '../follow/store-of.ts';
 import { type GateFlow, gateIn, gateOut, passes, renderGate } from './gate.ts';
 import { exposedKey, gateFacts } from './gate-facts.ts';
 import {
@@ -142,9 +144,9 @@ type Element = NftObject & { readonly kind: 'element' };
 
 /** The gates of the network as they are planned: rules, and elements by their sets. */
 function planned({ config, blocks, pods }: NodeState) {
-  const wanted = new Wanted(config, SELF.name);
+  const desired = desiredBy(storeOf(config), SELF.name);
   const asked = config.network.get(NETWORK.key) ?? NETWORK;
-  const fragments = [...wanted.instance(asked, SELF, 1450, blocks).values()].map((w) => w.plan());
+  const fragments = [...desired.wanted.instance(asked, SELF, 1450, blocks).values()].map((w) => w.plan());
   const links = pods.filter((p) => p.network === NETWORK.key).map((p) => p.link);
   const elements = [...fragments, ...links.map((link) => planPod(link, {}))]
     .flatMap((f) => f.nft ?? [])
@@ -154,7 +156,7 @@ function planned({ config, blocks, pods }: NodeState) {
       ips.flatMap((ip) => list.map((p) => exposedKey(ip, p.protocol, p.containerPort))),
     ),
   );
-  const rules = wanted.flowRules(asked, blocks, mapped);
+  const rules = flowRules(desired, asked, blocks, mapped);
   return { network: rules.network, rules, bySet: Map.groupBy(elements, (e) => e.set) };
 }
 

@@ -44,6 +44,7 @@ export const CHAINS = {
     'ok_eg',
     'ok_in',
     'log_share',
+    'unplanned',
   ],
   root: [
     'from_pod',

@@ -60,18 +60,18 @@ class Bench implements Disposable {
       set: (owner, objects) => this.instance.setNft(owner, objects),
       setElement: (set, key, value, before) => this.#staged?.set(set, key, value, before),
     });
-    this.instance.keepElements(() => this.table.elements());
+    this.instance.table.keepElements(() => this.table.elements());
     const sets = ([4, 6] as const).map((f) => ({ kind: 'set', name: `self${f}`, type: `ipv${f}_addr` }) as const);
     this.instance.setFragment('base', { nft: [...sets, ...policyObjects('meta mark')] });
   }
 
   /** As the agent does, with nothing between two steps. */
   update(inUse: ReadonlySet<string>): void {
-    if (this.instance.tableWrites === 0) {
+    if (this.instance.table.writes === 0) {
       this.table.update(inUse);
       return;
     }
-    const staged = this.instance.stage();
+    const staged = this.instance.table.stage();
     this.#staged = staged;
     for (const step of this.table.steps(inUse)) if (step !== 'breath') this.instance.write(staged.take());
     this.#staged = undefined;
