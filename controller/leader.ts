@@ -16,6 +16,7 @@ import type { AgentApi } from './http/agents.ts';
 import { LEADER_LOOPS, type LeaderLoop } from './loops.ts';
 import type { ControllerMetrics } from './metrics.ts';
 import { NodeSilence } from './node-silence.ts';
+import { returnedBlocks } from './sources/agent-reports.ts';
 import type { ClusterSource, StoredBlock } from './sources/cluster.ts';
 
 export type LeaderOptions = {
@@ -88,7 +89,7 @@ export class Leader implements AsyncDisposable {
     await this.#startAfterPredecessor();
     const stored = new Map([...source.storedBlocks.values()].map((b) => [b.cidr, b]));
     for (const cidr of this.#promisedBlocks.keys()) if (stored.has(cidr)) this.#promisedBlocks.delete(cidr);
-    const { returned } = source;
+    const returned = returnedBlocks(source.reports);
     const plan = this.#planBlocks(stored, returned);
     const duties = planDuties(this.#view, {
       stored: source.storedBlocks,
@@ -97,7 +98,7 @@ export class Leader implements AsyncDisposable {
       promised: this.#promised,
       returned,
       exhausted: plan.exhausted,
-      alive: this.#silence.alive(this.#view.state, source.heard),
+      alive: this.#silence.alive(this.#view.state, source.agents.heard),
     });
     for (const block of this.#promisedBlocks.values()) duties.push({ do: 'create-block', block });
     duties.push(...planPolicies(this.#view));

@@ -187,7 +187,7 @@ export class Replica {
   }
 
   #observe(): ReturnType<ConstructorParameters<typeof ControllerMetrics>[0]> {
-    const { reports, refused, stats } = this.#source;
+    const { reports, agents, stats } = this.#source;
     return {
       leading: this.#leader !== undefined,
       epoch: this.#leader?.epoch ?? 0,
@@ -195,7 +195,7 @@ export class Replica {
       connected: this.#leader?.sessions.nodes ?? [],
       networks: this.#source.view().state.networks.size,
       reports: reports.values(),
-      refused,
+      refused: agents.refused,
       reflectors: stats,
       strangers: this.#connections?.strangers ?? 0,
       cut: this.#connections?.cut ?? 0,

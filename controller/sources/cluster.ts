@@ -20,14 +20,14 @@ import { policyKey, type Policy } from '../../core/cluster/policy.ts';
 import { parseClusterNetworkPolicy } from '../../core/read/cluster-network-policy.ts';
 import { parseNetworkPolicy } from '../../core/read/network-policy.ts';
 import type { AttachmentDefinition, ClusterState, Settings } from '../../core/cluster/state.ts';
-import { type Believed, believeReports, noEvidence, type Refusal } from '../../core/reports/believe.ts';
-import { TokenBuckets } from '../../lib/http/token-bucket.ts';
+import type { Refusal } from '../../core/reports/believe.ts';
 import { type View, viewOf } from '../../core/view/view.ts';
 import { formatPrefix, parsePrefix } from '../../lib/ip/prefix.ts';
 import { core, type KubeClient, type KubeObject, type Resource } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import { systemClock } from '../../lib/reconcile/clock.ts';
 import { Reflector, type ReflectorStats } from '../../lib/kube/reflector.ts';
+import { AgentReports } from './agent-reports.ts';
 
 /** An AddressBlock as it is in the API. */
 export type StoredBlock = BlockItem & { readonly objectName: string };
@@ -68,7 +68,6 @@ export type ClusterSourceOptions = {
 export class ClusterSource implements AsyncDisposable {
   readonly #options: ClusterSourceOptions;
   readonly #reflectors = new Map<string, Reflector<unknown>>();
-  readonly #serviceCIDRs = new Map<string, readonly string[]>();
   readonly #maps = {
     namespaces: new Map<string, ReturnType<typeof readNamespace>>(),
     nodes: new Map<string, ReturnType<typeof readNode>>(),
@@ -78,26 +77,23 @@ export class ClusterSource implements AsyncDisposable {
     services: new Map<string, ReturnType<typeof readService>>(),
     slices: new Map<string, ReturnType<typeof readEndpointSlice>>(),
   };
-  readonly #settings = new Map<string, Settings>();
-  readonly #definitions = new Map<string, AttachmentDefinition>();
-  readonly #networkPolicies = new Map<string, Policy>();
-  readonly #clusterPolicies = new Map<string, Policy>();
+  readonly #policies = { network: new Map<string, Policy>(), cluster: new Map<string, Policy>() };
+  readonly #others = {
+    serviceCIDRs: new Map<string, readonly string[]>(),
+    settings: new Map<string, Settings>(),
+    definitions: new Map<string, AttachmentDefinition>(),
+  };
   /** By kind, then by name. */
   readonly #called = CALLERS.map(() => new Map<string, readonly CalledPort[]>());
   readonly #trouble = new Map<string, unknown>();
   #view: View | undefined;
   #later: NodeJS.Timeout | undefined;
   readonly storedBlocks = new Map<string, StoredBlock>();
-  /** One line of the log for each node and reason in ten minutes. */
-  readonly #telling = new TokenBuckets({ burst: 1, perSecond: 1 / 600 });
-  /** As they came. */
-  readonly #reports = new Map<string, NodeReport>();
-  #believed: Believed = { reports: new Map(), refused: [], evidence: noEvidence };
-  /** When each node has last spoken, by performance.now(). */
-  readonly heard = new Map<string, number>();
+  readonly #agents: AgentReports;
 
   constructor(options: ClusterSourceOptions) {
     this.#options = options;
+    this.#agents = new AgentReports(options.onRefused);
     const { namespaces, nodes, pods, networks, routers, services, slices } = this.#maps;
     this.#reflect(core('namespaces'), namespaces, readNamespace);
     this.#reflect(core('nodes'), nodes, readNode);
@@ -107,18 +103,18 @@ export class ClusterSource implements AsyncDisposable {
     this.#reflect(core('services'), services, readService);
     this.#reflect(SLICES, slices, readEndpointSlice);
     this.#reflect(core('pods'), pods, readPod);
-    this.#reflect(NETWORK_POLICIES, this.#networkPolicies, parseNetworkPolicy);
+    this.#reflect(NETWORK_POLICIES, this.#policies.network, parseNetworkPolicy);
   }
 
   /** Starts all reflectors; resolves when each has its first list. */
   async start(): Promise<void> {
     if (this.#options.serviceCIDRs.length === 0 && (await this.#serves(SERVICE_CIDRS)))
-      this.#reflect(SERVICE_CIDRS, this.#serviceCIDRs, readServiceCidr);
+      this.#reflect(SERVICE_CIDRS, this.#others.serviceCIDRs, readServiceCidr);
     if (await this.#serves(BULKHEAD_CONFIGS))
-      this.#reflect(BULKHEAD_CONFIGS, this.#settings, (raw) => this.#readSettings(raw));
+      this.#reflect(BULKHEAD_CONFIGS, this.#others.settings, (raw) => this.#readSettings(raw));
     const missing: (() => Promise<boolean>)[] = [];
     for (const add of [
-      () => this.#reflectIfServed(DEFINITIONS, this.#definitions, readDefinition),
+      () => this.#reflectIfServed(DEFINITIONS, this.#others.definitions, readDefinition),
       ...CALLERS.map(
         ([resource, read], i) =>
           () =>
@@ -127,7 +123,7 @@ export class ClusterSource implements AsyncDisposable {
               return ports.length > 0 ? ports : undefined;
             }),
       ),
-      () => this.#reflectIfServed(CLUSTER_POLICIES, this.#clusterPolicies, parseClusterNetworkPolicy),
+      () => this.#reflectIfServed(CLUSTER_POLICIES, this.#policies.cluster, parseClusterNetworkPolicy),
     ])
       if (!(await add())) missing.push(add);
     if (missing.length > 0) this.#lookLater(missing);
@@ -152,17 +148,12 @@ export class ClusterSource implements AsyncDisposable {
   /** What agents said last, as far as the API bears it out. */
   get reports(): ReadonlyMap<string, NodeReport> {
     this.view();
-    return this.#believed.reports;
+    return this.#agents.believed;
   }
 
-  /** What of it was not taken for true. */
-  get refused(): readonly Refusal[] {
-    return this.#believed.refused;
-  }
-
-  /** Given blocks that their nodes have done with, as "node cidr". */
-  get returned(): Set<string> {
-    return new Set([...this.reports.values()].flatMap((r) => r.returned.map((cidr) => `${r.node} ${cidr}`)));
+  /** Claims of agents that the API does not bear out, and when each agent has last spoken. */
+  get agents(): Pick<AgentReports, 'refused' | 'heard'> {
+    return this.#agents;
   }
 
   /** Given blocks as the API server has them this moment: the reflector may be behind what another leader wrote last. */
@@ -173,23 +164,9 @@ export class ClusterSource implements AsyncDisposable {
 
   /** Takes a node's report. Returns whether it says anything new. */
   report(report: NodeReport): boolean {
-    this.heard.set(report.node, performance.now());
-    const before = this.#reports.get(report.node);
-    this.#reports.set(report.node, report);
-    const told = (r: NodeReport | undefined): string =>
-      JSON.stringify([r?.blocks, r?.endpoints, r?.returned, r?.faults, r?.multus, r?.addresses, r?.routes]);
-    if (told(before) !== told(report)) {
-      this.#view = undefined;
-      return true;
-    }
-    const judged = this.#believed.reports.get(report.node);
-    if (judged) {
-      const { blocks, endpoints, returned, faults } = judged;
-      const reports = new Map(this.#believed.reports);
-      reports.set(report.node, { ...report, blocks, endpoints, returned, faults });
-      this.#believed = { ...this.#believed, reports };
-    }
-    return false;
+    const isNew = this.#agents.take(report);
+    if (isNew) this.#view = undefined;
+    return isNew;
   }
 
   /** The present state, indexed. Worked out once, until something changes. */
@@ -201,46 +178,32 @@ export class ClusterSource implements AsyncDisposable {
   /** The present state. It refers to live maps: use it before the next await. */
   #state(): ClusterState {
     const { nodes } = this.#maps;
-    for (const name of this.#reports.keys()) if (!nodes.has(name)) this.#reports.delete(name);
-    const settings = this.#settings.get('default');
-    const reports = this.#believe(settings);
+    const settings = this.#others.settings.get('default');
+    const stored = [...this.storedBlocks.values()].map(blockOf);
+    const cluster = { ...this.#maps, definitions: this.#others.definitions, ...(settings ? { settings } : {}) };
+    const reports = this.#agents.judge(cluster, stored);
     const podCIDRs =
       this.#options.podCIDRs.length > 0 ? this.#options.podCIDRs : [...nodes.values()].flatMap((n) => n.podCIDRs);
     const serviceCIDRs =
       this.#options.serviceCIDRs.length > 0
         ? this.#options.serviceCIDRs
-        : [...new Set([...this.#serviceCIDRs.values()].flat())];
+        : [...new Set([...this.#others.serviceCIDRs.values()].flat())];
     return {
       ...(settings ? { settings } : {}),
       ...this.#maps,
       nodes: new Map(
         [...nodes].map(([name, n]) => [name, withReport(n, reports.get(name), { podCIDRs, serviceCIDRs })]),
       ),
-      ...attachedBy(reports, { stored: [...this.storedBlocks.values()].map(blockOf), pods: this.#maps.pods.values() }),
+      ...attachedBy(reports, { stored, pods: this.#maps.pods.values() }),
       policies: new Map(
-        [...this.#networkPolicies.values(), ...this.#clusterPolicies.values()].map((p) => [policyKey(p), p]),
+        [...this.#policies.network.values(), ...this.#policies.cluster.values()].map((p) => [policyKey(p), p]),
       ),
-      definitions: this.#definitions,
+      definitions: this.#others.definitions,
       called: new Map(this.#called.flatMap((m, i) => [...m].map(([name, ports]) => [`${i} ${name}`, ports]))),
       multus: new Set([...reports.values()].flatMap((r) => (r.multus ? r.node : []))),
       podCIDRs,
       serviceCIDRs,
     };
-  }
-
-  #believe(settings: Settings | undefined): ReadonlyMap<string, NodeReport> {
-    this.#believed = believeReports(
-      { ...this.#maps, definitions: this.#definitions, ...(settings ? { settings } : {}) },
-      this.#reports,
-      {
-        stored: [...this.storedBlocks.values()].map(blockOf),
-        evidence: this.#believed.evidence,
-        now: performance.now(),
-      },
-    );
-    for (const refusal of this.#believed.refused)
-      if (this.#telling.take(`${refusal.node} ${refusal.reason}`)) this.#options.onRefused(refusal);
-    return this.#believed.reports;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

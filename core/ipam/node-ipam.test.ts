@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { contains, mustPrefix, nth, lastOf } from '../../lib/ip/prefix.ts';
 import { formatIp, mustIp } from '../../lib/ip/address.ts';
-import { IpamError, type IpamEvent, NodeIpam } from './node-ipam.ts';
+import type { IpamEvent } from './ipam-event.ts';
+import { IpamError, NodeIpam } from './node-ipam.ts';
+import { replay, snapshotOf, undo } from './replay.ts';
 
 const REST = 100;
 const cidrs = ['10.244.1.0/26', 'fd00:10:244:1::/64'];
@@ -11,7 +13,7 @@ const ipam = (podCIDRs = cidrs): NodeIpam => new NodeIpam({ podCIDRs, restMs: RE
 /** What a journal would hold, replayed on an empty instance. */
 function replayed(events: readonly IpamEvent[], podCIDRs = cidrs): NodeIpam {
   const again = ipam(podCIDRs);
-  for (const e of events) again.replay(e);
+  for (const e of events) replay(again.held, e);
   return again;
 }
 
@@ -49,7 +51,7 @@ describe('NodeIpam', () => {
         for (const s of steps) {
           if (s.do === 'renumber') {
             mine = RENUMBERED[s.to] ?? cidrs;
-            it.setPodCIDRs(mine);
+            it.held.setPodCIDRs(mine);
           } else if (s.do === 'add') {
             const id = `c${owner++}`;
             try {
@@ -71,7 +73,7 @@ describe('NodeIpam', () => {
           } else if (s.do === 'reclaim') journal.push(...it.reclaim(now, { networks: new Set(s.wanted) }));
           else if (s.do === 'wait') now += s.ms;
           else {
-            if (s.do === 'compact') journal = it.snapshot();
+            if (s.do === 'compact') journal = snapshotOf(it.held);
             it = replayed(journal, mine);
           }
           for (const [id, ips] of live) for (const ip of ips) expect(it.ownerOf(ip)).toBe(id);
@@ -84,7 +86,7 @@ describe('NodeIpam', () => {
         }
         for (const ips of live.values()) for (const ip of ips) it.release(ip, now);
         it.reclaim(now + REST, { networks: new Set() });
-        expect(it.snapshot()).toEqual([]);
+        expect(snapshotOf(it.held)).toEqual([]);
       }),
       { numRuns: 100 },
     );
@@ -132,7 +134,7 @@ describe('NodeIpam', () => {
               it = replayed(journal);
               break;
             case 'compact':
-              journal = it.snapshot();
+              journal = snapshotOf(it.held);
               it = replayed(journal);
               break;
             case 'reclaim':
@@ -182,9 +184,9 @@ describe('NodeIpam', () => {
 
   test('an exhausted family gives back what the other family took', () => {
     const it = ipam(['10.244.1.0/30', 'fd00::/64']);
-    const before = it.snapshot();
+    const before = snapshotOf(it.held);
     expect(() => it.allocate('a/x', 'c1', 0)).toThrow(expect.objectContaining({ code: 'Exhausted' }));
-    expect(it.snapshot()).toEqual(before);
+    expect(snapshotOf(it.held)).toEqual(before);
     expect(() => new NodeIpam({ podCIDRs: [], restMs: 0 }).allocate('a/x', 'c1', 0)).toThrow(
       expect.objectContaining({ code: 'NoPodCIDR' }),
     );
@@ -193,10 +195,10 @@ describe('NodeIpam', () => {
   test('what could not be written down is taken back whole, blocks included', () => {
     const it = ipam();
     it.allocate('a/x', 'c0', 0);
-    const before = it.snapshot();
-    it.undo(it.allocate('b/x', 'c1', 0).events);
-    it.undo(it.prepare('c/x', 0));
-    expect(it.snapshot()).toEqual(before);
+    const before = snapshotOf(it.held);
+    undo(it.held, it.allocate('b/x', 'c1', 0).events);
+    undo(it.held, it.prepare('c/x', 0));
+    expect(snapshotOf(it.held)).toEqual(before);
   });
 
   test('a clock that jumps back does not make addresses rest for ever', () => {
@@ -212,8 +214,8 @@ describe('NodeIpam', () => {
       { op: 'block', cidr: '10.244.1.16/28', network: 'a/x' },
       { op: 'take', ip: '10.244.1.17', owner: 'c1' },
     ]);
-    expect(() => it.replay({ op: 'take', ip: '10.244.1.17', owner: 'c2' })).toThrow(/two owners/);
-    expect(() => it.replay({ op: 'block', cidr: '10.244.1.16/29', network: 'b/x' })).toThrow(/overlaps/);
-    expect(() => it.replay({ op: 'take', ip: '10.244.1.40', owner: 'c2' })).toThrow(/no block/);
+    expect(() => replay(it.held, { op: 'take', ip: '10.244.1.17', owner: 'c2' })).toThrow(/two owners/);
+    expect(() => replay(it.held, { op: 'block', cidr: '10.244.1.16/29', network: 'b/x' })).toThrow(/overlaps/);
+    expect(() => replay(it.held, { op: 'take', ip: '10.244.1.40', owner: 'c2' })).toThrow(/no block/);
   });
 });

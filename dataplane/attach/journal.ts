@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import type { PortMapping } from '../../api/cni.ts';
-import type { IpamEvent } from '../../core/ipam/node-ipam.ts';
+import type { IpamEvent } from '../../core/ipam/ipam-event.ts';
 import { readEntry } from './journal-entry.ts';
 
 /** A pod's interface as it was wired. `id` is "containerID/ifname". */

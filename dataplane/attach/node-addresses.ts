@@ -1,6 +1,8 @@
 import { CNI_ERRORS } from '../../api/cni.ts';
 import type { NodeConfig, NodeItem } from '../../api/nodeconfig.ts';
-import { type BlockUse, type IpamEvent, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
+import type { IpamEvent } from '../../core/ipam/ipam-event.ts';
+import { type BlockUse, type Needed, NodeIpam } from '../../core/ipam/node-ipam.ts';
+import { snapshotOf, undo } from '../../core/ipam/replay.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { AttachError } from './error.ts';
@@ -72,7 +74,7 @@ export class NodeAddresses {
   /** Follows the node's pod CIDRs: a node that is removed and added again may get others while this runs. */
   #followPodCIDRs(): void {
     const self = this.#seams.self();
-    if (!self || !this.#ipam.setPodCIDRs(self.podCIDRs)) return;
+    if (!self || !this.#ipam.held.setPodCIDRs(self.podCIDRs)) return;
     // Their addresses were other nodes' a moment ago, and there are connections to those.
     this.#seams.doubt(self.podCIDRs);
     this.tellBlocks();
@@ -150,7 +152,7 @@ export class NodeAddresses {
   cleanUp(attached: readonly Attachment[], { authoritative }: { readonly authoritative: boolean }): void {
     if (authoritative) this.#reclaim(attached);
     const { journal } = this.#seams;
-    if (journal.isLong(this.#ipam.snapshot().length + this.#returned.size + attached.length))
+    if (journal.isLong(snapshotOf(this.#ipam.held).length + this.#returned.size + attached.length))
       journal.rewrite(this.#snapshot(attached));
   }
 
@@ -181,7 +183,7 @@ export class NodeAddresses {
 
   #snapshot(attached: Iterable<Attachment>): JournalEntry[] {
     return [
-      ...this.#ipam.snapshot(),
+      ...snapshotOf(this.#ipam.held),
       ...[...this.#returned].map((cidr): IpamEvent => ({ op: 'unblock', cidr, network: '', given: true })),
       ...[...attached].map((attachment): JournalEntry => ({ op: 'attach', attachment })),
     ];
@@ -216,7 +218,7 @@ export class NodeAddresses {
     try {
       this.#seams.journal.append(entries);
     } catch (error) {
-      this.#ipam.undo(changes);
+      undo(this.#ipam.held, changes);
       throw error;
     }
   }

@@ -1,4 +1,6 @@
-import type { NodeIpam, IpamEvent } from '../../core/ipam/node-ipam.ts';
+import type { IpamEvent } from '../../core/ipam/ipam-event.ts';
+import type { NodeIpam } from '../../core/ipam/node-ipam.ts';
+import { replay } from '../../core/ipam/replay.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import type { Attachment, JournalEntry } from './journal.ts';
 
@@ -25,7 +27,7 @@ export function rebuild(entries: readonly JournalEntry[], ipam: NodeIpam): Rebui
   for (const entry of entries) {
     if (entry.op === 'attach') byId.set(entry.attachment.id, entry.attachment);
     else if (entry.op === 'detach') byId.delete(entry.id);
-    else if (replay(ipam, entry)) {
+    else if (canReplay(ipam, entry)) {
       if (entry.op === 'block') returned.delete(entry.cidr);
       if (entry.op === 'unblock' && entry.given) returned.add(entry.cidr);
       if (entry.op === 'take') owned.add(entry.ip);
@@ -33,16 +35,16 @@ export function rebuild(entries: readonly JournalEntry[], ipam: NodeIpam): Rebui
   }
   for (const { id, network, ips } of byId.values())
     for (const ip of ips) {
-      if (ipam.ownerOf(ip) !== undefined || replay(ipam, { op: 'take', ip, owner: id })) continue;
-      replay(ipam, { op: 'block', cidr: hostCidr(ip), network });
-      replay(ipam, { op: 'take', ip, owner: id });
+      if (ipam.ownerOf(ip) !== undefined || canReplay(ipam, { op: 'take', ip, owner: id })) continue;
+      canReplay(ipam, { op: 'block', cidr: hostCidr(ip), network });
+      canReplay(ipam, { op: 'take', ip, owner: id });
     }
   return { byId, returned, owned, passedOver };
 }
 
-function replay(ipam: NodeIpam, event: IpamEvent): boolean {
+function canReplay({ held }: NodeIpam, event: IpamEvent): boolean {
   try {
-    ipam.replay(event);
+    replay(held, event);
     return true;
   } catch {
     return false;

@@ -128,7 +128,7 @@ export class NamespaceWriter {
       ),
     );
     const { netns } = this.#drivers;
-    const names = [...this.#trackers.sysctls.desiredEntries()].map(([name]) => name);
+    const names = [...this.#trackers.sysctls.desired].map(([name]) => name);
     this.#trackers.sysctls.replaceReal(readSysctls(names, netns));
     this.table.resync();
   }
@@ -151,17 +151,17 @@ export class NamespaceWriter {
     for (const key of keysOn(this.#trackers.neighbours, name)) this.#trackers.neighbours.gone(key);
     for (const key of keysOn(this.#trackers.fdb, name)) this.#trackers.fdb.gone(key);
     for (const key of keysOn(this.#trackers.routes, name)) this.#trackers.routes.gone(key);
-    for (const [key] of [...this.#trackers.sysctls.realEntries()])
+    for (const [key] of [...this.#trackers.sysctls.real])
       if (key.includes(`/conf/${name}/`)) this.#trackers.sysctls.gone(key);
   }
 
   hasLink(name: string): boolean {
-    return this.#trackers.links.real(name) !== undefined;
+    return this.#trackers.links.real.get(name) !== undefined;
   }
 
   /** Whether anything here is known to be otherwise than it should be. */
   get drifted(): boolean {
-    return this.table.writes === 0 || !Object.values(this.#trackers).every((t) => t.inSync);
+    return this.table.writes === 0 || !Object.values(this.#trackers).every((t) => t.pending === 0);
   }
 
   /**
@@ -266,7 +266,7 @@ export class NamespaceWriter {
     problems: Error[],
   ): void {
     const tracker = this.#trackers[name] as DeltaTracker<Address | Route | Neighbour | Fdb>;
-    if (tracker.inSync) return;
+    if (tracker.pending === 0) return;
     const updates = [...tracker.pendingUpdates()].filter(({ value }) => !this.#waitsForLink(value));
     const deletions = what === 'all' ? [...tracker.pendingDeletions()] : [];
     const ops = [
@@ -295,7 +295,10 @@ export class NamespaceWriter {
   /** Things on a pod's link wait for ADD to make it; they are no fault until then. */
   #waitsForLink(value: Address | Route | Neighbour | Fdb): boolean {
     if (value.dev === undefined || value.dev === 'lo') return false;
-    return this.#trackers.links.desired(value.dev) !== undefined && this.#trackers.links.real(value.dev) === undefined;
+    return (
+      this.#trackers.links.desired.get(value.dev) !== undefined &&
+      this.#trackers.links.real.get(value.dev) === undefined
+    );
   }
 
   #must(ops: readonly NetlinkOp[]): void {
@@ -309,7 +312,7 @@ export class NamespaceWriter {
 
   #isOurAddress(a: Address): boolean {
     // On `lo` only what we want there is ours: the loopback addresses, and those of others, are left alone.
-    if (a.dev === 'lo') return this.#trackers.addresses.desired(addressKey(a)) !== undefined;
+    if (a.dev === 'lo') return this.#trackers.addresses.desired.get(addressKey(a)) !== undefined;
     return this.#ours(a.dev);
   }
 }
@@ -339,5 +342,5 @@ function mustGoFirst(real: object, value: object): boolean {
 }
 
 function keysOn<T extends { readonly dev?: string }>(tracker: DeltaTracker<T>, dev: string): string[] {
-  return [...tracker.realEntries()].filter(([, v]) => v.dev === dev).map(([k]) => k);
+  return [...tracker.real].filter(([, v]) => v.dev === dev).map(([k]) => k);
 }

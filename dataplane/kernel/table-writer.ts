@@ -68,7 +68,7 @@ export class TableWriter {
    * @returns whether there are more deletions than it has done
    */
   apply(what: 'additions' | 'all', staged: readonly Prepared[] = []): boolean {
-    if (this.#stands && this.#tracker.inSync && staged.length === 0) return false;
+    if (this.#stands && this.#tracker.pending === 0 && staged.length === 0) return false;
     const changes: NftChange[] = [];
     const keys: string[] = [];
     for (const { key, value, real } of this.#tracker.pendingUpdates()) {
@@ -111,12 +111,12 @@ export class TableWriter {
 
   /** As it stands in the kernel. */
   #setOf(name: string): NftSet | undefined {
-    const object = this.#tracker.real(`set ${name}`);
+    const object = this.#tracker.real.get(`set ${name}`);
     return object?.kind === 'set' ? object : undefined;
   }
 
   #writeWhole(): void {
-    const desired = [...this.#tracker.desiredEntries()];
+    const desired = [...this.#tracker.desired];
     const objects = [...desired.map(([, o]) => o), ...this.#others()];
     // Numbers of rules mean other rules after a restart of the agent: only what this life has written goes on being counted.
     const remembering = withMemory(this.#nft, this.#table, objects, { rules: this.#writes > 0 });

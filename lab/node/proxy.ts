@@ -42,7 +42,7 @@ export class Proxy implements Disposable {
   apply(input: ProxyInput): void {
     const desired = new Map(proxyProgram(input).map((o) => [keyOf(o), o]));
     for (const [key, o] of desired) this.#tracker.desire(key, o);
-    for (const [key] of [...this.#tracker.desiredEntries()]) if (!desired.has(key)) this.#tracker.release(key);
+    for (const [key] of [...this.#tracker.desired]) if (!desired.has(key)) this.#tracker.release(key);
     const changes: NftChange[] = [
       ...[...this.#tracker.pendingUpdates()].map(
         ({ value, real }): NftChange => ({ verb: 'set', object: value, before: real }),

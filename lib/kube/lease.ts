@@ -41,15 +41,121 @@ type LeaseSpec = {
  * in it. `lost` resolves with the reason when the Lease could not be renewed in time: then leave, at once.
  */
 export async function acquireLease(options: LeaseOptions, signal: AbortSignal): Promise<Leadership | undefined> {
-  const { client, namespace, name, identity, clock = systemClock } = options;
-  const leaseMs = options.leaseMs ?? 10_000;
-  const renewMs = options.renewMs ?? 7_000;
-  const retryMs = options.retryMs ?? 2_000;
-  if (!(leaseMs > renewMs && renewMs > retryMs * 1.2))
-    throw new RangeError('lease times must satisfy lease > renew > 1.2 × retry');
-  let seen = { version: '', at: 0 };
+  const candidate = new Candidate(options);
+  const held = await candidate.acquire(signal);
+  if (!held) return undefined;
+  const done = new AbortController();
+  const lost = candidate.keep(AbortSignal.any([signal, done.signal]));
+  const release = async (): Promise<void> => {
+    done.abort();
+    await lost;
+    await candidate.release();
+  };
+  return { epoch: specOf(held)?.leaseTransitions ?? 1, lost, release };
+}
 
-  const body = (before: LeaseSpec | undefined): LeaseSpec => {
+const specOf = (lease: KubeObject | undefined): LeaseSpec | undefined => lease?.['spec'] as LeaseSpec | undefined;
+
+/** A process that wants a Lease, or has it. */
+class Candidate {
+  readonly #options: LeaseOptions & { readonly leaseMs: number; readonly renewMs: number; readonly retryMs: number };
+  readonly #clock: Clock;
+  /** The Lease as it was seen last, and when it was seen to change. */
+  #seen = { version: '', at: 0 };
+  /** The Lease as this process wrote it last. */
+  #held: KubeObject | undefined;
+
+  constructor(options: LeaseOptions) {
+    const { leaseMs = 10_000, renewMs = 7_000, retryMs = 2_000, clock = systemClock } = options;
+    if (!(leaseMs > renewMs && renewMs > retryMs * 1.2))
+      throw new RangeError('lease times must satisfy lease > renew > 1.2 × retry');
+    this.#options = { ...options, leaseMs, renewMs, retryMs };
+    this.#clock = clock;
+  }
+
+  /** Tries until the Lease is held or the signal fires. */
+  async acquire(signal: AbortSignal): Promise<KubeObject | undefined> {
+    const { onTrouble, retryMs } = this.#options;
+    while (!signal.aborted && !this.#held) {
+      try {
+        this.#held = await this.#attempt();
+      } catch (error) {
+        if (!isKube(error, 'Conflict') && !isKube(error, 'AlreadyExists')) onTrouble?.(error);
+      }
+      if (!this.#held) await this.#clock.sleep(retryMs * (0.9 + Math.random() * 0.2), signal);
+    }
+    return this.#held;
+  }
+
+  /** Renews until the signal fires or the Lease is lost; says why it ended. */
+  async keep(stop: AbortSignal): Promise<string> {
+    const { leaseMs, renewMs, retryMs, onTrouble } = this.#options;
+    let renewed = this.#clock.now();
+    const since = (): number => this.#clock.now() - renewed;
+    while (!stop.aborted) {
+      await this.#clock.sleep(retryMs, stop);
+      if (stop.aborted) break;
+      if (since() > leaseMs) return `the Lease ran out: this process stood still for ${Math.round(since())} ms`;
+      try {
+        this.#held = await this.#write(this.#held);
+        renewed = this.#clock.now();
+      } catch (error) {
+        const other = isKube(error, 'Conflict') ? await this.#otherHolder() : undefined;
+        if (other !== undefined) return `the Lease went to ${other}`;
+        if (!isKube(error, 'Conflict')) onTrouble?.(error);
+        if (since() > renewMs) return 'the Lease could not be renewed in time';
+      }
+    }
+    return 'stopped';
+  }
+
+  /** Gives the Lease back, so that another candidate need not wait for it to run out. */
+  async release(): Promise<void> {
+    if (!this.#held) return;
+    const spec = { ...specOf(this.#held), holderIdentity: '' };
+    await this.#options.client.replace(LEASES, { ...this.#held, spec }).catch(() => undefined);
+  }
+
+  /** The holder, when that is another one; otherwise what was written meanwhile is taken over. */
+  async #otherHolder(): Promise<string | undefined> {
+    const { client, name, namespace, identity, retryMs } = this.#options;
+    const now = await client.get(LEASES, name, namespace, { timeoutMs: retryMs }).catch(() => undefined);
+    const holder = specOf(now)?.holderIdentity;
+    if (now && holder !== identity) return holder ?? 'no holder';
+    if (now) this.#held = now;
+    return undefined;
+  }
+
+  async #attempt(): Promise<KubeObject | undefined> {
+    const { client, name, namespace, identity, leaseMs, renewMs } = this.#options;
+    let current: KubeObject | undefined;
+    try {
+      current = await client.get(LEASES, name, namespace, { timeoutMs: renewMs });
+    } catch (error) {
+      if (!isKube(error, 'NotFound')) throw error;
+    }
+    const version = current?.metadata.resourceVersion ?? '';
+    if (version !== this.#seen.version) this.#seen = { version, at: this.#clock.now() };
+    const spec = specOf(current);
+    const holder = spec?.holderIdentity ?? '';
+    const theirs = Math.max(leaseMs, (spec?.leaseDurationSeconds ?? 0) * 1000);
+    if (holder !== '' && holder !== identity && this.#clock.now() - this.#seen.at < theirs) return undefined;
+    return await this.#write(current);
+  }
+
+  async #write(current: KubeObject | undefined): Promise<KubeObject> {
+    const { client, name, namespace, annotations } = this.#options;
+    const metadata = {
+      ...(current?.metadata ?? { name, namespace }),
+      annotations: { ...current?.metadata.annotations, ...annotations },
+    };
+    const spec = this.#spec(specOf(current));
+    const lease: KubeObject = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec };
+    return current ? await client.replace(LEASES, lease) : await client.create(LEASES, lease);
+  }
+
+  #spec(before: LeaseSpec | undefined): LeaseSpec {
+    const { identity, leaseMs } = this.#options;
     const now = new Date().toISOString().replace('Z', '000Z');
     const mine = before?.holderIdentity === identity;
     return {
@@ -59,73 +165,5 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
       acquireTime: mine ? (before.acquireTime ?? now) : now,
       leaseTransitions: (before?.leaseTransitions ?? 0) + (mine ? 0 : 1),
     };
-  };
-  const write = async (current: KubeObject | undefined): Promise<KubeObject> => {
-    const spec = body(current?.['spec'] as LeaseSpec | undefined);
-    const metadata = {
-      ...(current?.metadata ?? { name, namespace }),
-      annotations: { ...current?.metadata.annotations, ...options.annotations },
-    };
-    const lease: KubeObject = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec };
-    return current ? await client.replace(LEASES, lease) : await client.create(LEASES, lease);
-  };
-  const attempt = async (): Promise<KubeObject | undefined> => {
-    let current: KubeObject | undefined;
-    try {
-      current = await client.get(LEASES, name, namespace, { timeoutMs: renewMs });
-    } catch (error) {
-      if (!isKube(error, 'NotFound')) throw error;
-    }
-    const version = current?.metadata.resourceVersion ?? '';
-    if (version !== seen.version) seen = { version, at: clock.now() };
-    const spec = current?.['spec'] as LeaseSpec | undefined;
-    const holder = spec?.holderIdentity ?? '';
-    const theirs = Math.max(leaseMs, (spec?.leaseDurationSeconds ?? 0) * 1000);
-    if (holder !== '' && holder !== identity && clock.now() - seen.at < theirs) return undefined;
-    return await write(current);
-  };
-
-  let held: KubeObject | undefined;
-  while (!signal.aborted && !held) {
-    try {
-      held = await attempt();
-    } catch (error) {
-      if (!isKube(error, 'Conflict') && !isKube(error, 'AlreadyExists')) options.onTrouble?.(error);
-    }
-    if (!held) await clock.sleep(retryMs * (0.9 + Math.random() * 0.2), signal);
   }
-  if (!held) return undefined;
-
-  const done = new AbortController();
-  const stop = AbortSignal.any([signal, done.signal]);
-  let current = held;
-  const lost = (async (): Promise<string> => {
-    let renewed = clock.now();
-    while (!stop.aborted) {
-      await clock.sleep(retryMs, stop);
-      if (stop.aborted) break;
-      if (clock.now() - renewed > leaseMs)
-        return `the Lease ran out: this process stood still for ${Math.round(clock.now() - renewed)} ms`;
-      try {
-        current = await write(current);
-        renewed = clock.now();
-      } catch (error) {
-        if (isKube(error, 'Conflict')) {
-          const now = await client.get(LEASES, name, namespace, { timeoutMs: retryMs }).catch(() => undefined);
-          const holder = (now?.['spec'] as LeaseSpec | undefined)?.holderIdentity;
-          if (now && holder !== identity) return `the Lease went to ${holder ?? 'no holder'}`;
-          if (now) current = now;
-        } else options.onTrouble?.(error);
-        if (clock.now() - renewed > renewMs) return 'the Lease could not be renewed in time';
-      }
-    }
-    return 'stopped';
-  })();
-  const release = async (): Promise<void> => {
-    done.abort();
-    await lost;
-    const spec = { ...(current['spec'] as LeaseSpec), holderIdentity: '' };
-    await client.replace(LEASES, { ...current, spec }).catch(() => undefined);
-  };
-  return { epoch: (held['spec'] as LeaseSpec).leaseTransitions ?? 1, lost, release };
 }

@@ -67,29 +67,19 @@ export class DeltaTracker<V> {
     }
   }
 
-  desired(key: string): V | undefined {
-    return this.#desired.get(key);
+  /** What should be, in the order in which it was desired. */
+  get desired(): ReadonlyMap<string, V> {
+    return this.#desired;
   }
 
-  real(key: string): V | undefined {
-    return this.#real.get(key);
+  /** What is, for all that is known. */
+  get real(): ReadonlyMap<string, V> {
+    return this.#real;
   }
 
-  desiredEntries(): IterableIterator<[string, V]> {
-    return this.#desired.entries();
-  }
-
-  realEntries(): IterableIterator<[string, V]> {
-    return this.#real.entries();
-  }
-
-  /** How many keys differ. */
+  /** How many keys differ; 0: desired equals real. */
   get pending(): number {
     return this.#updates.size + this.#deletions.size;
-  }
-
-  get inSync(): boolean {
-    return this.#updates.size === 0 && this.#deletions.size === 0;
   }
 
   #judge(key: string): void {
