@@ -86,7 +86,7 @@ bench-policy: ## what policies cost; writes docs/benchmarks-policy.md
 bench-beside: ## this version beside another (REF), in one run; writes docs/benchmarks-beside.md
 	@hack/bench/beside.sh $(ARGS)
 
-bench-budgets: ## what one tenant's largest objects cost another tenant; prints a table (ARGS="--only WORD --seconds N")
+bench-budgets: ## what one tenant's largest objects cost another tenant; writes docs/benchmarks-budgets.md (ARGS="--only WORD --seconds N")
 	@hack/setup.sh && node_modules/.bin/node hack/bench/budgets.ts $(ARGS)
 
 bench-kind: ## pods on real kubelets beside ptp, on the cluster of make kind; prints a table

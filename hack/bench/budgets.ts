@@ -16,7 +16,8 @@ import { median } from './statistics.ts';
  * What one tenant's largest objects cost another tenant: how long its pods take to become Ready on the same node, how long the agent takes
  * for their ADD, the longest time in which it answers nothing, and the memory of agent and controller. Each case is a lab of its own, in
  * which the same is measured first without the objects, then while they come, then while they go. `--checkout DIR` measures programs of
- * another checkout; `--only WORD` measures some cases; `--seconds N` sets how long each is watched; `--write` writes docs/benchmarks-budgets.md.
+ * another checkout; `--seconds N` sets how long each case is watched; `--only WORD` measures some cases, and does not write
+ * docs/benchmarks-budgets.md.
  */
 
 const option = (name: string, fallback: string): string => {
@@ -250,7 +251,7 @@ for (const hostile of hostileObjects()) {
   rows.push(asRow(cells(hostile.name, await measure(hostile))));
   console.log(rows.at(-1));
 }
-if (process.argv.includes('--write')) {
+if (only === '') {
   writeFileSync(
     join(checkout, 'docs/benchmarks-budgets.md'),
     `# Budgets: benchmarks

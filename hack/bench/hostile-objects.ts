@@ -59,15 +59,15 @@ function withinBudgets(): Hostile[] {
       ]),
     },
     {
-      name: '16 NetworkPolicies with 64 prefixes full of holes',
+      name: '8 NetworkPolicies with 120 exceptions',
       objects: tenant([
         ...web(),
-        ...each(16, (i) =>
+        ...each(8, (i) =>
           policy(`p${i}`, {
-            from: each(8, (n) => ({
+            from: each(2, (n) => ({
               ipBlock: {
-                cidr: `${20 + i * 8 + n}.0.0.0/8`,
-                except: each(60, (h) => `${20 + i * 8 + n}.${4 * h}.7.9/32`),
+                cidr: `${20 + i * 2 + n}.0.0.0/8`,
+                except: each(60, (h) => `${20 + i * 2 + n}.${4 * h + 1}.0.0/16`),
               },
             })),
           }),
