@@ -1,7 +1,7 @@
 # Few words; each calls one script. `make` alone prints them.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test unit attacks verify generate format bench bench-networks bench-policy bench-beside bench-budgets \
+.PHONY: help lab test unit attacks verify generate format bench bench-networks bench-policy bench-policy-tools bench-beside bench-budgets \
   bench-kind build image release cut kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down clean
 
 help: ## print these words
@@ -82,6 +82,9 @@ bench-networks: ## what routers and many Services cost; writes docs/benchmarks-n
 
 bench-policy: ## what policies cost; writes docs/benchmarks-policy.md
 	@hack/setup.sh && node_modules/.bin/node hack/bench/policy.ts $(ARGS)
+
+bench-policy-tools: ## what policy lint and explain cost on 5 000 objects; writes docs/benchmarks-policy-tools.md
+	@hack/setup.sh && node_modules/.bin/node hack/bench/policy-tools.ts $(ARGS)
 
 bench-beside: ## this version beside another (REF), in one run; writes docs/benchmarks-beside.md
 	@hack/bench/beside.sh $(ARGS)

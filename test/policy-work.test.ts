@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { PodPairs } from '../core/decide/pod-pairs.ts';
 import { lint } from '../core/lint/lint.ts';
 import { stateOfManifests } from '../core/view/from-manifests.ts';
 import { viewOf } from '../core/view/view.ts';
@@ -80,4 +81,21 @@ describe('lint', () => {
     const many = await countWork(run(make(400)));
     expect(many / few).toBeLessThan(MOST);
   });
+});
+
+test('explain --all: to ask about a pair costs the same in a cluster four times as large', async () => {
+  const ask = (n: number) => {
+    const view = viewOf(stateOfManifests(policyManifests(n)));
+    const pairs = new PodPairs(view);
+    const pods = [...view.state.pods.values()];
+    return () => {
+      for (const pod of pods)
+        for (const address of pod.ips.slice(0, 1))
+          for (const from of pods) pairs.ask(from, { pod, address }, { port: 8_000, protocol: 'TCP' });
+    };
+  };
+  ask(1)();
+  const few = await countWork(ask(1));
+  const many = await countWork(ask(4));
+  expect(many / few / 16).toBeLessThan(1.2);
 });
