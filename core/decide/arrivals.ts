@@ -101,11 +101,14 @@ function landing(
   const near = to.pod?.node === node && network === FLAT_NETWORK;
   const own = by === 'process' ? ownSource(view, node, to, familyOf(target.address)) : undefined;
   const seen = near && by !== 'process' ? undefined : (own ?? (masked ? masqueradeOf(view, node, target) : undefined));
+  // A process that dials a host port of its node keeps the node's address, and the gate takes it for any client's.
+  const gated = by === 'process' && seen === undefined && network !== undefined && network !== FLAT_NETWORK;
+  const seenAs = { ip: seen ?? from.ip, pod: undefined, ...(gated ? { gated: true as const } : {}) };
   return {
     to,
     port,
     network: to.pod === undefined ? undefined : network,
-    ...(seen === undefined || seen === from.ip ? {} : { seenAs: { ip: seen, pod: undefined } }),
+    ...(gated || (seen !== undefined && seen !== from.ip) ? { seenAs } : {}),
   };
 }
 

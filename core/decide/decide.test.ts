@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { exampleNetwork, exampleState } from '../cluster/example.ts';
 import type { ClusterState } from '../cluster/state.ts';
 import { readSettings } from '../read/objects.ts';
+import { policyKey } from '../cluster/policy.ts';
+import { parsePolicy } from '../read/policy.ts';
 import { viewOf } from '../view/view.ts';
 import { decide } from './decide.ts';
 import type { Target, Verdict } from './decision.ts';
@@ -121,6 +123,20 @@ const RAW: Row[] = [
 ];
 
 const ROWS = RAW.map(([name, from, to, verdict, why, at = state]) => ({ name, from, to, verdict, why, at }));
+
+test("the sender's policies are asked before a gate refuses the address of another network's Service", () => {
+  const policy = parsePolicy({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { namespace: 'a', name: 'no-egress' },
+    spec: { podSelector: {}, policyTypes: ['Egress'] },
+  })!;
+  const from = state.pods.get('a/p1')!;
+  const foreign = tcp('10.96.1.2', 80);
+  expect(decide(viewOf(state), from, foreign)).toMatchObject({ verdict: 'rejected', decidedBy: 'service map' });
+  const policed = { ...state, policies: new Map([[policyKey(policy), policy]]) };
+  expect(decide(viewOf(policed), from, foreign)).toMatchObject({ verdict: 'closed', decidedBy: 'egress policy' });
+});
 
 describe('decide', () => {
   test.each(ROWS)('$name', ({ from, to, verdict, why, at }) => {

@@ -23,15 +23,17 @@ export function decideFrom(view: View, from: Source, target: Target): Decision {
  * What must happen when a pod opens a connection to `target`: what the networks let pass, less what policies of either end deny.
  * A pod of the host's network is its node.
  *
- * In the order in which a packet meets them: service map, the sender's policies, gates, the receiver's policies. A policy drops in
+ * In the order in which a packet meets them: translation, the sender's policies, gates, the receiver's policies. A policy drops in
  * silence, where isolation refuses.
  */
 export function decide(view: View, from: Pod, target: Target): Decision {
   if (from.hostNetwork && !from.finished)
     return decideFromHost(view, { kind: 'Node', node: from.node, ips: from.ips }, target);
   const base = decideByNetworks(view, from, target);
-  if (base.decidedBy === 'service map' || base.decidedBy === 'nobody' || ipsOf(view, from).includes(target.address))
-    return base;
+  if (base.decidedBy === 'nobody' || ipsOf(view, from).includes(target.address)) return base;
+  // What a service map does not translate goes on to the gate as it was dialled; source ranges drop in front of everything.
+  if (base.decidedBy === 'service map')
+    return base.verdict === 'closed' ? base : judge(base, answersTo(view, [directFlow(view, from, target)]));
   const own = sourceNetwork(view, from, target.address) !== FLAT_NETWORK;
   if (base.decidedBy === 'node port gate' && !own) return base; // that is asked first
   return judge(base, answersTo(view, flowsOf(view, from, target, base)));
@@ -39,14 +41,16 @@ export function decide(view: View, from: Pod, target: Target): Decision {
 
 /** What policies are asked about: one flow for each place that the connection may end up at, behind every translation. */
 function flowsOf(view: View, from: Pod, target: Target, { destination }: Decision): PolicyFlow[] {
-  const source = senderEnd(view, from, target.address);
-  const base = { from: source, protocol: target.protocol };
-  const direct: PolicyFlow = { ...base, to: endAt(view, target.address), port: target.port };
+  const direct = directFlow(view, from, target);
+  const { from: source, protocol } = direct;
+  const base = { from: source, protocol };
   const network = sourceNetwork(view, from, target.address) ?? FLAT_NETWORK;
   const flat = network === FLAT_NETWORK;
   const orDirect = (flows: readonly PolicyFlow[]): PolicyFlow[] => (flows.length > 0 ? [...flows] : [direct]);
   if (destination.kind === 'Service') {
     const { service, network: owner } = destination;
+    // No instance translates an outer address of another network's Service: it is on its way out as it was dialled.
+    if (!flat && owner !== network && !service.clusterIPs.includes(target.address)) return [direct];
     const arrival = { node: from.node, from: source, by: 'pod' } as const;
     const landings = flat
       ? serviceLandings(view, arrival, { service, network: owner }, target)
@@ -70,6 +74,14 @@ function flowsOf(view: View, from: Pod, target: Target, { destination }: Decisio
   const there = landingsAtNode(view, { node: destination.node, from: asNode, by: 'outside' }, target);
   return orDirect(there.map((l) => ({ ...base, seenAs: asNode, ...l, asSent: { to: direct.to, port: target.port } })));
 }
+
+/** As the pod has dialled it. */
+const directFlow = (view: View, from: Pod, { address, port, protocol }: Target): PolicyFlow => ({
+  from: senderEnd(view, from, address),
+  to: endAt(view, address),
+  port,
+  protocol,
+});
 
 /** An instance translates for its own pods only, and masquerades nothing. */
 function inOwnInstance(

@@ -8,7 +8,12 @@ import { type Direction, type Peer, policyKey, type PolicyRule, type Port } from
 import { type SideVerdict, walk } from './walk.ts';
 
 /** One end of a connection. `pod` is undefined for a node, and for anything outside. */
-export type End = { readonly ip: string; readonly pod: Pod | undefined };
+export type End = {
+  readonly ip: string;
+  readonly pod: Pod | undefined;
+  /** It comes through the gate of an isolated network by its node's own address: not as what the pod is always reached by. */
+  readonly gated?: true;
+};
 
 /** A new connection as policy sees it: behind the translation of Services, before any masquerade. Port 0 for ICMP and the like. */
 export type PolicyFlow = {
@@ -112,8 +117,8 @@ function nodeAddressesFor(state: PolicyIndex['state'], ip: string): readonly str
   return [];
 }
 
-function isOwnNode({ state }: PolicyIndex, direction: Direction, pod: Pod, { ip, pod: other }: End): boolean {
-  if (other) return false;
+function isOwnNode({ state }: PolicyIndex, direction: Direction, pod: Pod, { ip, pod: other, gated }: End): boolean {
+  if (other || gated) return false;
   const node = state.nodes.get(pod.node);
   if (!node) return false;
   // What a pod sends to any address of its node arrives there, whatever the address is for.
