@@ -4,6 +4,7 @@ import { reachCommand, statusCommand } from './cluster/command.ts';
 import { traceCommand } from './cluster/trace.ts';
 import { isolateCommand } from './cluster/isolate.ts';
 import { networksCommand } from './cluster/networks.ts';
+import { nodeAddressesCommand } from './cluster/node-addresses.ts';
 import { nodeProbeCommand } from './cluster/node-probe.ts';
 import { EXIT, exitCodesHelp } from './terminal/exit-codes.ts';
 import { labCommand } from './lab/command.ts';
@@ -51,7 +52,8 @@ export function makeProgram(exit: (code: number) => void): Command {
     .addCommand(dropsCommand())
     .addCommand(revocationsCommand())
     .addCommand(isolateCommand(exit))
-    .addCommand(nodeProbeCommand(), { hidden: true });
+    .addCommand(nodeProbeCommand(), { hidden: true })
+    .addCommand(nodeAddressesCommand(), { hidden: true });
   takeVerbosity(program);
   finish(program);
   return program;
@@ -82,7 +84,7 @@ function refuseUnknown(program: Command, words: readonly string[]): void {
     if (word === 'help') continue;
     const next = at.commands.find((c) => c.name() === word || c.aliases().includes(word));
     if (!next) {
-      const known = at.commands.map((c) => c.name()).filter((n) => n !== 'node-probe');
+      const known = at.commands.map((c) => c.name()).filter((n) => !n.startsWith('node-'));
       throw new UsageError(`unknown command ${word}; write ${at.name()} with one of: ${known.join(', ')}`);
     }
     at = next;

@@ -17,7 +17,8 @@ import { LEADER_LOOPS, type LeaderLoop } from './loops.ts';
 import type { ControllerMetrics } from './metrics.ts';
 import { NodeSilence } from './node-silence.ts';
 import { returnedBlocks } from './sources/agent-reports.ts';
-import type { ClusterSource, StoredBlock } from './sources/cluster.ts';
+import type { ClusterSource } from './sources/cluster.ts';
+import type { StoredBlock } from '../core/view/from-objects.ts';
 
 export type LeaderOptions = {
   readonly client: KubeClient;

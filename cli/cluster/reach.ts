@@ -31,7 +31,10 @@ export async function measureReach(
   select: (p: ExpectedProbe) => boolean = () => true,
 ): Promise<ReachProbe[]> {
   const asked = async (): Promise<ExpectedProbe[]> =>
-    expectedReach(viewOf(await loadState(target)), { nodePort: KUBELET_PORT, outside: target.outside }).filter(select);
+    expectedReach(viewOf(await loadState(target, { nodeAddresses: true })), {
+      nodePort: KUBELET_PORT,
+      outside: target.outside,
+    }).filter(select);
   const first = await asked();
   const probes = await run(target, first, 1_000, (done) => progress(`probing: ${done} of ${first.length}`));
   // A busy machine can lose a connection or be slow, and a pod can become unready meanwhile: what differs is asked again, with

@@ -1,100 +1,67 @@
-import {
-  readEndpointSlice,
-  readNamespace,
-  readNetwork,
-  readNode,
-  readPod,
-  readRouter,
-  readService,
-  readSettings,
-} from '../../core/read/objects.ts';
+import { type KindOfObject, RESOURCES, type ResourceName } from '../../api/kinds/resources.ts';
 import { readNetworkStatus } from '../../core/attach/status.ts';
-import { policyKey } from '../../core/cluster/policy.ts';
-import { parseClusterNetworkPolicy } from '../../core/read/cluster-network-policy.ts';
-import { parseNetworkPolicy } from '../../core/read/network-policy.ts';
-import { GROUP, VERSION } from '../../api/names.ts';
-import { type ClusterState, emptyClusterState } from '../../core/cluster/state.ts';
-import { core, type KubeObject, type Resource } from '../../lib/kube/client.ts';
+import type { ClusterState } from '../../core/cluster/state.ts';
+import { withLinks } from '../../core/nodes/links.ts';
+import { emptyObjects, READERS, stateFromObjects } from '../../core/view/from-objects.ts';
+import type { KubeObject } from '../../lib/kube/client.ts';
 import type { ClusterTarget } from '../target/target.ts';
+import { warn } from '../terminal/output.ts';
 
-/** The cluster as its API tells it, for questions that are answered offline: nothing of it comes from a kernel. */
+/** What names Services that the API server calls: it matters only where a switch says `Registered`, and can be large. */
+const CALLERS: readonly ResourceName[] = ['validatingWebhooks', 'mutatingWebhooks', 'customResources', 'apiServices'];
+
+type Target = Pick<ClusterTarget, 'list' | 'podCIDRs' | 'serviceCIDRs' | 'nodeAddresses'>;
+
+/**
+ * The cluster as its API describes it: the same kinds, read in the same way, as the controller follows.
+ *
+ * @param nodeAddresses also ask the nodes which addresses they have beside those that the API knows
+ */
 export async function loadState(
-  target: Pick<ClusterTarget, 'list' | 'podCIDRs' | 'serviceCIDRs'>,
+  target: Target,
+  { nodeAddresses = false }: { readonly nodeAddresses?: boolean } = {},
 ): Promise<ClusterState> {
-  const load = async <T>(resource: Resource, read: (o: KubeObject) => T): Promise<Map<string, T>> => {
-    const { items } = await target.list(resource);
-    return new Map(
-      items.map((o) => [
-        o.metadata.namespace === undefined ? o.metadata.name : `${o.metadata.namespace}/${o.metadata.name}`,
-        read(o),
-      ]),
-    );
-  };
-  const ours = (plural: string): Resource => ({ group: GROUP, version: VERSION, plural });
-  const optional = async <T>(resource: Resource, read: (o: KubeObject) => T): Promise<Map<string, T>> => {
-    try {
-      return await load(resource, read);
-    } catch (error) {
-      if ((error as { code?: string }).code === 'NotFound') return new Map(); // nobody has installed that kind
-      throw error;
+  const objects = emptyObjects();
+  const load = async (name: ResourceName): Promise<void> => {
+    const map = objects[name] as Map<string, unknown>;
+    for (const o of await list(target, RESOURCES[name])) {
+      const { namespace, name: own } = o.metadata;
+      const value = READERS[name](o);
+      if (value !== undefined) map.set(namespace === undefined ? own : `${namespace}/${own}`, value);
     }
   };
-  const [namespaces, nodes, pods, networks, routers, services, slices, blocks, own, cluster, configs] =
-    await Promise.all([
-      load(core('namespaces'), readNamespace),
-      load(core('nodes'), readNode),
-      load(core('pods'), readPod),
-      load(ours('virtualnetworks'), readNetwork),
-      load(ours('virtualnetworkrouters'), readRouter),
-      load(core('services'), readService),
-      load({ group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' }, readEndpointSlice),
-      load(
-        ours('addressblocks'),
-        (o) =>
-          o['spec'] as { cidr: string; node: string; source?: string; network: { namespace?: string; name: string } },
-      ),
-      load({ group: 'networking.k8s.io', version: 'v1', plural: 'networkpolicies' }, parseNetworkPolicy),
-      optional(
-        { group: 'policy.networking.k8s.io', version: 'v1alpha2', plural: 'clusternetworkpolicies' },
-        parseClusterNetworkPolicy,
-      ),
-      optional(ours('bulkheadconfigs'), readSettings),
-    ]);
-  const settings = configs.get('default');
-  return {
-    ...emptyClusterState,
-    ...(settings ? { settings } : {}),
-    namespaces,
-    nodes,
-    pods,
-    networks,
-    routers,
-    services,
-    slices,
-    policies: new Map([...own.values(), ...cluster.values()].map((p) => [policyKey(p), p])),
-    interfaces: new Map([...pods.values()].map((p) => [p.uid, readNetworkStatus(p)])),
-    blocks: new Map(
-      [...blocks.values()].map(({ cidr, node, network, source }) => [
-        cidr,
-        {
-          cidr,
-          node,
-          network: network.namespace ? `${network.namespace}/${network.name}` : network.name,
-          ...(source === 'Subnet' ? { given: true as const } : {}),
-        },
-      ]),
-    ),
-    podCIDRs: target.podCIDRs ?? [...nodes.values()].flatMap((n) => n.podCIDRs),
-    serviceCIDRs: target.serviceCIDRs ?? (await serviceRanges(target)),
-  };
+  const names = (Object.keys(RESOURCES) as ResourceName[]).filter((n) => !CALLERS.includes(n));
+  await Promise.all(names.map(load));
+  const asked = [...objects.bulkheadConfigs.values(), ...[...objects.virtualNetworks.values()].map((n) => n.spec)];
+  if (asked.some((s) => s?.apiServerAccess === 'Registered')) await Promise.all(CALLERS.map(load));
+  const state = stateFromObjects(objects, target);
+  const interfaces = new Map([...state.pods.values()].map((p) => [p.uid, readNetworkStatus(p)]));
+  const nodes = nodeAddresses ? await withNodeAddresses(state, target) : state.nodes;
+  return { ...state, nodes, interfaces };
 }
 
-/** Service ranges as the API tells them (since 1.33). */
-async function serviceRanges(target: Pick<ClusterTarget, 'list'>): Promise<string[]> {
+/** What cannot be listed of a kind that a cluster may lack, or its user may not see, counts as none. */
+async function list(target: Target, resource: KindOfObject): Promise<readonly KubeObject[]> {
   try {
-    const { items } = await target.list({ group: 'networking.k8s.io', version: 'v1', plural: 'servicecidrs' });
-    return items.flatMap((o) => (o['spec'] as { cidrs?: string[] } | undefined)?.cidrs ?? []);
-  } catch {
-    return []; // an older cluster: such addresses are then taken for outside ones
+    return (await target.list(resource)).items;
+  } catch (error) {
+    const { code, message } = error as { code?: string; message?: string };
+    if (!resource.optional || (code !== 'NotFound' && code !== 'Forbidden')) throw error;
+    if (code === 'Forbidden') warn(`warning: ${resource.plural} count as none: ${message}`);
+    return [];
+  }
+}
+
+async function withNodeAddresses(state: ClusterState, target: Target): Promise<ClusterState['nodes']> {
+  if (!target.nodeAddresses) return state.nodes;
+  try {
+    const known = await target.nodeAddresses([...state.nodes.keys()]);
+    return new Map([...state.nodes].map(([name, n]) => [name, withLinks(n, known.get(name) ?? [], state)]));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    warn(
+      `warning: only addresses of nodes that the API knows count as nodes, since the agents could not be asked: ${why}`,
+    );
+    return state.nodes;
   }
 }

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { END_FORMS } from '../../core/decide/end-text.ts';
+import { END_FORMS, namesAddress } from '../../core/decide/end-text.ts';
 import { type Asked, askAbout } from '../../core/decide/ends.ts';
 import type { Target } from '../../core/decide/decision.ts';
 import type { Trace } from '../../core/decide/trace.ts';
@@ -33,7 +33,7 @@ export function traceCommand(exit: (code: number) => void): Command {
       const shape = format(output);
       const families = familiesOf(ipFamily);
       await using target = chooseTarget(flags);
-      const view = viewOf(await loadState(target));
+      const view = viewOf(await loadState(target, { nodeAddresses: [fromText, toText].some(namesAddress) }));
       const asked = askAbout(view, fromText, toText, {
         outside: target.outside,
         families,

@@ -42,7 +42,7 @@ export function explainCommand(exit: (code: number) => void): Command {
       const families = familiesOf(ipFamily);
       if (all ? fromText !== undefined : fromText === undefined || toText === undefined)
         throw new UsageError('explain: write FROM and TO, or --all');
-      const { view, outside } = await loadQuestion(flags);
+      const { view, outside } = await loadQuestion(flags, [fromText ?? '', toText ?? '']);
       if (all) {
         const options = { families, outside, ...(namespace === undefined ? {} : { namespace }) };
         if (shape === 'text') printTable(matrixTable(view, options));

@@ -1,4 +1,5 @@
 import type { Asked, AskedPort, AskedWay, AskOptions } from '../../core/decide/ends.ts';
+import { namesAddress } from '../../core/decide/end-text.ts';
 import { type Explanation, explain, explainPorts, type PortVerdict } from '../../core/decide/explain.ts';
 import { type View, viewOf } from '../../core/view/view.ts';
 import { chooseTarget } from '../target/choose.ts';
@@ -8,10 +9,11 @@ import { type InputFlags, isOffline, loadInput } from './load.ts';
 /** What is asked, and hosts outside that are known: manifests, or a cluster. */
 export async function loadQuestion(
   flags: InputFlags,
+  ends: readonly string[] = [],
 ): Promise<{ readonly view: View; readonly outside: NonNullable<AskOptions['outside']> }> {
   if (isOffline(flags)) return { view: (await loadInput(flags)).view, outside: [] };
   await using target = chooseTarget(flags);
-  return { view: viewOf(await loadState(target)), outside: target.outside };
+  return { view: viewOf(await loadState(target, { nodeAddresses: ends.some(namesAddress) })), outside: target.outside };
 }
 
 /** The answer for one family: to the ports that were asked about, or to every port. */

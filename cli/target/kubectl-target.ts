@@ -2,13 +2,14 @@ import { SYSTEM_NAMESPACE } from '../../api/names.ts';
 import type { Outcome } from '../../lib/connect/connect.ts';
 import { exec, ExecError } from '../../lib/exec/exec.ts';
 import { core, type KubeList, pathOf, type Resource } from '../../lib/kube/client.ts';
+import type { LinkAddress } from '../../core/nodes/links.ts';
 import { linesOf } from './lines.ts';
 import type { ClusterTarget, PodAttempt } from './target.ts';
 
 /** kubectl, or the cluster behind it, said no. */
 export class KubectlError extends Error {
   override readonly name = 'KubectlError';
-  readonly code: 'NotFound' | 'Failed';
+  readonly code: 'NotFound' | 'Forbidden' | 'Failed';
   constructor(code: KubectlError['code'], message: string, cause: unknown) {
     super(message, { cause });
     this.code = code;
@@ -33,6 +34,7 @@ export function kubectlTarget(
     list,
     kubectl,
     connect: (attempts, onProgress) => connectByAgents(attempts, { list, kubectl, onProgress }),
+    nodeAddresses: () => addressesByAgents({ list, kubectl }),
     agentLogs: ({ follow }) =>
       linesOf([
         ...kubectlArgs(flags),
@@ -62,7 +64,8 @@ export function kubectlRunner(flags: KubectlFlags): (args: readonly string[], in
       const said = error.result.stderr.trim().replace(/^Error from server \((\w+)\): /, '');
       if (error.code === 'NotFound') throw new KubectlError('Failed', 'kubectl is needed to reach a cluster', error);
       const missing = /\(NotFound\)|could not find the requested resource/.test(error.result.stderr);
-      throw new KubectlError(missing ? 'NotFound' : 'Failed', said || error.message, error);
+      const forbidden = /\(Forbidden\)/.test(error.result.stderr);
+      throw new KubectlError(missing ? 'NotFound' : forbidden ? 'Forbidden' : 'Failed', said || error.message, error);
     }
   };
 }
@@ -79,12 +82,7 @@ async function connectByAgents(
     readonly onProgress: (done: number) => void;
   },
 ): Promise<(Outcome | undefined)[]> {
-  const agents = new Map<string, string>();
-  for (const pod of (await list(core('pods'))).items) {
-    if (pod.metadata.labels?.['app.kubernetes.io/name'] !== 'bulkhead-agent') continue;
-    const node = (pod['spec'] as { nodeName?: string } | undefined)?.nodeName;
-    if (node !== undefined && pod.metadata.deletionTimestamp === undefined) agents.set(node, pod.metadata.name);
-  }
+  const agents = await agentsOf(list);
   const outcomes = attempts.map((): Outcome | undefined => undefined);
   let done = 0;
   const nodes = [...new Set(attempts.map((a) => a.pod.node))];
@@ -104,4 +102,39 @@ async function connectByAgents(
     }),
   );
   return outcomes;
+}
+
+/** The agent of each node, by the node's name. */
+async function agentsOf(list: (r: Resource) => Promise<KubeList>): Promise<Map<string, string>> {
+  const agents = new Map<string, string>();
+  for (const pod of (await list(core('pods'))).items) {
+    if (pod.metadata.labels?.['app.kubernetes.io/name'] !== 'bulkhead-agent') continue;
+    const node = (pod['spec'] as { nodeName?: string } | undefined)?.nodeName;
+    if (node !== undefined && pod.metadata.deletionTimestamp === undefined) agents.set(node, pod.metadata.name);
+  }
+  return agents;
+}
+
+/** So many agents are asked at a time. */
+const AT_ONCE = 16;
+
+/** Each agent is asked for the addresses of its node. */
+async function addressesByAgents({
+  list,
+  kubectl,
+}: {
+  readonly list: (r: Resource) => Promise<KubeList>;
+  readonly kubectl: (args: readonly string[]) => Promise<string>;
+}): Promise<Map<string, LinkAddress[]>> {
+  const waiting = [...(await agentsOf(list))];
+  const found = new Map<string, LinkAddress[]>();
+  const next = async (): Promise<void> => {
+    for (let one = waiting.pop(); one; one = waiting.pop()) {
+      const [node, agent] = one;
+      const args = ['exec', '-n', SYSTEM_NAMESPACE, agent, '-c', 'agent', '--', 'bulkhead', 'node-addresses'];
+      found.set(node, JSON.parse(await kubectl(args)) as LinkAddress[]);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, next));
+  return found;
 }

@@ -1,6 +1,7 @@
 import { kubeconfigPath, labClient, labSpec } from '../../lab/world/lab.ts';
 import {
   families,
+  netPath,
   nodeNames,
   OUTSIDE,
   OUTSIDE_PORT,
@@ -8,6 +9,8 @@ import {
   POD_CIDR,
   SERVICE_CIDR,
 } from '../../lab/world/plan.ts';
+import type { LinkAddress } from '../../core/nodes/links.ts';
+import { exec } from '../../lib/exec/exec.ts';
 import { logPath } from '../../lab/world/processes.ts';
 import { connectFromPods } from './from-pods.ts';
 import { kubectlRunner } from './kubectl-target.ts';
@@ -34,6 +37,8 @@ export function labTarget(name: string): ClusterTarget {
         ...nodeNames(lab.nodes).map((n) => logPath(name, `agent-${n}`)),
       ]),
     connect: (attempts, onProgress) => connectFromPods(attempts, podNamespaces(name), onProgress),
+    nodeAddresses: async (nodes) =>
+      new Map(await Promise.all(nodes.map(async (n) => [n, await linksOf(netPath(name, n))] as const))),
     outside: fs.flatMap((f) => [
       { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_PORT, protocol: 'TCP' as const },
       { name: 'internet', address: OUTSIDE[f].host, port: OUTSIDE_UDP_PORT, protocol: 'UDP' as const },
@@ -43,4 +48,11 @@ export function labTarget(name: string): ClusterTarget {
     serviceCIDRs: fs.map((f) => SERVICE_CIDR[f]),
     [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
   };
+}
+
+/** The addresses of a network namespace. */
+async function linksOf(netns: string): Promise<LinkAddress[]> {
+  const { stdout } = await exec(['nsenter', `--net=${netns}`, 'ip', '-j', 'addr']);
+  const links = JSON.parse(stdout) as { ifname: string; addr_info: { local: string }[] }[];
+  return links.flatMap(({ ifname, addr_info }) => addr_info.map(({ local }) => ({ dev: ifname, ip: local })));
 }

@@ -1,3 +1,4 @@
+import type { LinkAddress } from '../../core/nodes/links.ts';
 import type { KubeList, Resource } from '../../lib/kube/client.ts';
 import type { Attempt, Outcome } from '../../lib/connect/connect.ts';
 
@@ -14,6 +15,8 @@ export type ClusterTarget = AsyncDisposable & {
     attempts: readonly PodAttempt[],
     onProgress: (done: number) => void,
   ) => Promise<(Outcome | undefined)[]>;
+  /** Addresses that nodes have in their kernels, with their devices: also those that no object of the API names. */
+  readonly nodeAddresses?: (nodes: readonly string[]) => Promise<ReadonlyMap<string, readonly LinkAddress[]>>;
   /** Runs kubectl against this cluster and gives what it prints. */
   readonly kubectl: (args: readonly string[], input?: string) => Promise<string>;
   /** Lines that the agents log, as JSON; with `follow` those that come too, until the program ends. */

@@ -2,7 +2,7 @@ import { ERROR_CODES } from '../../api/codes.ts';
 import { DEFAULT_NETWORK_NAME, FLAT_NETWORK, FLAT_VNI } from '../../api/names.ts';
 import type { BlockItem, NetworkKey, Problem } from '../../api/nodeconfig.ts';
 import { crowdedOut, readOpenings } from '../../core/openings/openings.ts';
-import type { StoredBlock } from '../sources/cluster.ts';
+import type { StoredBlock } from '../../core/view/from-objects.ts';
 import { isolation, isToBeIsolated } from '../../core/networks/assign.ts';
 import type { RouterState } from '../../core/routers/connect.ts';
 import {

@@ -17,13 +17,7 @@ import { isKube } from '../../lib/kube/error.ts';
 import { policyKey } from '../../core/cluster/policy.ts';
 import type { RouterState } from '../../core/routers/connect.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
-import {
-  ADDRESS_BLOCKS,
-  BULKHEAD_CONFIGS,
-  CLUSTER_POLICIES,
-  VIRTUAL_NETWORK_ROUTERS,
-  VIRTUAL_NETWORKS,
-} from '../sources/cluster.ts';
+import { RESOURCES } from '../../api/kinds/resources.ts';
 import type { Duty, NetworkCondition } from './plan.ts';
 
 /** Pairs of a router that its status spells out; the numbers count all. */
@@ -45,7 +39,7 @@ export class DutyWriter {
     switch (duty.do) {
       case 'create-network':
         return await this.#ignoring('AlreadyExists', () =>
-          this.#client.create(VIRTUAL_NETWORKS, isolatedNetwork(duty.namespace, duty.egress)),
+          this.#client.create(RESOURCES.virtualNetworks, isolatedNetwork(duty.namespace, duty.egress)),
         );
       case 'isolate-namespace':
         return await this.#ignoring('NotFound', () =>
@@ -62,7 +56,7 @@ export class DutyWriter {
       case 'delete-network':
         return await this.#ignoring('NotFound', () =>
           this.#client.delete(
-            VIRTUAL_NETWORKS,
+            RESOURCES.virtualNetworks,
             duty.network.name,
             duty.network.namespace,
             preconditions(duty.network.uid),
@@ -83,7 +77,7 @@ export class DutyWriter {
       case 'create-block':
         return await this.#createBlock(duty);
       case 'delete-block':
-        return await this.#ignoring('NotFound', () => this.#client.delete(ADDRESS_BLOCKS, duty.objectName));
+        return await this.#ignoring('NotFound', () => this.#client.delete(RESOURCES.addressBlocks, duty.objectName));
       case 'pod-problem': {
         const { namespace, name, uid } = duty.pod;
         return await this.#events.record(
@@ -131,7 +125,7 @@ export class DutyWriter {
       duty.hold,
     ]);
     if (this.#written.get(network.uid) === text) return;
-    let current = await this.#client.get(VIRTUAL_NETWORKS, network.name, network.namespace);
+    let current = await this.#client.get(RESOURCES.virtualNetworks, network.name, network.namespace);
     // The patch makes a new version; writing the status on the old one would only be refused.
     if (duty.hold && !current.metadata.finalizers?.includes(IN_USE_FINALIZER))
       current = await this.#setFinalizer(network, true);
@@ -146,7 +140,7 @@ export class DutyWriter {
       addressesFree: free,
       conditions: [readyCondition(condition, network.generation, old)],
     };
-    await this.#client.replace(VIRTUAL_NETWORKS, { ...current, status }, 'status');
+    await this.#client.replace(RESOURCES.virtualNetworks, { ...current, status }, 'status');
     this.#written.set(network.uid, text);
     await this.#tellTurn('VirtualNetwork', network, condition, old);
   }
@@ -155,11 +149,15 @@ export class DutyWriter {
     const status = statusOf(state);
     const text = JSON.stringify([router.generation, status, condition]);
     if (this.#written.get(router.uid) === text) return;
-    const current = await this.#client.get(VIRTUAL_NETWORK_ROUTERS, router.name, router.namespace);
+    const current = await this.#client.get(RESOURCES.virtualNetworkRouters, router.name, router.namespace);
     const before = current['status'] as VirtualNetworkRouterStatus | undefined;
     const old = before?.conditions?.find((c) => c.type === 'Ready');
     const conditions = [readyCondition(condition, router.generation, old)];
-    await this.#client.replace(VIRTUAL_NETWORK_ROUTERS, { ...current, status: { ...status, conditions } }, 'status');
+    await this.#client.replace(
+      RESOURCES.virtualNetworkRouters,
+      { ...current, status: { ...status, conditions } },
+      'status',
+    );
     this.#written.set(router.uid, text);
     await this.#tellTurn('VirtualNetworkRouter', router, condition, old);
   }
@@ -169,7 +167,7 @@ export class DutyWriter {
     const { name, uid, generation } = policy;
     const text = JSON.stringify([generation, condition]);
     if (this.#written.get(uid) === text) return;
-    const current = await this.#client.get(CLUSTER_POLICIES, name);
+    const current = await this.#client.get(RESOURCES.clusterNetworkPolicies, name);
     const before = (current['status'] as { conditions?: Condition[] } | undefined)?.conditions ?? [];
     const old = before.find((c) => c.type === POLICY_CONDITION);
     const lastTransitionTime = old?.status === condition.status ? old.lastTransitionTime : timestamp();
@@ -182,12 +180,12 @@ export class DutyWriter {
     const conditions = [...before.filter((c) => c.type !== POLICY_CONDITION), mine];
     const fields = ['status', 'reason', 'message', 'observedGeneration'] as const;
     if (!old || fields.some((f) => mine[f] !== old[f]))
-      await this.#client.replace(CLUSTER_POLICIES, { ...current, status: { conditions } }, 'status');
+      await this.#client.replace(RESOURCES.clusterNetworkPolicies, { ...current, status: { conditions } }, 'status');
     this.#written.set(uid, text);
     if (old?.status === condition.status && old.reason === condition.reason) return;
     if (condition.status === 'True' && condition.reason === 'Accepted') return; // no news
     const about = {
-      apiVersion: `${CLUSTER_POLICIES.group}/${CLUSTER_POLICIES.version}`,
+      apiVersion: `${RESOURCES.clusterNetworkPolicies.group}/${RESOURCES.clusterNetworkPolicies.version}`,
       kind: 'ClusterNetworkPolicy',
       name,
       uid,
@@ -210,7 +208,7 @@ export class DutyWriter {
   async #isolatingSince(isolating: boolean): Promise<void> {
     const isolatingSince = isolating ? timestamp(Date.now() + 999) : null;
     await this.#client.patch(
-      BULKHEAD_CONFIGS,
+      RESOURCES.bulkheadConfigs,
       'default',
       undefined,
       { status: { isolatingSince } },
@@ -243,11 +241,11 @@ export class DutyWriter {
     network: { readonly namespace: string; readonly name: string },
     present: boolean,
   ): Promise<KubeObject> {
-    const current = await this.#client.get(VIRTUAL_NETWORKS, network.name, network.namespace);
+    const current = await this.#client.get(RESOURCES.virtualNetworks, network.name, network.namespace);
     const others = (current.metadata.finalizers ?? []).filter((f) => f !== IN_USE_FINALIZER);
     const finalizers = present ? [...others, IN_USE_FINALIZER] : others;
     const { resourceVersion } = current.metadata;
-    return await this.#client.patch(VIRTUAL_NETWORKS, network.name, network.namespace, {
+    return await this.#client.patch(RESOURCES.virtualNetworks, network.name, network.namespace, {
       metadata: { finalizers, resourceVersion },
     });
   }
@@ -274,7 +272,7 @@ export class DutyWriter {
       },
     };
     try {
-      await this.#client.create(ADDRESS_BLOCKS, object);
+      await this.#client.create(RESOURCES.addressBlocks, object);
     } catch (error) {
       if (!isKube(error, 'AlreadyExists')) throw error;
     }

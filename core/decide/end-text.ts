@@ -69,6 +69,9 @@ export function parseEnd(
   };
 }
 
+/** Whether a text is an address, which may be one of a node that only its agent knows. */
+export const namesAddress = (text: string): boolean => parseEnd(text).end?.place.kind === 'Address';
+
 /** "head:port/rest", where the head may be an IPv6 address in brackets. */
 function cut(text: string): { head: string; port?: string; rest?: string } {
   const [, bracketed, after = ''] = /^\[([^\]]*)\](.*)$/.exec(text) ?? [];

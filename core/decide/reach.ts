@@ -1,6 +1,7 @@
+import { FLAT_NETWORK } from '../../api/names.ts';
 import type { Protocol } from '../../api/nodeconfig.ts';
 import { familyOf } from '../../lib/ip/address.ts';
-import { keyOf, type Pod } from '../cluster/state.ts';
+import { keyOf, type Node, type Pod } from '../cluster/state.ts';
 import { networkOf, podAt, type View } from '../view/view.ts';
 import { decide } from './decide.ts';
 import { ipsOf } from './by-networks.ts';
@@ -48,11 +49,13 @@ export function expectedReach(view: View, world: ReachWorld): ExpectedProbe[] {
   const targets = [
     ...podTargets(view, pods),
     ...serviceTargets(view),
-    ...nodeTargets(view, world),
+    ...nodeTargets(view, world, (n) => n.addresses),
     ...outsideTargets(world),
   ];
+  // A bridge of another node answers nobody elsewhere. Pods of isolated networks reach none of these, wherever they lead.
+  const further = nodeTargets(view, world, (n) => n.further);
   return sources.flatMap((from) =>
-    targets
+    [...targets, ...(networkOf(view, from) === FLAT_NETWORK ? [] : further)]
       .filter((to) => from.ips.some((ip) => familyOf(ip) === familyOf(to.address)))
       .map((to) => expect(view, from, to)),
   );
@@ -110,9 +113,13 @@ function serviceTargets(view: View): ReachTarget[] {
   );
 }
 
-function nodeTargets(view: View, { nodePort }: ReachWorld): ReachTarget[] {
+function nodeTargets(
+  view: View,
+  { nodePort }: ReachWorld,
+  addressesOf: (node: Node) => readonly string[],
+): ReachTarget[] {
   return [...view.state.nodes.values()].flatMap((n) =>
-    n.addresses.flatMap((address) => [
+    addressesOf(n).flatMap((address) => [
       { kind: 'Node' as const, namespace: '', name: n.name, address, port: nodePort, protocol: 'TCP' as const },
       { kind: 'Node' as const, namespace: '', name: n.name, address, port: 0, protocol: 'ICMP' as const },
     ]),

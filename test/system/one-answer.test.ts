@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
@@ -8,13 +9,14 @@ import { expect as expectedOf } from '../../core/decide/reach.ts';
 import { traceFrom } from '../../core/decide/trace-from.ts';
 import type { Target } from '../../core/decide/decision.ts';
 import type { View } from '../../core/view/view.ts';
+import { EXIT } from '../../cli/terminal/exit-codes.ts';
 import { podNamespaces } from '../../cli/target/lab-pods.ts';
 import { netPath } from '../../lab/world/plan.ts';
 import type { Attempt } from '../../lib/connect/connect.ts';
-import { exec } from '../../lib/exec/exec.ts';
+import { exec, ExecError, type ExecResult } from '../../lib/exec/exec.ts';
 import { randomPolicies } from '../policy/random.ts';
 import { worldManifests } from '../policy/world.ts';
-import { bulkheadConfig, useLab } from './lab.ts';
+import { bulkheadConfig, checkout, useLab } from './lab.ts';
 
 // The same questions are asked of explain, trace, reach and packets: there is one answer. Pods of isolated, connected and flat
 // networks, nodes and the outside ask; pods, Services, node ports, host ports, outer addresses, nodes and the outside are asked for.
@@ -213,4 +215,42 @@ describe('one answer', () => {
       { numRuns: RUNS, endOnFailure: true },
     );
   }, 900_000);
+
+  test('the command line gives the same answers by its exit codes, also of an address that only agents know', async () => {
+    await lab.kubectl('delete', 'networkpolicy', '--all', '-A');
+    await lab.kubectl('delete', 'clusternetworkpolicy', '--all');
+    const policy = {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { namespace: 'y', name: 'closed' },
+      spec: { podSelector: { matchLabels: { pod: 'b' } }, policyTypes: ['Ingress'] },
+    };
+    await lab.apply(stringify(policy), { wait: false });
+    await lab.onNode('n1', 'ip', 'addr', 'add', '192.0.2.111/24', 'dev', 'eth0');
+    expect(await settled(15_000)).toEqual([]);
+    for (const [from, to, code] of [
+      ['z/a', 'svc/z/svc-b', EXIT.yes],
+      // Behind the Service is a pod that admits nobody.
+      ['z/a', 'svc/y/svc-b', EXIT.no],
+      ['internet', 'svc/y/np', EXIT.no],
+      ['internet', 'svc/x/np', EXIT.yes],
+      ['z/a', '192.0.2.111:10250', EXIT.yes],
+      ['x/a', '192.0.2.111:10250', EXIT.no],
+      ['x/a', 'nobody/x', EXIT.usage],
+    ] as const)
+      for (const command of ['explain', 'trace']) {
+        const { exitCode, stdout } = await bulkhead(command, '--name', lab.name, from, to, '-o', 'json');
+        expect([command, from, to, exitCode]).toEqual([command, from, to, code]);
+        if (from === 'x/a' && code === EXIT.no) expect(stdout).toContain('does not reach nodes');
+      }
+  });
 });
+
+async function bulkhead(...args: string[]): Promise<Pick<ExecResult, 'exitCode' | 'stdout'>> {
+  try {
+    return await exec([process.execPath, join(checkout, 'dist/bulkhead.mjs'), ...args], { timeoutMs: 30_000 });
+  } catch (error) {
+    if (error instanceof ExecError) return error.result;
+    throw error;
+  }
+}
