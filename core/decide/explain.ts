@@ -90,7 +90,9 @@ function boundaries(view: View, from: Source, address: string): number[] {
   if (to) {
     set(readOpenings(to.annotations).ports);
     servicePorts(view, to, address).forEach((p) => range(p));
-  } else for (const s of view.state.services.values()) for (const p of s.ports) range(p.nodePort ?? p.port);
+  } else
+    for (const s of view.state.services.values())
+      for (const p of s.ports) for (const n of [p.port, p.nodePort ?? p.port]) range(n);
   for (const pod of to ? [] : view.state.pods.values()) for (const p of pod.ports) if (p.hostPort) range(p.hostPort);
   for (const network of sender ? networksOf(view, sender) : []) {
     for (const grants of view.connections.get(network)?.values() ?? [])
