@@ -46,6 +46,11 @@ export const BUDGETS = {
   namespacePolicyPeers: 2_048,
   /** Prefixes of all NetworkPolicies of a namespace, once what they leave out is cut from them: all of them change in one transaction. */
   namespacePolicyRanges: 8_192,
+  /**
+   * Pods that the peers of all NetworkPolicies of a namespace select, those of equal peers once: each is an address, or two, that agents are told.
+   * Policies may name every pod of a cluster of 10 000 in a dozen different ways.
+   */
+  namespacePolicyMembers: 131_072,
   /** Elements of kernel maps for all policies that select one pod: the peers of one meet the ports of another. */
   profileCells: 8_192,
   /** Elements of kernel maps for all policies of a namespace on one node, pods that differ in their policies counted apart. */

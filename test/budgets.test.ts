@@ -328,6 +328,28 @@ describe('policies', () => {
     expect(news(view).join()).toContain('the budget namespacePolicyRanges allows 8192');
   });
 
+  test('namespacePolicyMembers: many ways to name every pod; equal ones count once', () => {
+    const pods = each(1_000, (i): Pod => ({ ...examplePod('b', `m${i}`, 1, i), created: i }));
+    const everyBut = (key: string) => ({
+      namespaceSelector: {},
+      podSelector: { matchExpressions: [{ key, operator: 'DoesNotExist' }] },
+    });
+    const named = (i: number, key: (n: number) => string) =>
+      parseNetworkPolicy(
+        np(
+          { podSelector: { matchLabels: { x: 'y' } }, ingress: each(64, (n) => ({ from: [everyBut(key(n))] })) },
+          `p${i}`,
+          i,
+        ),
+      );
+    const same = each(4, (i) => named(i, (n) => `k${n}`));
+    expect(closedIn(viewOf(stateWith(same, pods)))).toEqual([]);
+    const different = each(4, (i) => named(i, (n) => `k${i} ${n}`.replace(' ', '-')));
+    const view = viewOf(stateWith(different, pods));
+    expect(closedIn(view)).toEqual(['NetworkPolicy a/p2', 'NetworkPolicy a/p3']);
+    expect(news(view).join()).toContain('the budget namespacePolicyMembers allows 131072');
+  });
+
   test('profileCells: policies that multiply each other; the oldest hold, the newest admits nothing', () => {
     const peers = (i: number, at: number) =>
       parseNetworkPolicy(np({ ingress: each(100, (n) => ({ from: [cidr(1_000 * i + n)] })) }, `peers${i}`, at));

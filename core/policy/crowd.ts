@@ -1,7 +1,8 @@
 import { BUDGETS, overBudget } from '../../api/budgets.ts';
 import { keyOf, type Pod } from '../cluster/state.ts';
 import { addWeights, cellsOf, closePolicy, NO_WEIGHT, type Weight, weightOf } from '../read/policy-budget.ts';
-import { type Policy, policyKey } from '../cluster/policy.ts';
+import { type Peer, type Policy, policyKey } from '../cluster/policy.ts';
+import { groupKey } from './groups.ts';
 
 /**
  * Many policies, each within its own budget, together: the newest beyond what a namespace, a pod or a node may have is closed. One
@@ -16,13 +17,22 @@ export class Crowd {
   /** By the numbers of the policies that select a pod: what holds for it, and what that weighs. */
   readonly #lists = new Map<string, { readonly policies: readonly Policy[]; readonly cells: number }>();
 
-  /** The NetworkPolicies of one namespace; the order stays. */
-  inNamespace(policies: readonly Policy[]): readonly Policy[] {
-    if (overTogether(policies.map(sizeOf).reduce(addSizes, NOTHING)) === undefined) return policies;
+  /**
+   * The NetworkPolicies of one namespace; the order stays.
+   *
+   * @param pods how many there are, and how many of them a rule's peers select: asked only where it may come to too many
+   */
+  inNamespace(policies: readonly Policy[], pods?: Members): readonly Policy[] {
+    const whole = policies.map(sizeOf).reduce(addSizes, NOTHING);
+    const few = !pods || whole.peers * pods.count <= BUDGETS.namespacePolicyMembers;
+    const membersIn = few ? () => 0 : counting(pods);
+    if (overTogether({ ...whole, members: policies.reduce((n, p) => n + membersIn(p), 0) }) === undefined)
+      return policies;
     const kept = new Set<Policy>();
+    const membersByAge = few ? () => 0 : counting(pods);
     let sum = NOTHING;
     for (const policy of [...policies].sort(byAge)) {
-      const more = addSizes(sum, sizeOf(policy));
+      const more = addSizes(sum, { ...sizeOf(policy), members: membersByAge(policy) });
       const over = overTogether(more);
       if (over === undefined) {
         kept.add(policy);
@@ -122,27 +132,46 @@ function closedList({ namespace }: Pod, policies: readonly Policy[]): Policy[] {
 }
 
 /** What NetworkPolicies of a namespace add up to. */
-type Size = { readonly policies: number; readonly peers: number; readonly ranges: number };
+type Size = { readonly policies: number; readonly peers: number; readonly ranges: number; readonly members: number };
 
-const NOTHING: Size = { policies: 0, peers: 0, ranges: 0 };
+/** How many pods there are, and how many of them peers select. */
+export type Members = { readonly count: number; readonly of: (peers: readonly Peer[]) => number };
+
+const NOTHING: Size = { policies: 0, peers: 0, ranges: 0, members: 0 };
 
 function sizeOf(policy: Policy): Size {
   let peers = 0;
   for (const rules of [policy.ingress ?? [], policy.egress ?? []])
     for (const rule of rules) peers += rule.peers === 'any' ? 1 : rule.peers.length;
-  return { policies: 1, peers, ranges: weightOf(policy).ranges };
+  return { policies: 1, peers, ranges: weightOf(policy).ranges, members: 0 };
 }
 
 const addSizes = (a: Size, b: Size): Size => ({
   policies: a.policies + b.policies,
   peers: a.peers + b.peers,
   ranges: a.ranges + b.ranges,
+  members: a.members + b.members,
 });
 
-const overTogether = ({ policies, peers, ranges }: Size): string | undefined =>
+/** Counts the pods that a policy's rules select, in groups that no policy before it has. */
+function counting({ of }: Members): (policy: Policy) => number {
+  const known = new Set<string>();
+  return ({ ingress = [], egress = [] }) => {
+    let members = 0;
+    for (const { peers } of [...ingress, ...egress]) {
+      if (peers === 'any' || known.has(groupKey(peers))) continue;
+      known.add(groupKey(peers));
+      members += of(peers);
+    }
+    return members;
+  };
+}
+
+const overTogether = ({ policies, peers, ranges, members }: Size): string | undefined =>
   overBudget('namespacePolicies', policies, 'NetworkPolicies before it and itself') ??
   overBudget('namespacePolicyPeers', peers, 'peers in NetworkPolicies before it and itself') ??
-  overBudget('namespacePolicyRanges', ranges, 'prefixes in NetworkPolicies before it and itself');
+  overBudget('namespacePolicyRanges', ranges, 'prefixes in NetworkPolicies before it and itself') ??
+  overBudget('namespacePolicyMembers', members, 'pods that peers of NetworkPolicies before it and its own select');
 
 const byAge = (a: Policy, b: Policy): number => a.created - b.created || (policyKey(a) < policyKey(b) ? -1 : 1);
 const podsByAge = (a: Pod, b: Pod): number => a.created - b.created || (a.uid < b.uid ? -1 : 1);

@@ -3,7 +3,7 @@ import { type ClusterState, keyOf, type Pod } from '../cluster/state.ts';
 import { matches } from '../cluster/selector.ts';
 import { Crowd } from './crowd.ts';
 import { LabelIndex, SelectorIndex } from './label-index.ts';
-import type { Policy, PodsSelector } from '../cluster/policy.ts';
+import type { Peer, Policy, PodsSelector } from '../cluster/policy.ts';
 
 /** Policies in the order in which they are asked, and which of them select a pod. */
 export type PolicyIndex = {
@@ -43,13 +43,18 @@ export function indexPolicies(state: ClusterState, before?: Pick<PolicyIndex, 'c
       ),
   );
   const byNamespace = Map.groupBy(all.filter((p) => p.kind === 'NetworkPolicy').sort(inOrder), (p) => p.namespace);
+  let table: PodTable | undefined;
+  const members = {
+    count: state.pods.size,
+    of: (peers: readonly Peer[]) => peers.reduce((n, p) => n + (p.kind === 'pods' ? podsOf(p).length : 0), 0),
+  };
   const candidates = new Map<string, readonly Policy[]>();
   const candidatesIn = (namespace: string): readonly Policy[] => {
     const known = candidates.get(namespace);
     if (known) return known;
     const labels = labelsOfNamespace(state, namespace);
     const [admin = [], baseline = []] = tiers.map((t) => t.like(labels));
-    const made = [...admin, ...crowd.inNamespace(byNamespace.get(namespace) ?? []), ...baseline];
+    const made = [...admin, ...crowd.inNamespace(byNamespace.get(namespace) ?? [], members), ...baseline];
     const same = sameOr(before?.candidates.get(namespace), made);
     candidates.set(namespace, same);
     return same;
@@ -75,16 +80,16 @@ export function indexPolicies(state: ClusterState, before?: Pick<PolicyIndex, 'c
     const policed = pod.node !== '' && policies.some((p) => p.kind === 'NetworkPolicy');
     return (policed ? closedOn(pod).get(keyOf(pod)) : undefined) ?? policies;
   };
-  let table: PodTable | undefined;
   const like = (selector: PodsSelector): readonly Pod[] => {
     table ??= new PodTable(state);
     return table.like(selector);
   };
+  const podsOf = (selector: PodsSelector): readonly Pod[] => like(selector).filter((p) => selects(state, selector, p));
   return {
     state,
     candidates,
     selecting,
-    podsOf: (selector) => like(selector).filter((p) => selects(state, selector, p)),
+    podsOf,
     labelled: (selector) => like(selector).filter((p) => isLabelled(state, selector, p)),
     crowdedOut() {
       for (const namespace of byNamespace.keys()) candidatesIn(namespace);
