@@ -27,10 +27,9 @@ export function lintNetworks(
 }
 
 function lintPod(world: World, prefix: Prefix, path: string, action: string, say: Say): Finding | undefined {
-  const first = { family: prefix.family, value: prefix.first };
-  const ip = formatIp(first);
-  if (prefix.length < bitsOf(prefix.family)) return undefined;
-  const pod = podAt(world.view, ip);
+  const ip = formatIp({ family: prefix.family, value: prefix.first });
+  const single = prefix.length === bitsOf(prefix.family);
+  const pod = single ? podAt(world.view, ip) : undefined;
   if (pod)
     // One that asks for its address keeps it.
     return readName(IPS, pod.annotations).value === undefined
@@ -40,8 +39,9 @@ function lintPod(world: World, prefix: Prefix, path: string, action: string, say
           `${ip} is pod ${keyOf(pod)} now, and another one once it starts anew: select it by labels`,
         )
       : undefined;
-  if (action !== 'Accept' || !world.addresses.isOfPods(first) || isOfNode(world, ip)) return undefined;
-  return say('PodByAddress', path, `${ip} is in the range of pods, and no pod has it: select pods by labels`);
+  if (action !== 'Accept' || !world.addresses.isOfPods(prefix) || (single && isOfNode(world, ip))) return undefined;
+  const what = single ? `${ip} is in the range of pods, and no pod has it` : 'it is a part of the range of pods';
+  return say('PodByAddress', path, `${what}: pods get their addresses anew, so select them by labels`);
 }
 
 const isOfNode = ({ view }: World, ip: string): boolean =>
@@ -60,10 +60,17 @@ function lintService(world: World, prefix: Prefix, path: string, direction: Dire
       : inside
         ? `it holds ${inside}, and no pod and no node`
         : undefined;
-  if (what === undefined) return undefined;
+  const usual = what === undefined && !world.complete && world.addresses.isInUsualRange(prefix);
+  if (what === undefined && !usual) return undefined;
   const why =
     direction === 'egress'
       ? 'policies see the pods behind a Service and their ports, never its address: select those pods'
       : 'no packet ever comes from the address of a Service: select the pods that send';
-  return say('ServiceByAddress', path, `${what}; ${why}`);
+  if (!usual) return say('ServiceByAddress', path, `${what}; ${why}`);
+  return say(
+    'ServiceByAddress',
+    path,
+    `most clusters give ${whole ? 'such addresses' : ip} to Services; ${why}`,
+    'info',
+  );
 }

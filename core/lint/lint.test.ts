@@ -121,6 +121,14 @@ describe('what was missed', () => {
       'ServiceByAddress NetworkPolicy x/p spec.egress[0].to[0]',
     ],
     [
+      'a part of the range of pods',
+      [
+        { kind: 'Node', metadata: { name: 'n1' }, spec: { podCIDRs: ['10.244.1.0/24'] } },
+        np('p', ingress({ from: [{ ipBlock: { cidr: '10.244.1.0/25' } }] })),
+      ],
+      'PodByAddress NetworkPolicy x/p spec.ingress[0].from[0]',
+    ],
+    [
       'networks of a ClusterNetworkPolicy',
       [
         service('web', { clusterIP: '10.96.0.7', ports: [{ name: 'h', port: 80 }] }),

@@ -67,6 +67,11 @@ describe('what is no mistake is an info', () => {
       /^info MadeAtRunTime .*rook-ceph-operator/,
     ],
     [
+      'the address that the API usually has, where no Service tells of the range',
+      [np('p', egress({ to: [{ ipBlock: { cidr: '10.96.0.1/32' } }], ports: [{ port: 443 }] }))],
+      /^info ServiceByAddress spec\.egress\[0\]\.to\[0\]: most clusters/,
+    ],
+    [
       'a namespace that is not in the input',
       [
         np(

@@ -8,7 +8,7 @@ import type { View } from '../view/view.ts';
 export class ServiceAddresses {
   readonly #view: View;
   readonly #services: ReadonlyMap<string, string>;
-  readonly #podRanges: PrefixMap<true>;
+  readonly #podRanges: PrefixMap<Prefix>;
   #sorted: { readonly services: readonly Ip[]; readonly others: readonly Ip[] } | undefined;
 
   constructor(view: View) {
@@ -23,8 +23,8 @@ export class ServiceAddresses {
           .map((ip) => [ip, `Service ${keyOf(s)}`] as const),
       ),
     );
-    const ranges = [...state.podCIDRs, ...[...state.nodes.values()].flatMap((n) => n.podCIDRs)];
-    this.#podRanges = new PrefixMap(ranges.map((r): [Prefix, true] => [mustPrefix(r), true]));
+    const nodeRanges = [...state.nodes.values()].flatMap((n) => n.podCIDRs);
+    this.#podRanges = new PrefixMap(nodeRanges.map(mustPrefix).map((r): [Prefix, Prefix] => [r, r]));
   }
 
   /** "Service ns/name" */
@@ -32,13 +32,21 @@ export class ServiceAddresses {
     return this.#services.get(ip);
   }
 
-  isOfPods(ip: Ip): boolean {
-    return this.#podRanges.has(ip);
+  /** Whether a prefix lies in the range of one node's pods, or is a part of that of all pods. */
+  isOfPods(prefix: Prefix): boolean {
+    const first = { family: prefix.family, value: prefix.first };
+    if ([...this.#podRanges.all(first)].some((r) => covers(r, prefix))) return true;
+    return this.#view.state.podCIDRs.map(mustPrefix).some((r) => covers(r, prefix) && r.length < prefix.length);
   }
 
   /** Whether a prefix lies in a range of which Services get their addresses. */
   isInRange(prefix: Prefix): boolean {
     return this.#view.state.serviceCIDRs.some((c) => covers(mustPrefix(c), prefix));
+  }
+
+  /** Whether it lies in a range that Services usually get, where the input does not tell which that is. */
+  isInUsualRange(prefix: Prefix): boolean {
+    return this.#view.state.serviceCIDRs.length === 0 && USUAL.some((c) => covers(mustPrefix(c), prefix));
   }
 
   /** A Service with an address in a prefix of nothing but Services; undefined when a pod or node is in it, or none of all. */
@@ -56,6 +64,9 @@ export class ServiceAddresses {
     return this.#services.get(formatIp(found));
   }
 }
+
+/** Of kubeadm and of k3s. */
+const USUAL = ['10.96.0.0/12', '10.43.0.0/16'] as const;
 
 /** Shorter prefixes than these mean more than a range of Services. */
 const LEAST_RANGE = { 4: 12, 6: 64 } as const;
