@@ -1,4 +1,5 @@
 import { CNI_ERRORS, type CniErrorBody, type CniRequest, type CniResponse } from '../api/cni.ts';
+import { parseJson } from '../lib/text/json.ts';
 import { isSupported, resultFor, versionResult } from './spec.ts';
 
 /** What a process is to the plugin: parameters, so that it can be tested without one. */
@@ -62,9 +63,12 @@ function readConfig(stdin: string): Record<string, unknown> {
     throw new PluginError(CNI_ERRORS.InvalidConfig, 'no network configuration on standard input');
   let config: unknown;
   try {
-    config = JSON.parse(stdin);
+    config = parseJson(stdin);
   } catch (error) {
-    throw new PluginError(CNI_ERRORS.Decoding, `the network configuration is not JSON: ${(error as Error).message}`);
+    throw new PluginError(
+      CNI_ERRORS.Decoding,
+      `the network configuration cannot be read as JSON: ${(error as Error).message}`,
+    );
   }
   if (typeof config !== 'object' || config === null || Array.isArray(config))
     throw new PluginError(CNI_ERRORS.Decoding, 'the network configuration is not a JSON object');

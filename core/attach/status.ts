@@ -1,3 +1,4 @@
+import { parseJson } from '../../lib/text/json.ts';
 import { overBudget } from '../../api/budgets.ts';
 import { NETWORK_STATUS } from '../../api/names.ts';
 import type { NetworkKey } from '../../api/nodeconfig.ts';
@@ -39,7 +40,7 @@ export function readNetworkStatus(pod: Pick<Pod, 'annotations'>): PodInterface[]
   const text = pod.annotations[NETWORK_STATUS] ?? '[]';
   if (overBudget('networkStatusLength', text.length, 'characters') !== undefined) return [];
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch {
     return [];
   }

@@ -1,3 +1,4 @@
+import { parseJson } from '../../lib/text/json.ts';
 import type { AttachmentDefinition } from '../cluster/state.ts';
 import { objectOf } from './problems.ts';
 
@@ -17,7 +18,7 @@ export function readDefinition(raw: { readonly [key: string]: unknown }): Attach
   const text = objectOf(raw['spec'])['config'];
   let config: { type?: unknown; network?: unknown; plugins?: unknown } = {};
   try {
-    config = typeof text === 'string' ? (JSON.parse(text) as typeof config) : {};
+    config = typeof text === 'string' ? (parseJson(text) as typeof config) : {};
   } catch {
     // no configuration that anybody could run: a plugin without a name
   }

@@ -1,3 +1,4 @@
+import { DepthError, parseJson } from '../../lib/text/json.ts';
 import { overBudget } from '../../api/budgets.ts';
 import { NETWORKS } from '../../api/names.ts';
 import { annotationOverBudget } from './annotations.ts';
@@ -62,9 +63,9 @@ type Entry = Readonly<Record<string, unknown>>;
 function readJson(text: string, problems: string[]): Entry[] {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (error) {
-    problems.push(`is no JSON: ${(error as Error).message}`);
+    problems.push(`${error instanceof DepthError ? 'cannot be read' : 'is no JSON'}: ${(error as Error).message}`);
     return [];
   }
   const isEntry = (v: unknown): v is Entry => typeof v === 'object' && v !== null && !Array.isArray(v);

@@ -32,7 +32,13 @@ export function wirePod(home: Netlink, a: Attachment): void {
   ]);
   using pod = openNetlink(a.netns);
   writeSysctls(
-    { [`net/ipv6/conf/${a.ifname}/accept_ra`]: '0', [`net/ipv6/conf/${a.ifname}/accept_dad`]: '0' },
+    {
+      [`net/ipv6/conf/${a.ifname}/accept_ra`]: '0',
+      [`net/ipv6/conf/${a.ifname}/accept_dad`]: '0',
+      // No link-local address, and so no route to fe80::/64: a pod has one neighbour, its gateway, which is permanent. All namespaces
+      // of a node have one neighbour table together, and each address that a pod looks for on a link would be an entry of it.
+      [`net/ipv6/conf/${a.ifname}/addr_gen_mode`]: '1',
+    },
     a.netns,
   );
   const dev = a.ifname;

@@ -1,3 +1,4 @@
+import { DepthError, parseJson } from '../../lib/text/json.ts';
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
@@ -141,8 +142,9 @@ export class CniServer implements AsyncDisposable {
 function readRequest(line: string): CniRequest | Extract<CniResponse, { readonly error: unknown }> {
   let value: unknown;
   try {
-    value = JSON.parse(line);
-  } catch {
+    value = parseJson(line);
+  } catch (error) {
+    if (error instanceof DepthError) return refusal(`the network configuration cannot be read: ${error.message}`);
     return refusal('the request is not JSON: plugin and agent are of different versions');
   }
   const parsed = cniRequest.safeParse(value);

@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { parse } from 'yaml';
+import { DepthError, isDeepValue, MOST_DEPTH, parseJson } from '../../lib/text/json.ts';
 import {
   apiGroup,
   apiGroupList,
@@ -235,7 +236,10 @@ function readBody(contentType: string, body: string): unknown {
     throw new Error(
       'protobuf is not served, JSON and YAML are; instead of "kubectl create KIND …" write "kubectl create KIND … --dry-run=client -o yaml | kubectl apply -f -"',
     );
-  return contentType.includes('yaml') ? parse(body) : JSON.parse(body);
+  if (!contentType.includes('yaml')) return parseJson(body);
+  const value: unknown = parse(body); // out of stack it is an error like any other
+  if (isDeepValue(value)) throw new DepthError(MOST_DEPTH);
+  return value;
 }
 
 const pageKey = (o: StoredObject): string => `${o.metadata.namespace ?? ''}/${o.metadata.name}`;

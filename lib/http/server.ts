@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { type ConnectionLimits, ConnectionShare } from './connection-share.ts';
+import { DepthError, isDeepText, MOST_DEPTH } from '../text/json.ts';
 
 /** `clientCa`: certificates of the authority whose clients are asked for a certificate of their own; none need have one. */
 export type ServerTls = { readonly cert: string; readonly key: string; readonly clientCa?: string };
@@ -66,6 +67,14 @@ export function limitedServer({ tls, connections, bodyLimit = 64 << 10, onFault 
   server.server.maxHeadersCount = MAX_HEADERS;
   // Above the strangers' share there is room for all that have shown who they are.
   server.server.maxConnections = connections.total + MOST_RECOGNIZED;
+  const parse = server.getDefaultJsonParser('error', 'error');
+  server.removeContentTypeParser('application/json');
+  server.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (isDeepText(body as string)) {
+      const error = new Error(`the body cannot be read: ${new DepthError(MOST_DEPTH).message}`);
+      done(Object.assign(error, { statusCode: 400 }));
+    } else parse(request, body as string, done);
+  });
   server.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
     const code = error.statusCode ?? 500;
     if (code < 500) return await reply.code(code).send({ message: error.message });

@@ -1,6 +1,7 @@
 import { readFileSync, statSync, readdirSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { DepthError, isDeepValue, MOST_DEPTH } from '../text/json.ts';
 import { decodeText } from './decode.ts';
 import { ManifestError } from './error.ts';
 import { isManifest, type Manifest, itemsOf, pathOf } from './items.ts';
@@ -135,6 +136,10 @@ class Gathered {
     this.#warnings.push(...warnings.map((w) => `${file}:${w}`));
     for (const [place, { value, lineOf }] of documents.entries()) {
       if (value === null || value === undefined) continue;
+      if (isDeepValue(value)) {
+        this.#problems.push(`${file}:${lineOf([])}: ${new DepthError(MOST_DEPTH).message}`);
+        continue;
+      }
       if (!named && isNoManifest(value)) {
         this.#skipped.push(`${file}:${lineOf([])}`);
         continue;

@@ -207,6 +207,34 @@ describe('neighbours', () => {
   });
 });
 
+describe('the neighbours that a pod itself has', () => {
+  // The table has one limit for all namespaces of a node: what a pod looks for on its own link counts as well.
+  const LOOK_AROUND = `
+import socket, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+t = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+index = socket.if_nametoindex(sys.argv[1])
+for n in range(600):
+    for send in (
+        lambda: s.sendto(b'x', ('fe80::7:%x' % (n + 2), 5000, 0, index)),
+        lambda: s.sendto(b'x', ('fd00:99::%x' % (n + 2), 5000, 0, 0)),
+        lambda: t.sendto(b'x', ('169.254.%d.%d' % (n // 250 + 2, n % 250 + 1), 5000)),
+    ):
+        try: send()
+        except OSError: pass
+`;
+
+  test.each(['flat/p1', 'a/p1', 'a/p2'])('%s: its gateway and no other', async (from) => {
+    await lab.inPod(from, 'python3', '-c', LOOK_AROUND, 'eth0');
+    const all = await lab.inPod(from, 'ip', 'neigh', 'show', 'nud', 'all', 'dev', 'eth0');
+    const lines = all.split('\n').filter((l) => l !== '' && !l.includes('NOARP'));
+    expect(lines.filter((l) => !l.includes('PERMANENT'))).toEqual([]);
+    expect(lines.map((l) => l.split(' ')[0]).sort()).toEqual(['169.254.1.1', 'fe80::1']);
+    const mate = from.replace('/p1', '/p2').replace('a/p2', 'a/q1');
+    for (const f of FAMILIES) expect(await lab.connect(from, await lab.ip(mate, f), 8080)).toBe(`open:${mate}`);
+  });
+});
+
 describe('the log of denied packets', () => {
   test.each(FAMILIES)('a pod that is refused all the time does not hide that another is (IPv%s)', async (f) => {
     const policy = {
