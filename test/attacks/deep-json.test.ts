@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { inside } from '../../lab/world/namespaces.ts';
 import { CONTROLLER_PORT, fabricAddress, netPath } from '../../lab/world/plan.ts';
 import { exec, ExecError } from '../../lib/exec/exec.ts';
-import { ManifestError, readManifests } from '../../lib/manifests/read.ts';
+import { ManifestError } from '../../lib/manifests/error.ts';
+import { readManifests } from '../../lib/manifests/read.ts';
 import { checkout, pod, shop, useLab } from '../system/lab.ts';
 
 // JSON that is nested 200 000 deep, on each socket and in each text that users write: whoever reads it by calling itself runs out of stack.
