@@ -12,7 +12,7 @@ import { checkout, pod, shop, useLab } from '../system/lab.ts';
 // JSON that is nested 200 000 deep, on each socket and in each text that users write: whoever reads it by calling itself runs out of stack.
 // It is the writer's mistake, with an answer that says so, and what is written well is served behind it as before.
 
-const lab = useLab('deep', { nodes: 1 });
+const lab = useLab('deep', { nodes: 2 });
 const dir = mkdtempSync(join(tmpdir(), 'bhtest-deep-'));
 afterAll(() => rmSync(dir, { recursive: true }));
 

@@ -172,6 +172,30 @@ describe('a UDP client that never stops sending', () => {
     await lab.kubectl('delete', 'pod', '-n', 'iso', '--all');
   });
 
+  test('fixed addresses that move to another node, and to a pod behind a policy there', async () => {
+    const ips = { 4: '10.92.0.7', 6: 'fd00:92::7' };
+    const at = (name: string, role: string, annotations: Record<string, string> = {}, node = 'n1'): string =>
+      pod('iso', name, { node, labels: { role }, annotations: { 'bulkhead.dev/network': 'moves', ...annotations } });
+    const asks = { 'bulkhead.dev/ips': Object.values(ips).join(', ') };
+    // Only pods that ask get these addresses, so that no node keeps the block for others.
+    const spec = { subnets: ['10.92.0.0/24', 'fd00:92::/64'], staticPrefixes: ['10.92.0.0/28', 'fd00:92::/124'] };
+    await lab.apply(virtualNetwork('iso', 'moves', spec), { wait: false });
+    await lab.apply(
+      [denyAll('iso', 'moved'), at('first', 'x', asks), at('here', 'x'), at('there', 'x', {}, 'n2')].join('\n---\n'),
+    );
+    const all: UdpCaller[] = [];
+    for (const from of ['here', 'there'])
+      for (const f of [4, 6] as const) all.push(call(await lab.netns(`iso/${from}`), ips[f], 5353, 44_100));
+    for (const c of all) expect(await c.next()).toBe('iso/first');
+    await lab.kubectl('delete', 'pod', '-n', 'iso', 'first');
+    await lab.apply(at('moved', 'moved', asks, 'n2'));
+    for (const c of all) expect(await c.answerers(500)).toEqual([]);
+    await lab.kubectl('delete', 'networkpolicy', '-n', 'iso', 'deny-moved');
+    for (const c of all) expect(await c.next()).toBe('iso/moved');
+    for (const c of all) c.end();
+    await lab.kubectl('delete', 'pod', '-n', 'iso', '--all');
+  });
+
   test('a restart of the agent in the middle: what it had to cut is cut when it is back', async () => {
     await lab.apply(withHostPort('flat', 'first'));
     const caller = call(outside(), NODE[4], HOST_PORT, 43_000);

@@ -1,0 +1,281 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { netPath } from '../../lab/world/plan.ts';
+import { shop, useLab } from '../system/lab.ts';
+import { ethernet, marker, TCP_FLAG, tcp, udp } from './packets.ts';
+import { RawSocket, sendDatagram } from './raw-socket.ts';
+
+// A pod with NET_ADMIN changes its own interface, and sends from a port by which an allowed connection went. Nothing gets to others that
+// did not before; what it breaks is its own. Beside each, its true packets arrive.
+
+const lab = useLab('podroot', { admission: false, nodes: 2 });
+const FAMILIES = [4, 6] as const;
+type Family = (typeof FAMILIES)[number];
+const PORT = 5_353;
+const DNS = { 4: '10.96.0.10', 6: 'fd00:10:96::a' } as const;
+const GATEWAY_MAC = '02:62:68:00:00:01';
+
+beforeAll(() => lab.apply([shop('a'), shop('b'), shop('flat', { isolated: false })].join('\n---\n')));
+
+/** Pods that may see nothing of it, but by a way of their own. */
+const OTHERS = ['a/q1', 'a/p2', 'b/p1', 'b/p2', 'flat/p1', 'flat/p2'] as const;
+const hostCidr = (ip: string): string => `${ip}/${ip.includes(':') ? 128 : 32}`;
+
+/** Which of the marked packets others have seen, once the twin's has arrived at its mate. */
+async function seen(marks: ReadonlyMap<string, string>, send: () => Promise<void>): Promise<string[]> {
+  const eyes = await Promise.all(OTHERS.map(async (o) => [o, new RawSocket(await lab.netns(o), 'eth0')] as const));
+  try {
+    await send();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return eyes.flatMap(([who, eye]) => {
+      const frames = eye.received();
+      return [...marks].flatMap(([mark, name]) => (frames.some((f) => f.includes(mark)) ? [`${name}, at ${who}`] : []));
+    });
+  } finally {
+    for (const [, eye] of eyes) eye[Symbol.dispose]();
+  }
+}
+
+const inPod = (...argv: string[]): Promise<string> => lab.inPod('a/p1', ...argv);
+const twin = async (f: Family): Promise<void> => {
+  for (const mate of ['a/q1', 'a/p2'])
+    expect(
+      await lab.eventually(
+        async () => lab.connect('a/p1', await lab.ip(mate, f), 8080),
+        (v) => v === `open:${mate}`,
+      ),
+    ).toBe(`open:${mate}`);
+};
+
+describe('the pod changes its own interface', () => {
+  /** Gives itself addresses of others on a device, and sends to everybody as each of them. */
+  async function impersonate(f: Family, dev: string): Promise<void> {
+    const foreign = [
+      await lab.ip('a/q1', f),
+      await lab.ip('b/p1', f),
+      await lab.ip('b/p2', f),
+      await lab.ip('flat/p1', f),
+      f === 4 ? '10.244.1.1' : 'fd00:10:244:1::1',
+      f === 4 ? '192.0.2.2' : '2001:db8:2::2',
+      f === 4 ? '10.244.1.250' : 'fd00:10:244:1::fa',
+    ];
+    const netns = await lab.netns('a/p1');
+    const marks = new Map<string, string>();
+    for (const source of foreign)
+      await inPod('ip', 'addr', 'replace', hostCidr(source), 'dev', dev, ...(f === 6 ? ['nodad'] : []));
+    const targets = await Promise.all(OTHERS.map(async (o) => [o, await lab.ip(o, f)] as const));
+    const found = await seen(marks, async () => {
+      for (const source of foreign)
+        for (const [name, address] of targets) {
+          const text = marker('as');
+          marks.set(text.toString(), `${source} to ${name} by ${dev}`);
+          sendDatagram(netns, { address, port: PORT }, text, { address: source, port: 0 });
+        }
+      return Promise.resolve();
+    });
+    for (const source of foreign) await inPod('ip', 'addr', 'del', hostCidr(source), 'dev', dev);
+    expect(found).toEqual([]);
+  }
+
+  test.each(FAMILIES)('further addresses, of others and of nobody (IPv%s)', async (f) => {
+    await impersonate(f, 'eth0');
+    await twin(f);
+  });
+
+  test.each(FAMILIES)('a macvlan on top of it, with a MAC and addresses of its own (IPv%s)', async (f) => {
+    const own = await lab.ip('a/p1', f);
+    await inPod('ip', 'link', 'add', 'mv0', 'link', 'eth0', 'type', 'macvlan', 'mode', 'bridge');
+    await inPod('ip', 'link', 'set', 'mv0', 'up');
+    const table = ['table', '77'];
+    const via = f === 4 ? '169.254.1.1' : 'fe80::1';
+    const ip = ['ip', `-${f}`];
+    await inPod(...ip, 'neigh', 'replace', via, 'lladdr', GATEWAY_MAC, 'dev', 'mv0', 'nud', 'permanent');
+    await inPod(...ip, 'route', 'replace', 'default', 'via', via, 'dev', 'mv0', 'onlink', ...table);
+    await inPod(...ip, 'rule', 'add', 'not', 'from', own, 'lookup', '77', 'pref', '100');
+    await impersonate(f, 'mv0');
+    await inPod(...ip, 'rule', 'del', 'pref', '100');
+    await inPod('ip', 'link', 'del', 'mv0');
+    await twin(f);
+  });
+
+  test.each(FAMILIES)(
+    'another MAC, also that of the gateway and of a mate: only the pod itself suffers (IPv%s)',
+    async (f) => {
+      const before = await inPod('cat', '/sys/class/net/eth0/address');
+      const mate = await lab.inPod('a/q1', 'cat', '/sys/class/net/eth0/address');
+      for (const mac of ['02:de:ad:be:ef:01', GATEWAY_MAC, mate.trim()]) {
+        await inPod('ip', 'link', 'set', 'eth0', 'address', mac);
+        await impersonate(f, 'eth0');
+        // Others reach each other as before.
+        expect(await lab.connect('a/q1', await lab.ip('a/p2', f), 8080)).toBe('open:a/p2');
+        expect(await lab.connect('a/p2', await lab.ip('a/q1', f), 8080)).toBe('open:a/q1');
+      }
+      await inPod('ip', 'link', 'set', 'eth0', 'address', before.trim());
+      await twin(f);
+    },
+  );
+
+  test('eth0 as a port of a bridge', async () => {
+    const own = { 4: await lab.ip('a/p1', 4), 6: await lab.ip('a/p1', 6) };
+    await inPod('ip', 'link', 'add', 'br0', 'type', 'bridge');
+    await inPod('ip', 'link', 'set', 'br0', 'address', '02:de:ad:be:ef:02');
+    await inPod('ip', 'link', 'set', 'eth0', 'master', 'br0');
+    await inPod('ip', 'link', 'set', 'br0', 'up');
+    for (const f of FAMILIES) {
+      const via = f === 4 ? '169.254.1.1' : 'fe80::1';
+      await inPod('ip', `-${f}`, 'neigh', 'replace', via, 'lladdr', GATEWAY_MAC, 'dev', 'br0', 'nud', 'permanent');
+      await inPod('ip', `-${f}`, 'route', 'replace', 'default', 'via', via, 'dev', 'br0', 'onlink', 'metric', '1');
+      await impersonate(f, 'br0');
+      expect(await lab.connect('a/q1', await lab.ip('a/p2', f), 8080)).toBe('open:a/p2');
+    }
+    await inPod('ip', 'link', 'set', 'eth0', 'nomaster');
+    await inPod('ip', 'link', 'del', 'br0');
+    for (const f of FAMILIES) {
+      expect(await lab.ip('a/p1', f)).toBe(own[f]);
+      await twin(f);
+    }
+  });
+});
+
+describe('a port by which an allowed connection went', () => {
+  test.each(FAMILIES)('after a DNS query, from the same source port: to nobody else (IPv%s)', async (f) => {
+    const netns = await lab.netns('a/p1');
+    const source = await lab.ip('a/p1', f);
+    const sourcePort = 46_000 + f;
+    const backends = (await lab.view()).state.pods;
+    const resolvers = [...backends.values()].filter((p) => p.name.startsWith('coredns'));
+    const resolver = resolvers[0]?.ips.find((ip) => ip.includes(':') === (f === 6)) ?? '';
+    const ask = (): string | undefined =>
+      sendDatagram(netns, { address: DNS[f], port: 53 }, query(), { address: source, port: sourcePort });
+    using own = new RawSocket(netns, 'eth0');
+    expect(ask()).toBeUndefined();
+    const reply = (): Promise<boolean> => Promise.resolve(own.received().some((x) => x.includes('kubernetes')));
+    expect(await lab.eventually(reply, (r) => r)).toBe(true);
+    const marks = new Map<string, string>();
+    using dns = new RawSocket(await lab.netns(`kube-system/${resolvers[0]?.name ?? ''}`), 'eth0');
+    const found = await seen(marks, async () => {
+      for (const name of ['b/p1', 'b/p2', 'flat/p1', 'flat/p2'] as const)
+        for (const port of [53, PORT, 8080]) {
+          const text = marker('port');
+          marks.set(text.toString(), `UDP ${port} of ${name}`);
+          const destination = await lab.ip(name, f);
+          sendDatagram(netns, { address: destination, port }, text, { address: source, port: sourcePort });
+          for (const flags of [TCP_FLAG.ACK, TCP_FLAG.ACK | TCP_FLAG.PSH, TCP_FLAG.FIN]) {
+            const payload = tcp({ source, destination, sourcePort, port, flags, payload: text });
+            own.send(ethernet({ to: GATEWAY_MAC, from: own.mac, payload }));
+          }
+        }
+      const direct = marker('direct');
+      marks.set(direct.toString(), 'the resolver itself');
+      sendDatagram(netns, { address: resolver, port: 53 }, direct, { address: source, port: sourcePort });
+      const ack = tcp({ source, destination: DNS[f], sourcePort, port: 53, flags: TCP_FLAG.ACK, payload: direct });
+      own.send(ethernet({ to: GATEWAY_MAC, from: own.mac, payload: ack }));
+      // The kernel finds an open connection by all of its five parts: other ports of the resolver's Service are not it.
+      const other = marker('other');
+      marks.set(other.toString(), 'another port');
+      sendDatagram(netns, { address: DNS[f], port: 5353 }, other, { address: source, port: sourcePort });
+    });
+    const atResolver = dns.received();
+    for (const [mark, name] of marks)
+      if (atResolver.some((x) => x.includes(mark))) found.push(`${name}, at the resolver`);
+    expect(found).toEqual([]);
+    expect(ask()).toBeUndefined();
+    expect(await lab.eventually(reply, (r) => r)).toBe(true);
+  });
+
+  test.each(FAMILIES)(
+    'a neighbour on the underlay answers in the name of the resolver: to nobody (IPv%s)',
+    async (f) => {
+      const netns = await lab.netns('a/p1');
+      const source = await lab.ip('a/p1', f);
+      const sourcePort = 46_010 + f;
+      using own = new RawSocket(netns, 'eth0');
+      using wire = new RawSocket(netPath(lab.name, 'fabric'), 'n1');
+      using n1 = new RawSocket(netPath(lab.name, 'n1'), 'eth0');
+      const resolvers = [...(await lab.view()).state.pods.values()].filter((p) => p.name.startsWith('coredns'));
+      const from = resolvers.flatMap((p) => p.ips.filter((ip) => ip.includes(':') === (f === 6)));
+      for (const rp of ['0', '1', '2']) {
+        await lab.onNode('n1', 'sh', '-c', `for i in /proc/sys/net/ipv4/conf/*/rp_filter; do echo ${rp} > $i; done`);
+        sendDatagram(netns, { address: DNS[f], port: 53 }, query(), { address: source, port: sourcePort });
+        const forged = marker('forged');
+        for (const resolver of [...from, DNS[f]])
+          for (const [destination, port] of [
+            [source, sourcePort],
+            [f === 4 ? '192.0.2.11' : '2001:db8:2::11', sourcePort],
+          ] as const) {
+            const payload = udp({ source: resolver, destination, sourcePort: 53, port, payload: forged });
+            wire.send(ethernet({ to: n1.mac, from: wire.mac, payload }));
+          }
+        let frames: Buffer[] = [];
+        const answered = await lab.eventually(
+          () => {
+            frames = [...frames, ...own.received()];
+            sendDatagram(netns, { address: DNS[f], port: 53 }, query(), { address: source, port: sourcePort });
+            return Promise.resolve(frames.some((x) => x.includes('kubernetes') && x.length > query().length + 60));
+          },
+          (a) => a,
+        );
+        expect([rp, answered, frames.some((x) => x.includes(forged))]).toEqual([rp, true, false]);
+      }
+    },
+  );
+});
+
+/** "kubernetes.default.svc.cluster.local", type A. */
+function query(): Buffer {
+  const name = ['kubernetes', 'default', 'svc', 'cluster', 'local'].flatMap((l) => [l.length, ...Buffer.from(l)]);
+  return Buffer.from([0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...name, 0, 0, 1, 0, 1]);
+}
+
+describe("a Service of one's own namespace", () => {
+  test.each(FAMILIES)("whose slice names another tenant's pod leads nowhere (IPv%s)", async (f) => {
+    const apply = (address: string, target?: object): Promise<void> =>
+      lab.apply(
+        JSON.stringify({
+          apiVersion: 'discovery.k8s.io/v1',
+          kind: 'EndpointSlice',
+          metadata: { name: 'trap', namespace: 'a', labels: { 'kubernetes.io/service-name': 'trap' } },
+          addressType: `IPv${f}`,
+          ports: [{ name: 'x', protocol: 'TCP', port: 8080 }],
+          endpoints: [{ addresses: [address], ...(target ? { targetRef: { kind: 'Pod', ...target } } : {}) }],
+        }),
+      );
+    await lab.apply(
+      JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name: 'trap', namespace: 'a' },
+        spec: { ipFamilies: [`IPv${f}`], ports: [{ name: 'x', port: 80, targetPort: 8080 }] },
+      }),
+      { wait: false },
+    );
+    const dial = (await lab.view()).state.services.get('a/trap')?.clusterIPs[0] ?? '';
+    const becomes = (from: string, wanted: RegExp): Promise<string> =>
+      lab.eventually(
+        () => lab.connect(from, dial, 80, 'TCP', 700),
+        (v) => wanted.test(v),
+      );
+    const good = async (): Promise<void> => {
+      await apply(await lab.ip('a/q1', f), { namespace: 'a', name: 'q1' });
+      for (const from of ['a/p1', 'a/p2']) expect(await becomes(from, /^open/)).toBe('open:a/q1');
+    };
+    await good();
+    for (const victim of ['b/p1', 'b/p2', 'flat/p1'])
+      for (const target of [
+        undefined,
+        { namespace: victim.split('/')[0], name: victim.split('/')[1] },
+        { namespace: 'a', name: 'q1' },
+      ]) {
+        await apply(await lab.ip(victim, f), target);
+        for (const from of ['a/p1', 'a/p2'])
+          expect([from, victim, target, await becomes(from, /^(rejected|closed)$/)]).toEqual([
+            from,
+            victim,
+            target,
+            expect.stringMatching(/^(rejected|closed)$/),
+          ]);
+      }
+    await good();
+    await lab.kubectl('delete', 'svc', '-n', 'a', 'trap');
+    await lab.kubectl('delete', 'endpointslice', '-n', 'a', 'trap');
+  });
+});
