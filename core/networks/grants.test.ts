@@ -83,6 +83,11 @@ describe('who owns a subnet', () => {
   });
 });
 
+test.each(['100.100.0.0/16', 'fd00:ec2::/64', 'fd20:ce::/64'])('%s: a cloud serves its nodes there', (subnet) => {
+  const { problems } = readNetwork({ metadata: { namespace: 'a', name: 'x' }, spec: { subnets: [subnet] } });
+  expect(problems).toEqual([expect.stringContaining('where a cloud serves its nodes')]);
+});
+
 describe('what the administrator allows', () => {
   const config = (spec: object) => exampleState({ settings: settingsOf(spec) });
   const refusals = (state: ReturnType<typeof exampleState>, spec: object): string[] =>

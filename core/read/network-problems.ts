@@ -11,6 +11,9 @@ const LONGEST = { 4: 29, 6: 124 } as const;
 /** Ranges that mean something else everywhere: loopback, link-local, multicast, broadcast (RFC 6890). */
 const SPECIAL = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', '::/8', 'fe80::/10', 'ff00::/8'];
 
+/** Where clouds serve their nodes (metadata, names, time), reached by the default route alone: credentials of the node are there. */
+const OF_CLOUDS = ['100.100.100.200/32', 'fd00:ec2::/112', 'fd20:ce::254/128'];
+
 /** All that is wrong with a network by itself, each with the path of its field. */
 export function networkProblems(spec: VirtualNetworkSpec): string[] {
   const lists = {
@@ -38,10 +41,12 @@ function subnetProblems(texts: readonly string[], subnets: readonly Prefix[]): s
   return subnets.flatMap((subnet, i) => {
     const at = `spec.subnets[${i}]: ${texts[i]}`;
     const special = SPECIAL.find((s) => overlaps(mustPrefix(s), subnet));
+    const cloud = OF_CLOUDS.find((s) => overlaps(mustPrefix(s), subnet));
     const twin = subnets.findIndex((other, j) => j < i && overlaps(other, subnet));
     return [
       ...(subnet.length > LONGEST[subnet.family] ? [`${at} is too small: at most /${LONGEST[subnet.family]}`] : []),
       ...(special === undefined ? [] : [`${at} overlaps ${special}, which is no range for pods`]),
+      ...(cloud === undefined ? [] : [`${at} overlaps ${cloud}, where a cloud serves its nodes`]),
       ...(twin < 0 ? [] : [`${at} overlaps spec.subnets[${twin}], ${texts[twin]}`]),
     ];
   });

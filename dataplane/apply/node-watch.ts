@@ -7,6 +7,7 @@ import { VXLAN_OVERHEAD } from '../plan/names.ts';
 import { onLinkPrefixes } from '../plan/on-link.ts';
 import { connectionShares } from '../plan/shares.ts';
 import { type HostAddresses, hostAddresses } from '../probe/host-addresses.ts';
+import { resolvers } from '../probe/resolvers.ts';
 import type { Place, Places } from './places.ts';
 
 /** What plans need of the node itself, as the kernel has it: others may change it at any time. */
@@ -44,7 +45,11 @@ export class NodeWatch {
   survey(): HostAddresses {
     const { store, local } = this.#desired;
     const egress = [...store.config.network.values()].flatMap((n) => n.egressVia?.addresses ?? []);
-    const now = hostAddresses(this.#root.netlink, { podCIDRs: selfOf(this.#desired)?.podCIDRs ?? [], egress });
+    const now = hostAddresses(this.#root.netlink, {
+      podCIDRs: selfOf(this.#desired)?.podCIDRs ?? [],
+      egress,
+      resolvers: resolvers(),
+    });
     if (JSON.stringify(now) === JSON.stringify(this.#host)) return this.#host;
     this.#host = now;
     local.setHost(now);

@@ -19,7 +19,10 @@ export class HostRanges {
     this.#ranges = [
       ...addresses.map((a) => ({ prefix: mustPrefix(hostCidr(a)), what: `${a}, an address of this node` })),
       ...apiServers.map((a) => ({ prefix: mustPrefix(hostCidr(a)), what: `${a}, a host of the API server` })),
-      ...routes.map((r) => ({ prefix: mustPrefix(r), what: `${r}, to which this node has a route of its own` })),
+      ...routes.map((r) => ({
+        prefix: mustPrefix(r),
+        what: `${r}, to which this node has a route of its own, or a resolver there`,
+      })),
     ].filter(({ prefix }) => prefix.length >= WIDEST_ROUTE[prefix.family]);
   }
 

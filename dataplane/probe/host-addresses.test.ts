@@ -30,8 +30,14 @@ test('addresses and routes of the node are told from those that Bulkhead has mad
       { dst: 'fd00:10:244:1::/128', dev: 'bhu2', direct: true },
     ],
   };
-  expect(hostAddresses(netlink, { podCIDRs: ['10.244.1.0/24'], egress: ['192.0.2.200'] })).toEqual({
+  expect(
+    hostAddresses(netlink, {
+      podCIDRs: ['10.244.1.0/24'],
+      egress: ['192.0.2.200'],
+      resolvers: ['10.244.1.9', '100.64.0.53'],
+    }),
+  ).toEqual({
     addresses: ['172.17.0.1', '192.0.2.11', '192.0.2.111', '198.51.100.1'],
-    routes: ['10.0.0.0/8', '172.17.0.0/16', '192.0.2.0/24'],
+    routes: ['10.0.0.0/8', '100.64.0.53/32', '172.17.0.0/16', '192.0.2.0/24'],
   });
 });

@@ -1,6 +1,6 @@
 import { MOST_ADDRESSES, MOST_ROUTES } from '../../api/report.ts';
 import { mustIp } from '../../lib/ip/address.ts';
-import { contains, covers, mustPrefix } from '../../lib/ip/prefix.ts';
+import { contains, covers, hostCidr, mustPrefix } from '../../lib/ip/prefix.ts';
 import type { Netlink } from '../../lib/netlink/netlink.ts';
 import { isOurLink } from '../plan/names.ts';
 
@@ -14,12 +14,20 @@ const HERE = ['127.0.0.0/8', '::1/128', 'fe80::/10'].map(mustPrefix);
 const SERVICE_DEVICE = 'kube-ipvs0';
 
 /**
- * Reads the node's own addresses and routes. Whatever Bulkhead itself has put there is left out: its devices, what lies in the
+ * Reads the node's own addresses and routes; its resolvers are reached by routes like these. Whatever Bulkhead itself has put there is left out: its devices, what lies in the
  * node's pod CIDRs, and fixed egress addresses.
  */
 export function hostAddresses(
   netlink: Pick<Netlink, 'hostAddresses' | 'hostRoutes'>,
-  { podCIDRs, egress }: { readonly podCIDRs: readonly string[]; readonly egress: readonly string[] },
+  {
+    podCIDRs,
+    egress,
+    resolvers,
+  }: {
+    readonly podCIDRs: readonly string[];
+    readonly egress: readonly string[];
+    readonly resolvers: readonly string[];
+  },
 ): HostAddresses {
   const inside = [...HERE, ...podCIDRs.map(mustPrefix)];
   const addresses = netlink
@@ -27,11 +35,13 @@ export function hostAddresses(
     .filter(({ dev, ip, lent }) => !lent && !isOurLink(dev) && dev !== SERVICE_DEVICE && !egress.includes(ip))
     .map(({ ip }) => ip)
     .filter((ip) => !inside.some((p) => contains(p, mustIp(ip))));
-  const routes = netlink
+  const routed = netlink
     .hostRoutes()
     .filter(({ dst, dev }) => !isOurLink(dev) && dev !== 'lo' && !dst.endsWith('/0'))
-    .map(({ dst }) => dst)
-    .filter((dst) => !inside.some((p) => covers(p, mustPrefix(dst))));
+    .map(({ dst }) => dst);
+  const routes = [...routed, ...resolvers.map(hostCidr)].filter(
+    (dst) => !inside.some((p) => covers(p, mustPrefix(dst))),
+  );
   return { addresses: first(addresses, MOST_ADDRESSES), routes: first(routes, MOST_ROUTES) };
 }
 

@@ -192,6 +192,44 @@ describe('subnets that a tenant must not have', () => {
     expect(await becomes('late', 'late', /Realized/)).toContain('Realized');
   });
 
+  test('a resolver of the nodes and a metadata service, which only a default route leads to: refused, and the nodes keep them', async () => {
+    const RESOLVER = { 4: '10.79.0.53', 6: 'fd00:79::53' } as const;
+    // Where the node's programs and its agent read who resolves names.
+    for (const node of NODES)
+      await lab.onNode(
+        node,
+        'sh',
+        '-c',
+        `f=$(mktemp); printf 'nameserver ${RESOLVER[4]}\\nnameserver ${RESOLVER[6]}\\n' > $f; mount --bind $f /etc/resolv.conf`,
+      );
+    await lab.apply(namespace('dns', 'grab'), { wait: false });
+    await lab.eventually(
+      async () => {
+        const grab = virtualNetwork('dns', 'grab', { subnets: ['10.79.0.0/24', 'fd00:79::/64'] });
+        await lab.apply(grab, { wait: false }).catch(() => '');
+        return await ready('dns', 'grab').catch(() => '');
+      },
+      (c) => c.includes('SubnetConflict'),
+    );
+    const pods = [
+      pod('dns', 'resolver', { node: 'n1', ...asks(Object.values(RESOLVER).join(', ')) }),
+      pod('dns', 'mate', { node: 'n2' }),
+    ];
+    await lab.apply(pods.join('\n---\n'), { wait: false });
+    expect(await ready('dns', 'grab')).toMatch(/10\.79\.0\.53\/32/);
+    for (const node of NODES)
+      for (const f of families) expect([node, f, await routeTo(node, RESOLVER[f])]).toEqual([node, f, 'eth0']);
+    // Without admission it is stored, and broken.
+    await lab.apply(virtualNetwork('dns', 'cloud', { subnets: ['100.100.0.0/16', 'fd00:ec2::/64'] }), { wait: false });
+    expect(await becomes('dns', 'cloud', /where a cloud serves its nodes/)).toMatch(/100\.100\.100\.200/);
+    // When they resolve names elsewhere, the range is the tenant's to have.
+    for (const node of NODES) await lab.onNode(node, 'umount', '/etc/resolv.conf');
+    expect(await becomes('dns', 'grab', /Realized/)).toContain('Realized');
+    await lab.ready();
+    for (const f of families) expect(await lab.connect('dns/mate', RESOLVER[f], 8080)).toBe('open:dns/resolver');
+    await lab.kubectl('delete', 'ns', 'dns', '--wait=false');
+  });
+
   test('at the end everybody reaches whom they should', async () => {
     await lab.kubectl('delete', 'ns', 'late', '--wait=false');
     expect(await lab.differences()).toEqual([]);
