@@ -73,7 +73,7 @@ export function limitedServer({ tls, connections, bodyLimit = 64 << 10, onFault 
     if (isDeepText(body as string)) {
       const error = new Error(`the body cannot be read: ${new DepthError(MOST_DEPTH).message}`);
       done(Object.assign(error, { statusCode: 400 }));
-    } else parse(request, body as string, done);
+    } else void parse(request, body as string, done);
   });
   server.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
     const code = error.statusCode ?? 500;
