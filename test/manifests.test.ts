@@ -134,6 +134,16 @@ const SHAPES: readonly Row[] = [
       expect.stringMatching(/all.yaml:11: BaselineAdminNetworkPolicy default is read as a ClusterNetworkPolicy/),
     ],
   },
+  {
+    shape: 'oddities',
+    pods: ['default/a app=b', 'default/web app=web'],
+    notes: [
+      expect.stringMatching(/all.yaml:16: this key is there already: the last one counts/),
+      expect.stringMatching(/all.yaml:1: Template shop: its objects are not read/),
+      'oddities/all.yaml:8: Deployment web: label version is ignored: 1 is no string, put it in quotes',
+      'oddities/all.yaml:8: Deployment web: label enabled is ignored: true is no string, put it in quotes',
+    ],
+  },
   { shape: 'json-stream', pods: ['default/a ', 'default/b '] },
   {
     shape: 'services',

@@ -6,7 +6,9 @@ import { policyKey } from '../../core/cluster/policy.ts';
 import { ManifestError } from '../../lib/manifests/error.ts';
 import { gatherManifests, type Located } from '../../lib/manifests/read.ts';
 import { printable } from '../../lib/text/printable.ts';
+import type { Manifest } from '../../lib/manifests/items.ts';
 import { chooseTarget, type TargetFlags } from '../target/choose.ts';
+import { foreignPolicies } from './foreign.ts';
 import { loadState } from '../cluster/state.ts';
 import { UsageError, warn } from '../terminal/output.ts';
 
@@ -22,14 +24,12 @@ export type Input = {
   readonly view: View;
   /** A cluster: what is not there does not exist. */
   readonly complete: boolean;
-  /** The objects of manifests as they are written, with their places; none of a cluster. */
-  readonly objects: readonly Located[];
+  /** The objects of manifests as they are written; of a cluster the policies that Bulkhead does not enforce. */
+  readonly objects: readonly { readonly object: Manifest }[];
   /** The objects of manifests that count, as they were taken; none of a cluster. */
   readonly taken: readonly Raw[];
   /** Where the policies of manifests stand, by policyKey; nowhere in a cluster. */
   readonly policies: ReadonlyMap<string, Located>;
-  /** Policies of other kinds, which have no say in any answer. */
-  readonly notJudged: readonly NotJudged[];
 };
 
 /** Whether manifests are meant, and no cluster. */
@@ -45,7 +45,10 @@ export async function loadInput(
 ): Promise<Input> {
   if (!isOffline(flags)) {
     await using target = chooseTarget(flags);
-    return { view: viewOf(await loadState(target)), complete: true, ...NOTHING_WRITTEN };
+    const [state, foreign] = await Promise.all([loadState(target), foreignPolicies(target)]);
+    if (foreign.problem !== undefined) warn(`warning: ${printable(foreign.problem)}`);
+    const objects = foreign.objects.map((object) => ({ object }));
+    return { view: viewOf(state), complete: true, objects, taken: [], policies: new Map() };
   }
   const { filename = [], kustomize = [], namespace } = flags;
   if (flags.name !== undefined || flags.kubeconfig !== undefined || flags.context !== undefined)
@@ -59,10 +62,8 @@ export async function loadInput(
     warn(`skipped ${counted(skipped.length, 'file')} that ${are(skipped)} no manifest: ${some(skipped)}`);
   if (read.notJudged.length > 0) warn(notJudgedLine(read.notJudged));
   if (!quiet) warnOfProblems(view);
-  return { view, complete: false, objects, taken: read.taken, policies: read.policies, notJudged: read.notJudged };
+  return { view, complete: false, objects, taken: read.taken, policies: read.policies };
 }
-
-const NOTHING_WRITTEN = { objects: [], taken: [], policies: new Map<string, Located>(), notJudged: [] };
 
 /** "not judged: 2 CiliumNetworkPolicy (cilium.io/v2), 1 NetworkPolicy (projectcalico.org/v3)" */
 export const notJudgedLine = (all: readonly NotJudged[]): string =>

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { A, cnp, egress, found, ingress, np, pod, said, service, slice } from '../../test/policy/lint-objects.ts';
 import type { Raw } from '../read/objects.ts';
+import { stateOfManifests } from '../view/from-manifests.ts';
+import { viewOf } from '../view/view.ts';
+import { lint } from './lint.ts';
 
 describe('lint', () => {
   test('nothing to say of a policy that means what it says', () => {
@@ -236,6 +239,18 @@ describe('what was missed', () => {
     ],
   ])('%s', (_name, objects, wanted) => {
     expect(found(...objects)).toEqual([wanted]);
+  });
+
+  test('an AdminNetworkPolicy counts on manifests as its translation, and in a cluster not at all', () => {
+    const admin: Raw = {
+      apiVersion: 'policy.networking.k8s.io/v1alpha1',
+      kind: 'AdminNetworkPolicy',
+      metadata: { name: 'a' },
+      spec: { priority: 1, subject: { namespaces: {} } },
+    };
+    const codes = (complete: boolean): string[] =>
+      lint(viewOf(stateOfManifests([])), { others: [admin], complete }).map((f) => f.code);
+    expect([codes(false), codes(true)]).toEqual([[], ['NotJudged']]);
   });
 
   test('policies of foreign kinds', () => {

@@ -45,7 +45,7 @@ export function lint(view: View, { others = [], complete = false }: LintOptions 
     const { dns } = shared.deciders.add(world.profiles.resolve(beside, imaginaryPod(policy)));
     if (dns || beside.some((p) => p.egress?.some(namesDns))) shared.resolving.addPolicy(policy);
   }
-  return [...notJudged(others), ...world.policies.flatMap((policy) => lintPolicy(shared, policy))];
+  return [...notJudged(others, { complete }), ...world.policies.flatMap((policy) => lintPolicy(shared, policy))];
 }
 
 type Shared = {

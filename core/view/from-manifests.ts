@@ -34,7 +34,7 @@ import {
   type Pod,
 } from '../cluster/state.ts';
 import { slicesOfService } from './offline-services.ts';
-import { hasTemplate, podsOfManifests } from './workloads.ts';
+import { hasTemplate, podsOfManifests, templatesIn } from './workloads.ts';
 
 /** An object, and the place in a file where it stands. */
 export type ManifestObject = { readonly object: Raw; readonly at: string };
@@ -85,7 +85,7 @@ export function fromManifests<T extends ManifestObject>(
       return policy ? [[policyKey(policy), written] as const] : [];
     }),
   );
-  return { state: stateOf(taken), taken, policies, notJudged, notes, problems };
+  return { state: stateOf(taken), taken, policies, notJudged, notes: [...notes, ...oddities(named)], problems };
 }
 
 /** The state of {@link fromManifests}. Throws an Error with all problems. */
@@ -197,6 +197,24 @@ function translate<T>(objects: readonly Named<T>[]): {
     return { apiVersion: String(apiVersion), kind: String(kind), places: same.map(({ at }) => at) };
   });
   return { translated, notJudged, notes };
+}
+
+/** What the API server would refuse or not know in objects that count: it is read in some other way here. */
+function oddities(objects: readonly ManifestObject[]): string[] {
+  return objects.flatMap(({ object, at }) => {
+    const what = `${at}: ${String(object['kind'])} ${nameOf(object)}`;
+    if (object['kind'] === 'Template' && Array.isArray(object['objects']))
+      return [`${what}: its objects are not read: give what "oc process" makes of it`];
+    if (readKindOf(object) === undefined && !hasTemplate(object)) return [];
+    const labels = [object, ...templatesIn(object)].flatMap((o) =>
+      Object.entries(objectOf(objectOf(o['metadata'])['labels'])),
+    );
+    return labels
+      .filter(([, value]) => value !== null && typeof value !== 'string')
+      .map(
+        ([key, value]) => `${what}: label ${key} is ignored: ${JSON.stringify(value)} is no string, put it in quotes`,
+      );
+  });
 }
 
 /** Objects of one group, kind, namespace and name: which of them counts would be a guess. */

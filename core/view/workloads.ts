@@ -85,6 +85,9 @@ function templatesOf(raw: Raw): Template[] {
   return found;
 }
 
+/** The pod templates of an object. */
+export const templatesIn = (raw: Raw): Raw[] => templatesOf(raw).map(({ template }) => template);
+
 /** Whether an object makes pods. */
 export const hasTemplate = (raw: Raw): boolean => templatesOf(raw).length > 0;
 

@@ -41,6 +41,7 @@ test.each<[name: string, text: string, problem: RegExp]>([
   ['an anchor that holds itself', 'a: &x\n  b: *x', /^2: anchor x holds itself/],
   ['a template', 'a:\n  b: {{ c }}', /^2: .*template/],
   ['very deep', `a: ${'['.repeat(50_000)}`, /nested too deep/],
+  ['very deep JSON', `{"a": ${'['.repeat(300_000)}${']'.repeat(300_000)}}`, /^1: is nested too deep/],
   ['very deep, in blocks', '- '.repeat(50_000), /nested too deep/],
 ])('%s is a problem', (_, text, problem) => {
   expect(parseManifestText(text).problems.join('\n')).toMatch(problem);

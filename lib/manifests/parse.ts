@@ -24,11 +24,25 @@ export type ParsedText = {
  */
 export function parseManifestText(text: string): ParsedText {
   const json = jsonValues(text);
+  if (json?.some(({ value }) => isTooDeep(value)))
+    return { documents: [], problems: [`${json[0]?.line ?? 1}: is nested too deep`], warnings: [] };
   if (json)
     return { documents: json.map(({ value, line }) => ({ value, lineOf: () => line })), problems: [], warnings: [] };
   const plain = parseYaml(text);
   // Only a text that cannot be read as it is may need its tabs mended.
   return plain.problems.length === 0 ? plain : (mendTabs(text, parseYaml) ?? plain);
+}
+
+/** No object of Kubernetes is so deep; the YAML parser has a limit of the same kind. */
+const DEEPEST = 500;
+
+function isTooDeep(value: unknown): boolean {
+  let layer: unknown[] = [value];
+  for (let depth = 0; depth < DEEPEST; depth++) {
+    layer = layer.flatMap((v) => (typeof v === 'object' && v !== null ? Object.values(v) : []));
+    if (layer.length === 0) return false;
+  }
+  return true;
 }
 
 /** A parsed text, with the YAML documents themselves. */
