@@ -27,7 +27,8 @@ export function emptinessOf(world: World, selector: PodsSelector, verb: 'selects
       message: `${verb} only pods of the host's network, such as ${keyOf(node)}: to policies they are their node`,
     };
   if (first) return { code: 'Finished', message: `${verb} only pods that have ended, such as ${keyOf(first)}` };
-  const maker = world.operators.makerOf(selector);
+  const meant = hint(selector.pods, pods.map(labelsOfPod));
+  const maker = world.operators.makerOf(selector, meant !== '');
   if (maker !== undefined) return { code: 'MadeAtRunTime', message: `${verb} no pod of the input: ${maker}` };
   if (pods.length === 0) {
     const where = namespaces.length === 1 ? `namespace ${namespaces[0]} has` : `the namespaces that it names have`;
@@ -35,7 +36,7 @@ export function emptinessOf(world: World, selector: PodsSelector, verb: 'selects
   }
   return {
     code: verb === 'selects' ? 'SelectsNothing' : 'MatchesNothing',
-    message: `${verb} no pod${hint(selector.pods, pods.map(labelsOfPod))}`,
+    message: `${verb} no pod${meant}`,
   };
 }
 

@@ -175,17 +175,22 @@ test('what is written almost right is told', () => {
     [
       np('p', { podSelector: { matchLabels: { pdo: 'a' } } }),
       np('p', { podSelector: { matchLabels: { tier: 'frontned' } } }),
+      np('p', { podSelector: { matchLabels: { tier: 'some-operatr' } } }),
       peer({ matchLabels: { nss: 'y' } }),
       peer({ matchLabels: { 'kubernetes.io/metadata.name': 'monitorign' } }),
     ].map(
       (policy) =>
-        all(pod('f', { tier: 'frontend' }), { kind: 'Namespace', metadata: { name: 'monitoring' } }, policy).find(
-          (f) => f.severity === 'warning',
-        )?.message,
+        all(
+          pod('f', { tier: 'frontend' }),
+          pod('o', { tier: 'some-operator' }),
+          { kind: 'Namespace', metadata: { name: 'monitoring' } },
+          policy,
+        ).find((f) => f.severity === 'warning')?.message,
     ),
   ).toEqual([
     'selects no pod; is label pod meant?',
     'selects no pod; is tier: frontend meant?',
+    'selects no pod; is tier: some-operator meant?',
     'matches no namespace of the input; is label ns meant?',
     'matches no namespace of the input (monitorign); is kubernetes.io/metadata.name: monitoring meant?',
   ]);

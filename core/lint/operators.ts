@@ -80,17 +80,22 @@ export class Operators {
     return labelMaps(raw).flatMap((labels) => (Object.keys(labels).length > 0 ? [{ name: text, labels }] : []));
   }
 
-  /** Who makes the pods that a selector asks for, in words; undefined when nothing tells of that. */
-  makerOf({ pods }: { readonly pods: LabelSelector }): string | undefined {
+  /**
+   * Who makes the pods that a selector asks for, in words; undefined when nothing tells of that.
+   *
+   * @param typo the selector is almost that of pods that there are: only a custom object with just these labels outweighs that
+   */
+  makerOf({ pods }: { readonly pods: LabelSelector }, typo: boolean): string | undefined {
     const keys = [
       ...Object.keys(pods.matchLabels ?? {}),
       ...(pods.matchExpressions ?? []).flatMap((e) => (e.operator === 'In' || e.operator === 'Exists' ? e.key : [])),
     ];
     if (keys.length === 0) return undefined;
-    const key = keys.find((k) => KEYS.includes(k) || this.#isOfGroup(domainOf(k)));
-    if (key !== undefined) return `label ${key} is set by a program that makes pods at run time`;
     const custom = this.#customs.like(pods).find((c) => matches(pods, c.labels));
     if (custom) return `its pods are those of ${custom.name}`;
+    if (typo) return undefined;
+    const key = keys.find((k) => KEYS.includes(k) || this.#isOfGroup(domainOf(k)));
+    if (key !== undefined) return `label ${key} is set by a program that makes pods at run time`;
     const values = requiredLabels(pods)
       .flat()
       .map((l) => l.slice(l.indexOf('=') + 1));
