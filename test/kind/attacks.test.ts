@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { vtepMac } from '../../dataplane/plan/names.ts';
+import { nodeAddress, probeSource } from '../../core/nodes/addresses.ts';
+import { connectAll } from '../../lib/connect/connect.ts';
 import { exec } from '../../lib/exec/exec.ts';
 import { ethernet, marker, PROTOCOL, udp, vxlan } from '../attacks/packets.ts';
 import { RawSocket, sendDatagram } from '../attacks/raw-socket.ts';
@@ -8,53 +10,37 @@ import {
   deleteNamespaces,
   eventually,
   families,
-  flatNamespace,
   fromPodToAll,
   get,
   ipOf,
-  isolatedNamespace,
-  kubectl,
+  netnsOf,
   nodeIp,
   onNode,
-  pod,
+  pidOf,
+  placeOnWorkers,
+  type OnWorkers,
   type PodFacts,
-  ready,
-  standIn,
   workers,
 } from './cluster.ts';
 
-// The attacks of test/attacks on a real cluster, in short: VXLAN from those who are no node, and every address of a node.
+// The attacks of test/attacks on a real cluster, in short: VXLAN from those who are no node, every address of a node, a neighbour on
+// the network of the nodes.
 
 const NAMESPACES = ['atk-a', 'atk-nat', 'atk-flat'];
 const VXLAN_PORT = 4789;
 /** An address that no Kubernetes object names. Taken away again: the suite compares nodes before and after. */
 const FURTHER = '198.51.100.77/32';
 let nodes: [string, string] = ['', ''];
-/** By namespace: on the first worker, and on the second. */
-const pods = new Map<string, [PodFacts, PodFacts]>();
+let pods: OnWorkers = new Map();
 const podOf = (namespace: string, node: 0 | 1): PodFacts => {
   const found = pods.get(namespace)?.[node];
   if (!found) throw new Error(`no pod of ${namespace}`);
   return found;
 };
 
-/** Path of a pod's network namespace as this machine can open it: through the container that is its node. */
-async function netnsOf({ node, ips }: PodFacts): Promise<string> {
-  const find = `for n in $(ls /run/netns | grep ^cni-); do ip -n "$n" -o addr show dev eth0 | grep -q " ${ips[0]}/" && echo "$n"; done; true`;
-  const name = (await onNode(node, 'sh', '-c', find)).trim();
-  const { stdout } = await exec(['docker', 'inspect', '-f', '{{.State.Pid}}', node]);
-  return `/proc/${stdout.trim()}/root/run/netns/${name}`;
-}
-
 beforeAll(async () => {
   nodes = await workers();
-  const namespaces = [isolatedNamespace('atk-a'), isolatedNamespace('atk-nat'), flatNamespace('atk-flat')];
-  const all = NAMESPACES.flatMap((ns) => nodes.map((node, i) => standIn(ns, `p${i + 1}`, { node })));
-  await apply([...namespaces, ...all].join('\n'));
-  await ready(...NAMESPACES);
-  const egress = JSON.stringify({ spec: { egress: { mode: 'NAT' } } });
-  await kubectl(['-n', 'atk-nat', 'patch', 'virtualnetwork', 'default', '--type=merge', '-p', egress]);
-  for (const ns of NAMESPACES) pods.set(ns, [await pod(ns, 'app=p1'), await pod(ns, 'app=p2')]);
+  pods = await placeOnWorkers({ isolated: ['atk-a'], outward: ['atk-nat'], flat: ['atk-flat'] });
   await onNode(nodes[0], 'ip', 'addr', 'add', FURTHER, 'dev', 'lo');
 });
 
@@ -82,8 +68,7 @@ describe('VXLAN from those who are no node', () => {
         }),
       });
     const macSource = [await nodeIp(nodes[0], underlay), await nodeIp(nodes[1], underlay)] as const;
-    const links = JSON.parse(await onNode(nodes[0], 'ip', '-j', 'addr')) as { addr_info: { local: string }[] }[];
-    const addresses = [...links.flatMap((l) => l.addr_info.map((a) => a.local)), '255.255.255.255', '224.0.0.1'];
+    const addresses = [...(await localAddresses(nodes[0])), '255.255.255.255', '224.0.0.1'];
     const senders = [podOf('atk-flat', 0), podOf('atk-flat', 1), podOf('atk-nat', 0), podOf('atk-nat', 1)];
     const forged: { readonly label: string; readonly text: Buffer }[] = [];
     for (const [name, netns] of [
@@ -97,30 +82,166 @@ describe('VXLAN from those who are no node', () => {
         sendDatagram(netns, { address, port: VXLAN_PORT }, vxlan(vni, frame(text)));
         forged.push({ label: `${name} → ${address}`, text });
       }
-    const twin = marker('twin');
-    const frames: Buffer[] = [];
-    sendDatagram(await netnsOf(mate), { address: ipOf(victim, family), port: 5_353 }, twin);
-    await eventually('what the network itself sends', async () => {
-      frames.push(...ear.received());
-      return frames.some((f) => f.includes(twin)) || undefined;
-    });
-    const delivered = frames.filter((f) => f[23] === PROTOCOL.UDP || f[20] === PROTOCOL.UDP);
-    expect(forged.filter(({ text }) => delivered.some((f) => f.includes(text))).map(({ label }) => label)).toEqual([]);
+    expect(await arrived(ear, mate, victim, family, forged)).toEqual([]);
     expect(forged.length).toBeGreaterThan(30);
   });
 });
 
 describe('every address of a node is a node', () => {
   test('a pod with a way out reaches none of them, a flat pod does', async () => {
-    const addresses = [FURTHER.split('/')[0] ?? ''];
-    for (const f of families) addresses.push(await nodeIp(nodes[0], f));
-    const usable = addresses.filter((a) => families.includes(a.includes(':') ? 6 : 4));
-    const kubelet = usable.map((address) => ({ address, port: 10_250, protocol: 'TCP' as const }));
-    expect(await fromPodToAll(podOf('atk-flat', 0), kubelet)).toEqual(usable.map(() => 'open'));
-    const closed = await eventually('the address is known as the node', async () => {
-      const verdicts = await fromPodToAll(podOf('atk-nat', 0), kubelet);
-      return verdicts.includes('open') ? undefined : verdicts;
-    });
-    expect(closed).not.toContain('open');
+    await apply(`
+apiVersion: v1
+kind: Service
+metadata: { name: outer, namespace: atk-a }
+spec: { type: NodePort, ipFamilyPolicy: PreferDualStack, selector: { app: p1 }, ports: [{ port: 5432 }] }
+`);
+    const service = (await get('service', 'outer', 'atk-a'))['spec'] as { ports: { nodePort: number }[] };
+    const nodePort = service.ports[0]?.nodePort ?? 0;
+    const PORTS = { kubelet: 10_250, agent: 9_444, nodePort };
+    const targets = (addresses: readonly string[], ports: readonly number[]) =>
+      addresses.flatMap((address) => ports.map((port) => ({ address, port, protocol: 'TCP' as const })));
+    const usable = (address: string): boolean => families.includes(address.includes(':') ? 6 : 4);
+
+    // The twin: what flat pods may reach, by the addresses that the API knows.
+    const known = (await Promise.all(nodes.flatMap((n) => families.map((f) => nodeIp(n, f))))).filter(usable);
+    const open = targets(known, Object.values(PORTS));
+    for (const node of [0, 1] as const)
+      expect([
+        node,
+        await eventually('flat pods reach nodes', async () => {
+          const verdicts = await fromPodToAll(podOf('atk-flat', node), open);
+          return verdicts.every((v) => v === 'open') ? verdicts : undefined;
+        }),
+      ]).toEqual([node, open.map(() => 'open')]);
+    // And its own network's node port, which never leaves it.
+    const own = targets(known, [nodePort]);
+    expect(await fromPodToAll(podOf('atk-a', 1), own)).toEqual(own.map(() => 'open'));
+
+    const all = (await Promise.all(nodes.map(localAddresses))).flat();
+    const closed = targets(
+      [...new Set([...all.filter(usable), FURTHER.split('/')[0] ?? ''])].filter((a) => !/^(127\.|::1$|fe80:)/.test(a)),
+      Object.values(PORTS),
+    );
+    for (const node of [0, 1] as const) {
+      const reached = async (): Promise<string[]> => {
+        const verdicts = await fromPodToAll(podOf('atk-nat', node), closed);
+        return closed.flatMap(({ address, port }, i) => (verdicts[i] === 'open' ? [`${address} port ${port}`] : []));
+      };
+      // The address that no object names is known with the next report.
+      await eventually('all addresses are known as nodes', async () =>
+        (await reached()).length === 0 ? true : undefined,
+      );
+      expect([node, await reached()]).toEqual([node, []]);
+    }
+    expect(closed.length).toBeGreaterThan(10);
   });
 });
+
+describe('a neighbour', () => {
+  /** A container on the network of the nodes, which is no node. */
+  let neighbour = '';
+  let netns = '';
+
+  beforeAll(async () => {
+    const { stdout: image } = await exec(['docker', 'inspect', '-f', '{{.Config.Image}}', nodes[0]]);
+    const run = ['run', '-d', '--rm', '--network', 'kind', '--entrypoint', 'sleep', image.trim(), '600'];
+    neighbour = (await exec(['docker', ...run], { timeoutMs: 60_000 })).stdout.trim();
+    netns = `/proc/${await pidOf(neighbour)}/ns/net`;
+  }, 120_000);
+  afterAll(async () => {
+    if (neighbour !== '') await exec(['docker', 'rm', '-f', neighbour]);
+  });
+
+  test.each(families)(
+    'a neighbour on the network of the nodes, as a pod, a probe or a node port (IPv%s)',
+    async (f) => {
+      using wire = new RawSocket(netns, 'eth0');
+      const to = (await onNode(nodes[0], 'cat', '/sys/class/net/eth0/address')).trim();
+      const cidrs = await Promise.all(
+        nodes.map(async (n) => {
+          const { podCIDRs = [] } = (await get('node', n))['spec'] as { podCIDRs?: string[] };
+          return podCIDRs.find((c) => c.includes(':') === (f === 6)) ?? '';
+        }),
+      );
+      const sources = [
+        ...cidrs.flatMap((c) => [nodeAddress(c), probeSource(c)]),
+        ipOf(podOf('atk-flat', 1), f),
+        ipOf(podOf('atk-a', 1), f),
+      ];
+      const { vni = 0 } = (await get('virtualnetwork', 'default', 'atk-a'))['status'] as { vni?: number };
+      const underlay = families.includes(4) ? 4 : 6;
+      const [own, mate] = [await nodeIp(nodes[0], underlay), await nodeIp(nodes[1], underlay)];
+      for (const namespace of ['atk-a', 'atk-flat']) {
+        const victim = podOf(namespace, 0);
+        using ear = new RawSocket(await netnsOf(victim), 'eth0');
+        const sent: { readonly label: string; readonly text: Buffer }[] = [];
+        const datagram = (source: string, text: Buffer): Buffer =>
+          udp({ source, destination: ipOf(victim, f), sourcePort: 7_003, port: 5_353, payload: text });
+        for (const source of sources) {
+          const text = marker('as');
+          wire.send(ethernet({ to, from: wire.mac, payload: datagram(source, text) }));
+          sent.push({ label: `as ${source}`, text });
+        }
+        // VXLAN with an outer source that is no node: addresses of pods, of the node itself, and one of its own.
+        const stranger = families.includes(4) ? '198.51.100.9' : '2001:db8:51::9';
+        for (const source of [stranger, own, ...sources.filter((s) => s.includes(':') === (underlay === 6))]) {
+          const text = marker('vx');
+          const inner = ethernet({
+            to: vtepMac(own),
+            from: vtepMac(mate),
+            payload: datagram(ipOf(podOf(namespace, 1), f), text),
+          });
+          const number = namespace === 'atk-a' ? vni : 1;
+          const payload = udp({
+            source,
+            destination: own,
+            sourcePort: 50_000,
+            port: VXLAN_PORT,
+            payload: vxlan(number, inner),
+          });
+          wire.send(ethernet({ to, from: wire.mac, payload }));
+          sent.push({ label: `VXLAN from ${source}`, text });
+        }
+        expect([namespace, await arrived(ear, podOf(namespace, 1), victim, f, sent)]).toEqual([namespace, []]);
+      }
+      // It does reach the node: what it sent came there.
+      expect(
+        await connectAll([
+          {
+            netns,
+            address: await nodeIp(nodes[0], f),
+            port: 10_250,
+            protocol: 'TCP',
+            timeoutMs: 2_000,
+            identify: false,
+          },
+        ]),
+      ).toMatchObject([{ verdict: 'open' }]);
+    },
+  );
+});
+
+async function localAddresses(node: string): Promise<string[]> {
+  const links = JSON.parse(await onNode(node, 'ip', '-j', 'addr')) as { addr_info: { local: string }[] }[];
+  return links.flatMap((l) => l.addr_info.map((a) => a.local));
+}
+
+/** Those of what was sent that the victim has got, by the time that what its own mate sends has arrived. */
+async function arrived(
+  ear: RawSocket,
+  mate: PodFacts,
+  victim: PodFacts,
+  f: 4 | 6,
+  sent: readonly { readonly label: string; readonly text: Buffer }[],
+): Promise<string[]> {
+  const twin = marker('twin');
+  const frames: Buffer[] = [];
+  await eventually('what the network itself sends', async () => {
+    sendDatagram(await netnsOf(mate), { address: ipOf(victim, f), port: 5_353 }, twin);
+    frames.push(...ear.received());
+    return frames.some((x) => x.includes(twin)) || undefined;
+  });
+  frames.push(...ear.received());
+  const delivered = frames.filter((x) => x[23] === PROTOCOL.UDP || x[20] === PROTOCOL.UDP);
+  return sent.filter(({ text }) => delivered.some((x) => x.includes(text))).map(({ label }) => label);
+}

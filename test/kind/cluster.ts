@@ -119,8 +119,16 @@ export async function fromHost(node: string | undefined, to: To): Promise<Outcom
   return outcome?.verdict ?? 'closed';
 }
 
-const pidOf = async (node: string): Promise<string> =>
+/** Of the container that is a node, or any other. */
+export const pidOf = async (node: string): Promise<string> =>
   (await exec(['docker', 'inspect', '-f', '{{.State.Pid}}', node])).stdout.trim();
+
+/** Path of a pod's network namespace as this machine can open it: through the container that is its node. */
+export async function netnsOf({ node, ips }: PodFacts): Promise<string> {
+  const find = `for n in $(ls /run/netns | grep ^cni-); do ip -n "$n" -o addr show dev eth0 | grep -q " ${ips[0]}/" && echo "$n"; done; true`;
+  const name = (await onNode(node, 'sh', '-c', find)).trim();
+  return `/proc/${await pidOf(node)}/root/run/netns/${name}`;
+}
 
 /** Runs the project's own command on this cluster, and gives what it prints. It must end with one of these codes. */
 export async function bulkhead(args: readonly string[], codes: readonly number[] = [0]): Promise<string> {
@@ -176,3 +184,25 @@ metadata: { name: ${name} }
 ---`;
 
 export const checkoutFile = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+
+/** By namespace, a pod on the first worker and one on the second: "p1" and "p2", each with its name as its label "app". */
+export type OnWorkers = ReadonlyMap<string, readonly [PodFacts, PodFacts]>;
+
+/** Makes namespaces with a pod on each worker, and waits until they run. Networks of `outward` have a way out. */
+export async function placeOnWorkers(namespaces: {
+  readonly isolated?: readonly string[];
+  readonly outward?: readonly string[];
+  readonly flat?: readonly string[];
+}): Promise<OnWorkers> {
+  const { isolated = [], outward = [], flat = [] } = namespaces;
+  const all = [...isolated, ...outward, ...flat];
+  const nodes = await workers();
+  const pods = all.flatMap((ns) => nodes.map((node, i) => standIn(ns, `p${i + 1}`, { node })));
+  await apply([...[...isolated, ...outward].map(isolatedNamespace), ...flat.map(flatNamespace), ...pods].join('\n'));
+  await ready(...all);
+  const egress = JSON.stringify({ spec: { egress: { mode: 'NAT' } } });
+  for (const ns of outward)
+    await kubectl(['-n', ns, 'patch', 'virtualnetwork', 'default', '--type=merge', '-p', egress]);
+  const found = all.map(async (ns) => [ns, [await pod(ns, 'app=p1'), await pod(ns, 'app=p2')]] as const);
+  return new Map(await Promise.all(found));
+}
