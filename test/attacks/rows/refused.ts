@@ -85,6 +85,7 @@ export const REFUSED: readonly Row[] = [
     shownBy: [
       'test/attacks/allowed-services.test.ts › other ports of DNS and of the API, and what is behind them',
       'test/attacks/allowed-services.test.ts › after an allowed query, the same source port opens nothing',
+      'test/attacks/pod-as-root.test.ts › after a DNS query, from the same source port: to nobody else (IPv%s)',
     ],
   },
   {
@@ -98,6 +99,8 @@ export const REFUSED: readonly Row[] = [
     shownBy: [
       'test/attacks/own-interface.test.ts › a pod of %s (IPv%s) %s',
       'test/attacks/own-interface.test.ts › without routes, and with its interface moved away',
+      'test/attacks/pod-as-root.test.ts › another MAC, also that of the gateway and of a mate: only the pod itself suffers (IPv%s)',
+      'test/attacks/pod-as-root.test.ts › eth0 as a port of a bridge',
     ],
   },
   {
