@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
-import { isLintCode, LINT_CODES, type LintCode } from '../../core/lint/codes.ts';
-import { type Finding, SEVERITIES, type Severity } from '../../core/lint/finding.ts';
+import { isLintCode, LINT_CODES, type LintCode, SEVERITIES, type Severity } from '../../core/lint/codes.ts';
+import type { Finding } from '../../core/lint/finding.ts';
 import { lint } from '../../core/lint/lint.ts';
 import { pageText } from '../../core/lint/pages.ts';
 import { PROGRAM_VERSION } from '../../api/version.ts';

@@ -1,5 +1,5 @@
-import { LINT_CODES, type LintCode } from '../../core/lint/codes.ts';
-import type { Finding, Severity } from '../../core/lint/finding.ts';
+import { LINT_CODES, type LintCode, type Severity } from '../../core/lint/codes.ts';
+import type { Finding } from '../../core/lint/finding.ts';
 import { LINT_PAGES } from '../../core/lint/pages.ts';
 import type { PlaceOf } from './places.ts';
 

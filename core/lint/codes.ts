@@ -1,4 +1,6 @@
-import type { Severity } from './finding.ts';
+/** `error`: it cannot be meant. `warning`: it is hardly meant. `info`: worth knowing, and no mistake. */
+export const SEVERITIES = ['error', 'warning', 'info'] as const;
+export type Severity = (typeof SEVERITIES)[number];
 
 /** Every code of `bulkhead policy lint`, with the severity that it usually has. What each means is in pages.ts. */
 export const LINT_CODES = {

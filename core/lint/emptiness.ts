@@ -3,7 +3,7 @@ import type { LabelSelector } from '../../api/kinds/label-selector.ts';
 import { keyOf, type Strings } from '../cluster/state.ts';
 import { labelsOfPod } from '../policy/index.ts';
 import type { LintCode } from './codes.ts';
-import type { Severity } from './finding.ts';
+import type { Severity } from './codes.ts';
 import type { World } from './world.ts';
 
 /** Why a selector means no pod. */

@@ -1,8 +1,4 @@
-import type { LintCode } from './codes.ts';
-
-/** `error`: it cannot be meant. `warning`: it is hardly meant. `info`: worth knowing, and no mistake. */
-export const SEVERITIES = ['error', 'warning', 'info'] as const;
-export type Severity = (typeof SEVERITIES)[number];
+import type { LintCode, Severity } from './codes.ts';
 
 /** One thing about a policy. */
 export type Finding = {

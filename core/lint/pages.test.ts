@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import type { Raw } from '../read/objects.ts';
@@ -16,6 +17,12 @@ const codesOf = (text: string): LintCode[] => {
 describe('the page of each code', () => {
   test('every code has one, and no other has', () => {
     expect(Object.keys(LINT_PAGES).sort()).toEqual(Object.keys(LINT_CODES).sort());
+  });
+
+  test('docs/reference/lint.md has a section for each, and no other', () => {
+    const text = readFileSync(new URL('../../docs/reference/lint.md', import.meta.url), 'utf8');
+    expect([...text.matchAll(/^## (.*)$/gm)].map(([, code]) => code)).toEqual(Object.keys(LINT_PAGES));
+    expect([...text.matchAll(/^\| \[(\w+)\]\(#(\w+)\)/gm)].map(([, code]) => code)).toEqual(Object.keys(LINT_PAGES));
   });
 
   test.each(Object.entries(LINT_PAGES))('%s: its example has it, its cure has not', (code, { example, cure }) => {
