@@ -94,6 +94,7 @@ export const HOLES: readonly Row[] = [
     shownBy: [
       'test/attacks/underlay-door.test.ts › addresses of pods, probes and nodes never come by the underlay (IPv%s)',
       'test/attacks/underlay-door.test.ts › the overlay of the flat network brings no local source, and none of this node (IPv%s)',
+      'test/attacks/pod-as-root.test.ts › a neighbour on the underlay answers in the name of the resolver: to nobody (IPv%s)',
       'test/attacks/underlay-door.test.ts › a neighbour that writes frames, with addresses of pods, Services and itself as the outer source',
       'test/kind/attacks.test.ts › a neighbour on the network of the nodes, as a pod, a probe or a node port (IPv%s)',
     ],
