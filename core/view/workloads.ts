@@ -20,16 +20,14 @@ const isPod = (raw: Raw): boolean => raw['kind'] === 'Pod' && (raw['apiVersion']
 
 type Made = { readonly pod: Raw; readonly workload: Raw; readonly names: readonly string[] };
 
+/** Built-in workloads that run for long. */
+const RUNNING = ['Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController'];
+
 /** Where the built-in kinds have their template, even one without containers. */
-const TEMPLATES: Readonly<Record<string, readonly string[]>> = {
-  Deployment: ['spec', 'template'],
-  ReplicaSet: ['spec', 'template'],
-  ReplicationController: ['spec', 'template'],
-  StatefulSet: ['spec', 'template'],
-  DaemonSet: ['spec', 'template'],
-  Job: ['spec', 'template'],
-  CronJob: ['spec', 'jobTemplate', 'spec', 'template'],
-};
+const TEMPLATES = new Map<string, readonly string[]>([
+  ...[...RUNNING, 'Job'].map((kind) => [kind, ['spec', 'template']] as const),
+  ['CronJob', ['spec', 'jobTemplate', 'spec', 'template']],
+]);
 const BUILT_IN_GROUPS = ['', 'apps', 'batch'];
 
 type Template = { readonly path: readonly string[]; readonly template: Raw };
@@ -65,7 +63,7 @@ const MOST_VALUES = 20_000;
 
 /** The pod templates of an object: where its kind has one, or anything that is called a template and has containers. */
 function templatesOf(raw: Raw): Template[] {
-  const path = BUILT_IN_GROUPS.includes(groupOf(raw)) ? TEMPLATES[String(raw['kind'])] : undefined;
+  const path = BUILT_IN_GROUPS.includes(groupOf(raw)) ? TEMPLATES.get(String(raw['kind'])) : undefined;
   if (path) {
     const template = path.reduce((o, field) => objectOf(o[field]), raw);
     return [{ path, template }];
@@ -110,17 +108,16 @@ function roleOf(path: readonly string[]): string {
   return (telling.at(-1) || path.join('-')).toLowerCase();
 }
 
-/** Which of the workloads of one name has it alone: those that run for long come first. */
-const RANKS = ['Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController'];
 const LAST = ['Job', 'CronJob'];
 
+/** Which of several workloads of one name keeps it: those that run for long come first. */
 function rankOf({ workload }: Made): number {
   const kind = String(workload['kind']);
-  if (!BUILT_IN_GROUPS.includes(groupOf(workload))) return RANKS.length;
-  return RANKS.includes(kind) ? RANKS.indexOf(kind) : RANKS.length + 1 + LAST.indexOf(kind);
+  if (!BUILT_IN_GROUPS.includes(groupOf(workload))) return RUNNING.length;
+  return RUNNING.includes(kind) ? RUNNING.indexOf(kind) : RUNNING.length + 1 + LAST.indexOf(kind);
 }
 
-/** Gives each pod the first of its names that is free. Nobody has a longer one where its workload's own name is free. */
+/** Gives each pod the first of its names that is free, after every workload that can has kept its own. */
 function withNames(made: readonly Made[], taken: Set<string>): Raw[] {
   const names = new Map<Made, string>();
   const claim = (m: Made, wanted: Iterable<string>): void => {
@@ -132,7 +129,7 @@ function withNames(made: readonly Made[], taken: Set<string>): Raw[] {
       return;
     }
   };
-  const ranked = made.toSorted((a, b) => rankOf(a) - rankOf(b));
+  const ranked = made.toSorted((a, b) => rankOf(a) - rankOf(b) || compare(a.names.join(' '), b.names.join(' ')));
   for (const m of ranked) claim(m, m.names.slice(0, 1));
   for (const m of ranked) if (!names.has(m)) claim(m, withNumbers(m.names));
   return made.map((m) => {
@@ -141,6 +138,8 @@ function withNames(made: readonly Made[], taken: Set<string>): Raw[] {
     return { ...m.pod, metadata: { ...metadata, name, uid: `Pod ${String(metadata['namespace'])}/${name}` } };
   });
 }
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function* withNumbers(names: readonly string[]): Generator<string> {
   yield* names;
