@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { KubeClient } from '../lib/kube/client.ts';
-import { breathing } from '../lib/reconcile/breathing.ts';
+import { type Breath, breathing } from '../lib/reconcile/breathing.ts';
 import type { Dataplane } from './apply/dataplane.ts';
 import type { RevokedFlow } from './apply/policing.ts';
 import type { Attachments } from './attach/attachments.ts';
@@ -41,9 +41,9 @@ export function workOf(
   work: AgentWork,
   request: (loop: LoopName) => void,
 ): Readonly<Record<LoopName, () => Promise<void> | void>> {
-  const breath = breathing(MOST_MS_AT_ONCE);
+  const breath = breathing(MOST_MS_AT_ONCE, { urgent: () => work.pods?.attachments.urgent === true });
   return {
-    save: () => save(work),
+    save: () => save(work, breath),
     apply: () => apply(work, request, breath),
     collect: async () => {
       const { pods, dataplane, status, log } = work;
@@ -69,11 +69,11 @@ export function workOf(
 }
 
 /** Puts the configuration on disk, if it has changed. One at a time. */
-export async function save({ settings, store, status, node }: AgentWork): Promise<void> {
+export async function save({ settings, store, status, node }: AgentWork, breath?: Breath): Promise<void> {
   if (!status.unsaved) return;
   status.unsaved = false; // what comes meanwhile is saved next time
   try {
-    await saveConfig(`${settings.stateDir}/nodeconfig.json`, store.config, breathing(MOST_MS_AT_ONCE));
+    await saveConfig(`${settings.stateDir}/nodeconfig.json`, store.config, breath);
     node.notSaved = undefined;
   } catch (error) {
     node.notSaved = error as Error;

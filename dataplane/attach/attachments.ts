@@ -35,9 +35,16 @@ export class Attachments {
   readonly #turns = new Turns();
   readonly #doomed: Attachment[] = [];
   readonly #breath = breathing(MOST_MS_AT_ONCE);
+  /** ADDs that wait for nothing but their turn. */
+  #urgent = 0;
 
   constructor(seams: AttachSeams) {
     this.#seams = seams;
+  }
+
+  /** Whether an ADD is under way that waits for nothing but its turn on this thread. */
+  get urgent(): boolean {
+    return this.#urgent > 0;
   }
 
   get all(): Iterable<Attachment> {
@@ -70,7 +77,14 @@ export class Attachments {
   }
 
   add(request: CniRequest): Promise<CniResult> {
-    return this.#turns.take(request.containerID, () => this.#add(request));
+    return this.#turns.take(request.containerID, async () => {
+      this.#urgent++;
+      try {
+        return await this.#add(request);
+      } finally {
+        this.#urgent--;
+      }
+    });
   }
 
   /** Never fails for something that is gone already. */
@@ -155,7 +169,7 @@ export class Attachments {
     if (problems.length > 0) throw new AttachError(CNI_ERRORS.InvalidConfig, problems.join('; '));
     const deadline = this.#seams.now() + PATIENCE_MS;
     const owner = { namespace, pod, uid };
-    const order = await waitForOrder(this.#seams, owner, deadline);
+    const order = await this.#waiting(waitForOrder(this.#seams, owner, deadline));
     return await this.#make(request, owner, interfacesFor(request, order, mappings, this.#seams), deadline);
   }
 
@@ -176,7 +190,7 @@ export class Attachments {
         const a = await this.#allocateSoon({ ...request, ifname: w.ifname }, owner, w, deadline);
         made.push(a);
         await this.#settle(a);
-        await this.#seams.dataplane.networks.prepare(wiredPod(a), this.#breath);
+        await this.#waiting(this.#seams.dataplane.networks.prepare(wiredPod(a), this.#breath));
         this.#wire(a);
         await this.#seams.dataplane.networks.openHostPorts(wiredPod(a));
       }
@@ -185,6 +199,16 @@ export class Attachments {
       throw attachError(error as Error & { code?: string }, request, pod);
     }
     return resultOf(made[0] as Attachment);
+  }
+
+  /** What an ADD waits for may be just what would let it go first. */
+  async #waiting<T>(work: Promise<T>): Promise<T> {
+    this.#urgent--;
+    try {
+      return await work;
+    } finally {
+      this.#urgent++;
+    }
   }
 
   /** An attachment with those that came with it. */
@@ -206,7 +230,7 @@ export class Attachments {
         const left = deadline - this.#seams.now();
         const given = error instanceof AttachError && error.details === 'NotGiven';
         if (!given || left <= 0) throw error;
-        await this.#seams.nextConfig(Math.min(left, 1_000));
+        await this.#waiting(this.#seams.nextConfig(Math.min(left, 1_000)));
       }
     }
   }

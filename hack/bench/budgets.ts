@@ -243,15 +243,8 @@ const HEAD = [
   asRow(Array.from({ length: 6 }, () => '---')),
 ];
 
-for (const line of HEAD) console.log(line);
-const rows: string[] = [];
-for (const hostile of hostileObjects()) {
-  if (!hostile.name.includes(only)) continue;
-  progress(hostile.name);
-  rows.push(asRow(cells(hostile.name, await measure(hostile))));
-  console.log(rows.at(-1));
-}
-if (only === '') {
+/** What there is so far: a run that is ended early has not been in vain. */
+function writeDocument(rows: readonly string[]): void {
   writeFileSync(
     join(checkout, 'docs/benchmarks-budgets.md'),
     `# Budgets: benchmarks
@@ -267,5 +260,14 @@ The aim: no silence and no ADD of more than 100 ms, and no agent that grows by m
 ${[...HEAD, ...rows].join('\n')}
 `,
   );
-  progress('wrote docs/benchmarks-budgets.md');
+}
+
+for (const line of HEAD) console.log(line);
+const rows: string[] = [];
+for (const hostile of hostileObjects()) {
+  if (!hostile.name.includes(only)) continue;
+  progress(hostile.name);
+  rows.push(asRow(cells(hostile.name, await measure(hostile))));
+  console.log(rows.at(-1));
+  if (only === '') writeDocument(rows);
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Clock } from './clock.ts';
+import { breathing } from './breathing.ts';
 import { DeltaTracker } from './delta-tracker.ts';
 import { Runner } from './runner.ts';
 
@@ -105,5 +106,28 @@ describe('Runner', () => {
     await clock.advance(10_000);
     expect(runs).toHaveLength(5);
     await runner[Symbol.asyncDispose]();
+  });
+});
+
+describe('breathing', () => {
+  test('what is urgent goes on until it is done, and no longer than it may', async () => {
+    let now = 0;
+    let left = 3;
+    let asked = 0;
+    const urgent = (): boolean => {
+      asked++;
+      now += 10;
+      return --left > 0;
+    };
+    const breath = breathing(10, { urgent, mostMs: 1_000, now: () => now });
+    await breath();
+    expect(asked).toBe(0); // too little has been done for a pause
+    now = 20;
+    await breath();
+    expect([asked, left]).toEqual([3, 0]);
+    left = 1_000;
+    now += 20;
+    await breath();
+    expect(asked).toBeLessThan(110);
   });
 });
