@@ -4,7 +4,7 @@ import type { Wish } from '../desired/wishes.ts';
 import type { Place, Places } from './places.ts';
 
 /** Objects of a table that are written at once, where they may come one by one. */
-const MOST_AT_ONCE = 256;
+const MOST_AT_ONCE = 96;
 
 /** What tenants want in networks: planned and written one by one, with others between, since it may be very much. */
 export class TenantWishes {

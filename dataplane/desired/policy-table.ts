@@ -39,6 +39,8 @@ const OVER_PROFILE: ProfileItem = { egress: overSide, ingress: overSide };
 
 /** Elements of one step, each some ten microseconds. */
 const WORK_AT_ONCE = 256;
+/** A chain and a counter go through nft's parser. */
+const WORK_OF_RULE = 4;
 
 type NftElement = NftObject & { readonly kind: 'element' };
 
@@ -349,7 +351,7 @@ export class PolicyTable {
       this.#ruleUses.set(name, uses + 1);
       if (uses > 0) continue;
       this.#set(name, objects);
-      if (this.#hasDone(1)) yield 'write';
+      if (this.#hasDone(WORK_OF_RULE)) yield 'write';
     }
     for (const { set, key: at, value } of elements) {
       this.#setElement(set, at, value);
@@ -372,7 +374,7 @@ export class PolicyTable {
       else {
         this.#ruleUses.delete(name);
         this.#set(name, undefined);
-        if (this.#hasDone(1)) yield 'write';
+        if (this.#hasDone(WORK_OF_RULE)) yield 'write';
       }
     }
   }

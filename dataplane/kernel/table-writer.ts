@@ -6,7 +6,7 @@ import { withMemory } from './memory.ts';
 import { Staged } from './staged.ts';
 
 /** Chains, counters and sets that go in one transaction. */
-const MOST_DELETIONS = 256;
+const MOST_DELETIONS = 128;
 
 /** Our nft table in one namespace. It is ours alone: looked at only for being there, and written whole when it is not. */
 export class TableWriter {
