@@ -8,6 +8,7 @@ import { serviceAtNodePort, usableBackends } from '../services/usable.ts';
 import { networkOf, podAt, type View } from '../view/view.ts';
 import { ipsOf } from './by-networks.ts';
 import type { Target } from './decision.ts';
+import { type HostPort, hostPortAt } from './host-port.ts';
 
 /** A connection as it comes to the node that translates it, in the network namespace of the node. */
 export type Arrival = {
@@ -27,36 +28,18 @@ export type Landing = Pick<PolicyFlow, 'to' | 'port' | 'seenAs'> & {
 
 /** What of a node translates a port: a host port of a pod, or a node port of a Service. */
 export type NodeTranslation =
-  | { readonly kind: 'HostPort'; readonly pod: Pod; readonly ip: string; readonly port: number }
+  | ({ readonly kind: 'HostPort' } & HostPort)
   | { readonly kind: 'NodePort'; readonly service: Service; readonly network: string };
 
 /** What a port of a node leads to: a host port goes before a node port. Undefined: whatever listens on the host. */
 export function translationAt(view: View, node: string, target: Target): NodeTranslation | undefined {
   const host = hostPortAt(view, node, target);
-  if (host) return host;
+  if (host) return { kind: 'HostPort', ...host };
   for (const network of view.servicesByNetwork.keys()) {
     const service = serviceAtNodePort(view, network, target);
     if (service) return { kind: 'NodePort', service, network };
   }
   return undefined;
-}
-
-/** The pod that a host port of a node leads to; the youngest of those that want the same. */
-function hostPortAt(
-  view: View,
-  node: string,
-  { address, port, protocol }: Target,
-): (NodeTranslation & { kind: 'HostPort' }) | undefined {
-  let found: (NodeTranslation & { kind: 'HostPort' }) | undefined;
-  for (const pod of view.podsByNode.get(node) ?? []) {
-    const own = pod.ports.find(
-      (p) => p.hostPort === port && p.protocol === protocol && (p.hostIP === undefined || p.hostIP === address),
-    );
-    const ip = own && pod.ips.find((i) => familyOf(i) === familyOf(address));
-    if (own && ip !== undefined && networkOf(view, pod) !== undefined && (found?.pod.created ?? -1) <= pod.created)
-      found = { kind: 'HostPort', pod, ip, port: own.port };
-  }
-  return found;
 }
 
 /** Where what arrives at a node's own address goes. Empty: nothing translates it, or nothing is ready behind it. */

@@ -5,6 +5,7 @@ import { contains, mustPrefix } from '../../lib/ip/prefix.ts';
 import { keyOf, type Pod, type Service } from '../cluster/state.ts';
 import { destinationOf } from './destination.ts';
 import type { Decision, Destination, Target, Verdict } from './decision.ts';
+import { hostPortAt } from './host-port.ts';
 import { holderOf } from '../egress/holder.ts';
 import { opens } from '../openings/openings.ts';
 import { combine } from '../routers/connect.ts';
@@ -125,8 +126,9 @@ function decideNodePort(view: View, from: Pod, node: string, target: Target, say
       'node port gate',
       `node port ${port}/${protocol} belongs to ${nameOf(closed.network)}, which has services.nodePortAccess External`,
     );
-  const host = hostPortPod(view, node, target);
-  if (host) return say('open', undefined, `host port ${port}/${protocol} of node ${node} leads to pod ${keyOf(host)}`);
+  const host = hostPortAt(view, node, target);
+  if (host)
+    return say('open', undefined, `host port ${port}/${protocol} of node ${node} leads to pod ${keyOf(host.pod)}`);
   for (const network of view.servicesByNetwork.keys()) {
     const service = serviceAtNodePort(view, network, target);
     if (!service) continue;
@@ -139,16 +141,6 @@ function decideNodePort(view: View, from: Pod, node: string, target: Target, say
       : say('rejected', 'kube-proxy', `${name} has no ready endpoint`);
   }
   return say('open', undefined, 'the flat network reaches nodes');
-}
-
-/** The pod that has a port of a node for its own. */
-function hostPortPod(view: View, node: string, { address, port, protocol }: Target): Pod | undefined {
-  return (view.podsByNode.get(node) ?? []).findLast(
-    (pod) =>
-      networkOf(view, pod) !== undefined &&
-      pod.ips.some((ip) => familyOf(ip) === familyOf(address)) &&
-      pod.ports.some((p) => p.hostPort === port && p.protocol === protocol && (p.hostIP ?? address) === address),
-  );
 }
 
 /**

@@ -24,6 +24,8 @@ import { bulkheadConfig, checkout, useLab } from './lab.ts';
 const lab = useLab('answers', { nodes: 2 });
 const RUNS = Number(process.env['RANDOM_RUNS'] ?? 4);
 const OUTER = { y: ['198.51.100.77', '2001:db8:77::77'], x: ['198.51.100.78', '2001:db8:77::78'] } as const;
+/** With externalTrafficPolicy Local: from outside it depends on the node that they are routed to. */
+const LOCAL = { y: ['198.51.100.79', '2001:db8:77::79'], x: ['198.51.100.80', '2001:db8:77::80'] } as const;
 const NODE_PORT = { x: 31_080, y: 31_081, z: 31_082 } as const;
 const HOST_PORT = { y: 8_181, x: 8_182 } as const;
 const HOST_PROCESS = 8_484;
@@ -81,6 +83,9 @@ function world(): object[] {
     service('z', 'np', { nodePort: NODE_PORT.z }, { type: 'NodePort', externalTrafficPolicy: 'Local' }),
     service('y', 'ext', {}, { externalIPs: OUTER.y }),
     service('x', 'ext', {}, { externalIPs: OUTER.x }),
+    ...(['x', 'y'] as const).map((ns) =>
+      service(ns, 'local', {}, { type: 'NodePort', externalTrafficPolicy: 'Local', externalIPs: LOCAL[ns] }),
+    ),
   ];
 }
 
@@ -101,7 +106,7 @@ const RECEIVERS = [
   'w/a:80',
   'w/b:80',
   ...['x', 'y', 'z'].flatMap((ns) => [`svc/${ns}/svc-b`, `svc/${ns}/np`]),
-  ...Object.values(OUTER).flatMap(([v4, v6]) => [`${v4}:80`, `[${v6}]:80`]),
+  ...[OUTER, LOCAL].flatMap((o) => Object.values(o)).flatMap(([v4, v6]) => [`${v4}:80`, `[${v6}]:80`]),
   ...['n1', 'n2'].flatMap((n) => [...Object.values(NODE_PORT), 10_250].map((p) => `node/${n}:${p}`)),
   // Elsewhere nothing listens on these.
   `node/n1:${HOST_PORT.y}`,
@@ -142,9 +147,14 @@ function questionsOf(view: View): Question[] {
   ).filter(isRouted);
 }
 
-/** No route leads from the lab's outside to cluster IPs, and to itself no packet leaves it. */
+/** No route leads from the lab's outside to cluster IPs and to these addresses, and to itself no packet leaves it. */
 const isRouted = ({ source, target, to }: Question): boolean =>
-  source.kind !== 'Outside' || (to !== 'internet:80' && !/^10\.96\.|^fd00:10:96:/.test(target.address));
+  source.kind !== 'Outside' ||
+  (to !== 'internet:80' &&
+    !/^10\.96\.|^fd00:10:96:/.test(target.address) &&
+    !Object.values(LOCAL)
+      .flat()
+      .includes(target.address as never));
 
 type Answers = { readonly explain: string; readonly trace: string; readonly reach: string; readonly packets: string };
 
