@@ -199,6 +199,9 @@ function decideFrontend(
       'kube-proxy',
       `Service ${keyOf(service)} has no endpoint on node ${from.node}, and externalTrafficPolicy is Local`,
     );
+  // kube-proxy gives a pod no other source there, so the gate of the network sees the pod itself.
+  if (owner !== FLAT_NETWORK && service.externalTrafficPolicy === 'Local')
+    return decideService(view, from, network, { service, network: owner }, target, say);
   return say('open', undefined, `${name} is open to everybody who reaches the nodes`);
 }
 

@@ -138,6 +138,15 @@ test("the sender's policies are asked before a gate refuses the address of anoth
   expect(decide(viewOf(policed), from, foreign)).toMatchObject({ verdict: 'closed', decidedBy: 'egress policy' });
 });
 
+test('with externalTrafficPolicy Local a gate sees the flat pod itself behind an outer address', () => {
+  const outer = (externalTrafficPolicy: 'Cluster' | 'Local'): Verdict => {
+    const web = { ...state.services.get('a/web')!, externalTrafficPolicy, frontends: [{ ip: '198.51.100.9' }] };
+    const view = viewOf({ ...state, services: new Map(state.services).set('a/web', web) });
+    return decide(view, state.pods.get('flat/p1')!, tcp('198.51.100.9', 80)).verdict;
+  };
+  expect([outer('Cluster'), outer('Local')]).toEqual(['open', 'rejected']);
+});
+
 describe('decide', () => {
   test.each(ROWS)('$name', ({ from, to, verdict, why, at }) => {
     const decision = decide(viewOf(at), at.pods.get(from)!, to);
