@@ -10,7 +10,6 @@ const MOST_FIELDS = 12;
 
 /** Classes that are larger still, each to be split: the list gets shorter only. */
 const STILL_LARGE: readonly string[] = [
-  'dataplane/desired/policy-table.ts PolicyTable',
   'lab/apiserver/operations.ts Operations',
   'lab/apiserver/objects/store.ts Store',
   'test/system/lab.ts TestLab',
