@@ -6,11 +6,11 @@ import { EventRecorder } from '../lib/kube/events.ts';
 import type { KubeClient } from '../lib/kube/client.ts';
 import { Loops } from '../lib/reconcile/loops.ts';
 import { planInterfaces } from './allocate/interfaces.ts';
-import { planPolicies, planPolicyNews } from './allocate/policies.ts';
+import { planPolicies, planPolicyEvents } from './allocate/policies.ts';
 import { planNodes } from './allocate/nodes.ts';
-import { type Duty, planDuties, planNews, type Usage } from './allocate/plan.ts';
+import { type ApiWrite, planWrites, planEvents, type Usage } from './allocate/plan.ts';
 import { type BlockUse, planSubnetBlocks, type SubnetPlan } from './allocate/subnet-blocks.ts';
-import { describeDuty, DutyWriter } from './allocate/write.ts';
+import { describeWrite, ApiWriter } from './allocate/write.ts';
 import { Sessions } from './distribute/sessions.ts';
 import type { AgentApi } from './http/agents.ts';
 import { LEADER_LOOPS, type LeaderLoop } from './loops.ts';
@@ -34,7 +34,7 @@ export class Leader implements AsyncDisposable {
   readonly sessions: Sessions;
   readonly agents: AgentApi;
   readonly #options: LeaderOptions;
-  readonly #writer: DutyWriter;
+  readonly #writer: ApiWriter;
   /** VNIs given by this leader, by uid of the network. */
   readonly #promised = new Map<string, number>();
   /** Blocks given by this leader that the API does not show yet, by cidr. */
@@ -49,7 +49,7 @@ export class Leader implements AsyncDisposable {
     this.epoch = options.epoch;
     const { client, source, log } = options;
     this.sessions = new Sessions(options.epoch);
-    this.#writer = new DutyWriter(
+    this.#writer = new ApiWriter(
       client,
       new EventRecorder(client, 'bulkhead-controller', (error) => log.debug({ err: brief(error) }, 'event')),
     );
@@ -61,7 +61,7 @@ export class Leader implements AsyncDisposable {
     this.#loops = new Loops(
       LEADER_LOOPS,
       {
-        events: () => this.#carryOut([...planNews(this.#view), ...planPolicyNews(this.#view)]),
+        events: () => this.#apply([...planEvents(this.#view), ...planPolicyEvents(this.#view)]),
         allocate: () => this.#allocate(),
         distribute: () => {
           this.#view = source.view();
@@ -92,7 +92,7 @@ export class Leader implements AsyncDisposable {
     for (const cidr of this.#promisedBlocks.keys()) if (stored.has(cidr)) this.#promisedBlocks.delete(cidr);
     const returned = returnedBlocks(source.reports);
     const plan = this.#planBlocks(stored, returned);
-    const duties = planDuties(this.#view, {
+    const writes = planWrites(this.#view, {
       stored: source.storedBlocks,
       usage: usageOf(source),
       reported: new Set(source.reports.keys()),
@@ -101,13 +101,13 @@ export class Leader implements AsyncDisposable {
       exhausted: plan.exhausted,
       alive: this.#silence.alive(this.#view.state, source.agents.heard),
     });
-    for (const block of this.#promisedBlocks.values()) duties.push({ do: 'create-block', block });
-    duties.push(...planPolicies(this.#view));
-    duties.push(...planInterfaces(this.#view, source.reports));
-    duties.push(...planNodes(this.#view, source.reports, (node) => this.#silence.isSilent(node, this.sessions.nodes)));
-    for (const d of duties)
+    for (const block of this.#promisedBlocks.values()) writes.push({ do: 'create-block', block });
+    writes.push(...planPolicies(this.#view));
+    writes.push(...planInterfaces(this.#view, source.reports));
+    writes.push(...planNodes(this.#view, source.reports, (node) => this.#silence.isSilent(node, this.sessions.nodes)));
+    for (const d of writes)
       if (d.do === 'network-status' && d.vni !== undefined) this.#promised.set(d.network.uid, d.vni);
-    await this.#carryOut(duties);
+    await this.#apply(writes);
     this.#loops.request('events');
   }
 
@@ -147,20 +147,20 @@ export class Leader implements AsyncDisposable {
   }
 
   /** Some at a time; goes on behind a failed one, and throws the first failure at the end. */
-  async #carryOut(duties: readonly Duty[]): Promise<void> {
+  async #apply(writes: readonly ApiWrite[]): Promise<void> {
     const { log, metrics } = this.#options;
     const failed: unknown[] = [];
     let next = 0;
     const work = async (): Promise<void> => {
-      for (let duty = duties[next++]; duty; duty = duties[next++]) {
-        const mine = duty;
+      for (let write = writes[next++]; write; write = writes[next++]) {
+        const mine = write;
         try {
-          await this.#writer.carryOut(mine);
+          await this.#writer.apply(mine);
           metrics.duties.inc({ duty: mine.do, result: 'ok' });
         } catch (error) {
           failed.push(error);
           metrics.duties.inc({ duty: mine.do, result: 'failed' });
-          log.warn({ err: brief(error) }, describeDuty(mine));
+          log.warn({ err: brief(error) }, describeWrite(mine));
         }
       }
     };

@@ -26,7 +26,7 @@ export type CleanupPlaces = {
 export function cleanUpNode(p: CleanupPlaces): string[] {
   const removed: string[] = [];
   const at = (path: string): string => join(p.host, path);
-  // First the configuration, so that the runtime asks nobody for a network that is going away.
+  // First the configuration, so that the runtime asks for no network that is going away.
   const conflist = at(join(p.cniConfDir, CONFLIST));
   if (existsSync(conflist)) {
     rmSync(conflist);

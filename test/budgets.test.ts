@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Budget, BUDGETS } from '../api/budgets.ts';
-import { planNews } from '../controller/allocate/plan.ts';
-import { planPolicyNews } from '../controller/allocate/policies.ts';
+import { planEvents } from '../controller/allocate/plan.ts';
+import { planPolicyEvents } from '../controller/allocate/policies.ts';
 import { reviewAdmission, type Sight } from '../core/admission/review.ts';
 import { exampleNamespace, exampleNetwork, examplePod, exampleService, exampleState } from '../core/cluster/example.ts';
 import { readNetwork } from '../core/read/objects.ts';
@@ -32,7 +32,7 @@ const OPEN = (ports: string, to: string): Record<string, string> => ({
 
 /** All that the controller would post as events: kind of object, and message. */
 const news = (view: View): string[] =>
-  [...planNews(view), ...planPolicyNews(view)].map((d) =>
+  [...planEvents(view), ...planPolicyEvents(view)].map((d) =>
     'problem' in d ? d.problem.message : 'message' in d ? d.message : '',
   );
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { planDuties, planNews } from '../controller/allocate/plan.ts';
+import { planWrites, planEvents } from '../controller/allocate/plan.ts';
 import { planSubnetBlocks } from '../controller/allocate/subnet-blocks.ts';
 import { exampleState } from '../core/cluster/example.ts';
 import { readNetwork, readPod, readService } from '../core/read/objects.ts';
@@ -96,7 +96,7 @@ test('10 000 generated networks, pods and Services never crash the controller, a
         services: new Map(base.services).set(keyOf(service), service),
       });
       const told = compile(view, 'n1');
-      planDuties(view, {
+      planWrites(view, {
         stored: new Map(),
         usage: new Map(),
         reported: new Set(),
@@ -105,7 +105,7 @@ test('10 000 generated networks, pods and Services never crash the controller, a
         exhausted: new Map(),
         alive: new Set(['n1']),
       });
-      planNews(view);
+      planEvents(view);
       planSubnetBlocks(view, new Map(), new Map());
       topologyOf(view);
       expect(JSON.stringify([...told.network.values()].filter((n) => n.key === 'b/default'))).toBe(clean);

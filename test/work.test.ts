@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { BUDGETS } from '../api/budgets.ts';
 import { type BlockItem, type OpeningItem, type PeerItem, type PortSet, type ProfileSide } from '../api/nodeconfig.ts';
-import { planDuties, planNews } from '../controller/allocate/plan.ts';
-import { planPolicies, planPolicyNews } from '../controller/allocate/policies.ts';
+import { planWrites, planEvents } from '../controller/allocate/plan.ts';
+import { planPolicies, planPolicyEvents } from '../controller/allocate/policies.ts';
 import { planSubnetBlocks } from '../controller/allocate/subnet-blocks.ts';
 import { parseInterfaces } from '../core/read/interfaces.ts';
 import { readNetworkStatus } from '../core/attach/status.ts';
@@ -344,11 +344,11 @@ describe('a view of the cluster, what a node is told, and what is written and sa
         promised: new Map(),
         returned: new Set<string>(),
       };
-      planDuties(view, { ...nothing, exhausted: new Map(), alive: new Set(['n1']) });
-      planNews(view);
+      planWrites(view, { ...nothing, exhausted: new Map(), alive: new Set(['n1']) });
+      planEvents(view);
       planSubnetBlocks(view, view.state.blocks, new Map());
       planPolicies(view);
-      planPolicyNews(view);
+      planPolicyEvents(view);
     };
     const [small, large] = [make(200), make(800)];
     run(make(40));

@@ -2,7 +2,7 @@ import type { NodeReport } from '../../api/report.ts';
 import type { NodeCondition } from '../../core/cluster/state.ts';
 import type { View } from '../../core/view/view.ts';
 import { nodeConditions } from '../../core/nodes/conditions.ts';
-import type { Duty } from './plan.ts';
+import type { ApiWrite } from './plan.ts';
 
 /**
  * Conditions that nodes should have and have not.
@@ -13,8 +13,8 @@ export function planNodes(
   view: View,
   reports: ReadonlyMap<string, NodeReport>,
   silent: (node: string) => boolean,
-): Duty[] {
-  const duties: Duty[] = [];
+): ApiWrite[] {
+  const writes: ApiWrite[] = [];
   for (const node of view.state.nodes.values()) {
     const report = reports.get(node.name);
     if (!report && !silent(node.name)) continue; // just starting: it will speak in a moment
@@ -24,9 +24,9 @@ export function planNodes(
     const turned = changed
       .filter((w) => node.conditions.find((c) => c.type === w.type)?.status !== w.status)
       .map((w) => w.type);
-    duties.push({ do: 'node-conditions', node: node.name, uid: node.uid, conditions: changed, turned });
+    writes.push({ do: 'node-conditions', node: node.name, uid: node.uid, conditions: changed, turned });
   }
-  return duties;
+  return writes;
 }
 
 const same = (a: NodeCondition, b: NodeCondition): boolean =>

@@ -2,11 +2,11 @@ import { describe, expect, test } from 'vitest';
 import { exampleNamespace, exampleNetwork, examplePod, exampleState } from '../../core/cluster/example.ts';
 import type { ClusterState } from '../../core/cluster/state.ts';
 import { viewOf } from '../../core/view/view.ts';
-import { type Duty, planDuties, planNews } from './plan.ts';
+import { type ApiWrite, planWrites, planEvents } from './plan.ts';
 
-type Options = Parameters<typeof planDuties>[1];
-const duties = (state: ClusterState, options: Partial<Options> = {}): Duty[] =>
-  planDuties(viewOf(state), {
+type Options = Parameters<typeof planWrites>[1];
+const writes = (state: ClusterState, options: Partial<Options> = {}): ApiWrite[] =>
+  planWrites(viewOf(state), {
     stored: new Map(),
     usage: new Map(),
     reported: new Set(['n1', 'n2']),
@@ -16,7 +16,7 @@ const duties = (state: ClusterState, options: Partial<Options> = {}): Duty[] =>
     alive: new Set(['n1', 'n2']),
     ...options,
   });
-const vnis = (all: readonly Duty[]): Map<string, number | undefined> =>
+const vnis = (all: readonly ApiWrite[]): Map<string, number | undefined> =>
   new Map(
     all.flatMap((d) =>
       d.do === 'network-status' ? [[`${d.network.namespace}/${d.network.name}`, d.vni] as const] : [],
@@ -25,13 +25,13 @@ const vnis = (all: readonly Duty[]): Map<string, number | undefined> =>
 const fresh = (...names: string[]) =>
   new Map(names.map((n) => [`${n}/default`, exampleNetwork(n, 'default', undefined)]));
 
-describe('planDuties', () => {
+describe('planWrites', () => {
   test('a VNI is given once, never twice, and one that is not back from the API yet is not given again', () => {
-    const first = vnis(duties(exampleState({ networks: fresh('x', 'y') })));
+    const first = vnis(writes(exampleState({ networks: fresh('x', 'y') })));
     expect(new Set(first.values()).size).toBe(2);
     const promised = new Map([...first].map(([k, v]) => [k, v ?? 0]));
     // The watch has shown none of the writes yet; a network whose name sorts before them has come.
-    const second = vnis(duties(exampleState({ networks: fresh('a', 'x', 'y') }), { promised }));
+    const second = vnis(writes(exampleState({ networks: fresh('a', 'x', 'y') }), { promised }));
     expect([second.get('x/default'), second.get('y/default')]).toEqual([
       first.get('x/default'),
       first.get('y/default'),
@@ -39,7 +39,7 @@ describe('planDuties', () => {
     expect(new Set(second.values()).size).toBe(3);
     // After a restart the API remembers.
     const networks = new Map([...fresh('a')].concat([['x/default', exampleNetwork('x', 'default', 700)]]));
-    const third = vnis(duties(exampleState({ networks })));
+    const third = vnis(writes(exampleState({ networks })));
     expect(third.get('x/default')).toBe(700);
     expect(third.get('a/default')).not.toBe(700);
   });
@@ -47,14 +47,14 @@ describe('planDuties', () => {
   test('an isolated namespace gets its network, once; a label that is gone takes it back when no pod is on it', () => {
     const bare = exampleState({ networks: new Map() });
     expect(
-      duties(bare)
+      writes(bare)
         .filter((d) => d.do === 'create-network')
         .map((d) => d.namespace),
     ).toEqual(['a', 'b']);
     const managed = { ...exampleNetwork('flat', 'default', 9), managed: true };
     const networks = new Map(exampleState().networks).set('flat/default', managed);
     const gone = (state: ClusterState, options?: Partial<Options>) =>
-      duties(state, options).some((d) => d.do === 'delete-network');
+      writes(state, options).some((d) => d.do === 'delete-network');
     expect(gone(exampleState({ networks }))).toBe(true);
     expect(gone(exampleState({ networks, attached: new Map([['flat-p1', 'flat/default']]) }))).toBe(false);
     // A node with a block of it has not spoken yet: it may have pods there.
@@ -72,7 +72,7 @@ describe('planDuties', () => {
         ['a-p2', 'a/default'],
       ]),
     });
-    expect(duties(state)).toContainEqual(
+    expect(writes(state)).toContainEqual(
       expect.objectContaining({
         do: 'network-status',
         condition: {
@@ -83,7 +83,7 @@ describe('planDuties', () => {
       }),
     );
     const empty = { ...state, pods: new Map(), attached: new Map() };
-    expect(duties(empty).map((d) => d.do)).toContain('release-network');
+    expect(writes(empty).map((d) => d.do)).toContain('release-network');
   });
 
   test('blocks follow what nodes announce; those of a node that is gone go', () => {
@@ -92,7 +92,7 @@ describe('planDuties', () => {
       ['x', { cidr: '10.244.1.0/28', node: 'n1', network: 'default-network', objectName: 'x' }],
       ['y', { cidr: '10.244.9.0/28', node: 'n9', network: 'a/default', objectName: 'y' }],
     ]);
-    const all = duties(state, { stored });
+    const all = writes(state, { stored });
     expect(all.filter((d) => d.do === 'create-block')).toHaveLength(state.blocks.size - 1);
     expect(all.filter((d) => d.do === 'delete-block').map((d) => d.objectName)).toEqual(['y']);
   });
@@ -106,7 +106,7 @@ describe('planDuties', () => {
       'a/lost',
       examplePod('a', 'lost', 1, 40, { 'bulkhead.dev/network': 'nowhere' }),
     );
-    const told = planNews(viewOf(exampleState({ namespaces, pods })));
+    const told = planEvents(viewOf(exampleState({ namespaces, pods })));
     expect(told.map((d) => [d.do, 'problem' in d ? d.problem.code : ''])).toEqual([
       ['namespace-problem', 'InvalidAnnotation'],
       ['pod-problem', 'NetworkNotFound'],

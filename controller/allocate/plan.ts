@@ -24,7 +24,7 @@ import { subnetFamilies } from '../../core/read/network-problems.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 
 /** One write that the controller owes the API. Pure data; `write.ts` carries it out. */
-export type Duty =
+export type ApiWrite =
   | { readonly do: 'create-network'; readonly namespace: string; readonly egress: Settings['egress'] }
   | { readonly do: 'isolate-namespace'; readonly namespace: string; readonly uid: string }
   | { readonly do: 'isolating-since'; readonly since: boolean }
@@ -82,7 +82,7 @@ const LAST_VNI = 0xffffff;
  * A VNI is given once and stays (it is in the object's status): the search starts behind the highest, so that one of a deleted
  * network is not given again at once, while nodes may still have its devices.
  */
-export function planDuties(
+export function planWrites(
   view: View,
   {
     stored,
@@ -105,7 +105,7 @@ export function planDuties(
     /** VNIs given by this leader, by uid of the network: a write may not have come back by watch yet. */
     readonly promised: ReadonlyMap<string, number>;
   },
-): Duty[] {
+): ApiWrite[] {
   return [
     ...namespaceDuties(view),
     ...networkDuties(view, { usage, reported, promised, exhausted, alive }),
@@ -115,11 +115,11 @@ export function planDuties(
 }
 
 /** What users should know: pods that wait, labels that mean nothing. */
-export function planNews(view: View): Duty[] {
+export function planEvents(view: View): ApiWrite[] {
   return [...namespaceNews(view), ...podNews(view), ...serviceNews(view)];
 }
 
-function* namespaceDuties(view: View): Generator<Duty> {
+function* namespaceDuties(view: View): Generator<ApiWrite> {
   for (const namespace of view.state.namespaces.values()) {
     if (namespace.deleting) continue;
     const isolated = isolation(namespace);
@@ -138,7 +138,7 @@ function* namespaceDuties(view: View): Generator<Duty> {
     yield { do: 'isolating-since', since: settings.isolateNew };
 }
 
-function* namespaceNews(view: View): Generator<Duty> {
+function* namespaceNews(view: View): Generator<ApiWrite> {
   for (const { name, uid, labels, deleting } of view.state.namespaces.values()) {
     const isolated = isolation({ name, labels });
     if ('problem' in isolated && !deleting)
@@ -161,7 +161,7 @@ function* networkDuties(
     readonly exhausted: ReadonlyMap<NetworkKey, string>;
     readonly alive: ReadonlySet<string>;
   },
-): Generator<Duty> {
+): Generator<ApiWrite> {
   const { networks, namespaces } = view.state;
   const taken = new Set<number>([FLAT_VNI, ...promised.values()]);
   for (const n of networks.values()) if (n.vni !== undefined) taken.add(n.vni);
@@ -209,7 +209,7 @@ function* networkDuties(
   }
 }
 
-function* routerDuties(view: View): Generator<Duty> {
+function* routerDuties(view: View): Generator<ApiWrite> {
   for (const [key, router] of view.state.routers) {
     const state = view.routers.get(key);
     if (state && !router.deleting)
@@ -288,7 +288,7 @@ function* blockDuties(
   view: View,
   stored: ReadonlyMap<string, StoredBlock>,
   returned: ReadonlySet<string>,
-): Generator<Duty> {
+): Generator<ApiWrite> {
   const { blocks, nodes } = view.state;
   const kept = new Set<string>();
   const inUse = new Set(
@@ -307,7 +307,7 @@ function* blockDuties(
       yield { do: 'create-block', block };
 }
 
-function* podNews(view: View): Generator<Duty> {
+function* podNews(view: View): Generator<ApiWrite> {
   for (const [key, assignment] of view.podAssignment) {
     const pod = view.state.pods.get(key);
     // A network that is about to be made is no news.
@@ -325,7 +325,7 @@ function* podNews(view: View): Generator<Duty> {
   }
 }
 
-function* serviceNews(view: View): Generator<Duty> {
+function* serviceNews(view: View): Generator<ApiWrite> {
   for (const [key, problems] of view.unserved) {
     const service = view.state.services.get(key);
     if (service)

@@ -2,10 +2,10 @@ import { type Policy, policyKey } from '../../core/cluster/policy.ts';
 import type { View } from '../../core/view/view.ts';
 import { policiesOf } from '../../core/view/policies.ts';
 import { clashes } from '../../core/decide/clashes.ts';
-import type { Duty, NetworkCondition } from './plan.ts';
+import type { ApiWrite, NetworkCondition } from './plan.ts';
 
 /** What the controller writes into the status of policies, and into events. A NetworkPolicy has no status. */
-export function planPolicies(view: View): Duty[] {
+export function planPolicies(view: View): ApiWrite[] {
   const policies = [...(view.state.policies?.values() ?? [])];
   const overlapping = clashes(policies);
   return policies
@@ -18,25 +18,25 @@ export function planPolicies(view: View): Duty[] {
 }
 
 /** Policies of tenants that cannot be read, or that are too many: what they select is closed. */
-export function planPolicyNews(view: View): Duty[] {
+export function planPolicyEvents(view: View): ApiWrite[] {
   const { policies, pods } = policiesOf(view).index.crowdedOut();
-  const duties: Duty[] = [];
+  const writes: ApiWrite[] = [];
   for (const policy of view.state.policies?.values() ?? []) {
     if (policy.kind !== 'NetworkPolicy') continue;
     const reason = policy.overBudget ? 'OverBudget' : 'InvalidPolicy';
     if (policy.problems.length > 0)
-      duties.push({ do: 'policy-problem', policy, reason, message: brokenMessage(policy) });
+      writes.push({ do: 'policy-problem', policy, reason, message: brokenMessage(policy) });
     const crowded = policies.get(policyKey(policy));
     if (crowded === undefined) continue;
     const message = `${crowded}. It admits nothing: the newest beyond a budget is closed`;
-    duties.push({ do: 'policy-problem', policy, reason: 'OverBudget', message });
+    writes.push({ do: 'policy-problem', policy, reason: 'OverBudget', message });
   }
   for (const [key, why] of pods) {
     const pod = view.state.pods.get(key);
     const message = `pod ${key} is closed: ${why}`;
-    if (pod) duties.push({ do: 'pod-problem', pod, problem: { code: 'OverBudget', message } });
+    if (pod) writes.push({ do: 'pod-problem', pod, problem: { code: 'OverBudget', message } });
   }
-  return duties;
+  return writes;
 }
 
 function conditionOf(policy: Policy, others: readonly string[] | undefined): NetworkCondition {

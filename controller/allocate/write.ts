@@ -18,13 +18,13 @@ import { policyKey } from '../../core/cluster/policy.ts';
 import type { RouterState } from '../../core/routers/connect.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
 import { RESOURCES } from '../../api/kinds/resources.ts';
-import type { Duty, NetworkCondition } from './plan.ts';
+import type { ApiWrite, NetworkCondition } from './plan.ts';
 
 /** Pairs of a router that its status spells out; the numbers count all. */
 const MAX_PAIRS = 128;
 
-/** Carries out duties against the API. Each is idempotent: what another program did meanwhile is no error. */
-export class DutyWriter {
+/** Applies writes to the API. Each is idempotent: what another program did meanwhile is no error. */
+export class ApiWriter {
   readonly #client: KubeClient;
   readonly #events: EventRecorder;
   /** Last status written, by uid: reading before each write would cost more than the write. */
@@ -35,84 +35,84 @@ export class DutyWriter {
     this.#events = events;
   }
 
-  async carryOut(duty: Duty): Promise<void> {
-    switch (duty.do) {
+  async apply(write: ApiWrite): Promise<void> {
+    switch (write.do) {
       case 'create-network':
         return await this.#ignoring('AlreadyExists', () =>
-          this.#client.create(RESOURCES.virtualNetworks, isolatedNetwork(duty.namespace, duty.egress)),
+          this.#client.create(RESOURCES.virtualNetworks, isolatedNetwork(write.namespace, write.egress)),
         );
       case 'isolate-namespace':
         return await this.#ignoring('NotFound', () =>
-          this.#client.patch(core('namespaces'), duty.namespace, undefined, {
+          this.#client.patch(core('namespaces'), write.namespace, undefined, {
             metadata: {
-              uid: duty.uid,
+              uid: write.uid,
               labels: { [ISOLATED.key]: 'true' },
               annotations: { [ISOLATED_BY]: 'BulkheadConfig/default' },
             },
           }),
         );
       case 'isolating-since':
-        return await this.#ignoring('NotFound', () => this.#isolatingSince(duty.since));
+        return await this.#ignoring('NotFound', () => this.#isolatingSince(write.since));
       case 'delete-network':
         return await this.#ignoring('NotFound', () =>
           this.#client.delete(
             RESOURCES.virtualNetworks,
-            duty.network.name,
-            duty.network.namespace,
-            preconditions(duty.network.uid),
+            write.network.name,
+            write.network.namespace,
+            preconditions(write.network.uid),
           ),
         );
       case 'release-network':
-        return await this.#ignoring('NotFound', () => this.#setFinalizer(duty.network, false));
+        return await this.#ignoring('NotFound', () => this.#setFinalizer(write.network, false));
       case 'network-status':
-        return await this.#ignoring('NotFound', () => this.#status(duty));
+        return await this.#ignoring('NotFound', () => this.#status(write));
       case 'router-status':
-        return await this.#ignoring('NotFound', () => this.#routerStatus(duty));
+        return await this.#ignoring('NotFound', () => this.#routerStatus(write));
       case 'pod-interfaces':
         return await this.#ignoring('NotFound', () =>
-          this.#client.patch(core('pods'), duty.pod.name, duty.pod.namespace, {
-            metadata: { uid: duty.pod.uid, annotations: { [NETWORK_STATUS]: duty.value } },
+          this.#client.patch(core('pods'), write.pod.name, write.pod.namespace, {
+            metadata: { uid: write.pod.uid, annotations: { [NETWORK_STATUS]: write.value } },
           }),
         );
       case 'create-block':
-        return await this.#createBlock(duty);
+        return await this.#createBlock(write);
       case 'delete-block':
-        return await this.#ignoring('NotFound', () => this.#client.delete(RESOURCES.addressBlocks, duty.objectName));
+        return await this.#ignoring('NotFound', () => this.#client.delete(RESOURCES.addressBlocks, write.objectName));
       case 'pod-problem': {
-        const { namespace, name, uid } = duty.pod;
+        const { namespace, name, uid } = write.pod;
         return await this.#events.record(
           { apiVersion: 'v1', kind: 'Pod', namespace, name, uid },
           'Warning',
-          duty.problem.code,
-          duty.problem.message,
+          write.problem.code,
+          write.problem.message,
         );
       }
       case 'policy-status':
-        return await this.#ignoring('NotFound', () => this.#policyStatus(duty));
+        return await this.#ignoring('NotFound', () => this.#policyStatus(write));
       case 'policy-problem': {
-        const { namespace, name, uid } = duty.policy;
+        const { namespace, name, uid } = write.policy;
         const about = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', namespace, name, uid };
-        return await this.#events.record(about, 'Warning', duty.reason, duty.message);
+        return await this.#events.record(about, 'Warning', write.reason, write.message);
       }
       case 'service-problem': {
-        const { namespace, name, uid } = duty.service;
+        const { namespace, name, uid } = write.service;
         const about = { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
-        return await this.#events.record(about, 'Warning', duty.problem.code, duty.problem.message);
+        return await this.#events.record(about, 'Warning', write.problem.code, write.problem.message);
       }
       case 'node-conditions':
-        return await this.#ignoring('NotFound', () => this.#nodeConditions(duty));
+        return await this.#ignoring('NotFound', () => this.#nodeConditions(write));
       case 'namespace-problem':
         return await this.#events.record(
-          { apiVersion: 'v1', kind: 'Namespace', name: duty.namespace, uid: duty.uid },
+          { apiVersion: 'v1', kind: 'Namespace', name: write.namespace, uid: write.uid },
           'Warning',
-          duty.problem.code,
-          duty.problem.message,
+          write.problem.code,
+          write.problem.message,
         );
     }
   }
 
-  async #status(duty: Duty & { do: 'network-status' }): Promise<void> {
-    const { network, vni, condition, nodes, used, free, egressNode } = duty;
+  async #status(write: ApiWrite & { do: 'network-status' }): Promise<void> {
+    const { network, vni, condition, nodes, used, free, egressNode } = write;
     const text = JSON.stringify([
       network.generation,
       network.vni,
@@ -122,12 +122,12 @@ export class DutyWriter {
       used,
       free,
       egressNode,
-      duty.hold,
+      write.hold,
     ]);
     if (this.#written.get(network.uid) === text) return;
     let current = await this.#client.get(RESOURCES.virtualNetworks, network.name, network.namespace);
     // The patch makes a new version; writing the status on the old one would only be refused.
-    if (duty.hold && !current.metadata.finalizers?.includes(IN_USE_FINALIZER))
+    if (write.hold && !current.metadata.finalizers?.includes(IN_USE_FINALIZER))
       current = await this.#setFinalizer(network, true);
     const before = current['status'] as VirtualNetworkStatus | undefined;
     const old = before?.conditions?.find((c) => c.type === 'Ready');
@@ -145,7 +145,7 @@ export class DutyWriter {
     await this.#tellTurn('VirtualNetwork', network, condition, old);
   }
 
-  async #routerStatus({ router, state, condition }: Duty & { do: 'router-status' }): Promise<void> {
+  async #routerStatus({ router, state, condition }: ApiWrite & { do: 'router-status' }): Promise<void> {
     const status = statusOf(state);
     const text = JSON.stringify([router.generation, status, condition]);
     if (this.#written.get(router.uid) === text) return;
@@ -163,7 +163,7 @@ export class DutyWriter {
   }
 
   /** One condition among those that other programs may write: the list is merged by type. */
-  async #policyStatus({ policy, condition }: Duty & { do: 'policy-status' }): Promise<void> {
+  async #policyStatus({ policy, condition }: ApiWrite & { do: 'policy-status' }): Promise<void> {
     const { name, uid, generation } = policy;
     const text = JSON.stringify([generation, condition]);
     if (this.#written.get(uid) === text) return;
@@ -183,7 +183,7 @@ export class DutyWriter {
       await this.#client.replace(RESOURCES.clusterNetworkPolicies, { ...current, status: { conditions } }, 'status');
     this.#written.set(uid, text);
     if (old?.status === condition.status && old.reason === condition.reason) return;
-    if (condition.status === 'True' && condition.reason === 'Accepted') return; // no news
+    if (condition.status === 'True' && condition.reason === 'Accepted') return; // nothing to say
     const about = {
       apiVersion: `${RESOURCES.clusterNetworkPolicies.group}/${RESOURCES.clusterNetworkPolicies.version}`,
       kind: 'ClusterNetworkPolicy',
@@ -217,21 +217,21 @@ export class DutyWriter {
   }
 
   /** Merged by type, so that kubelet's own conditions stay as they are. */
-  async #nodeConditions(duty: Duty & { do: 'node-conditions' }): Promise<void> {
-    const conditions = duty.conditions.map((c) => ({
+  async #nodeConditions(write: ApiWrite & { do: 'node-conditions' }): Promise<void> {
+    const conditions = write.conditions.map((c) => ({
       ...c,
       lastHeartbeatTime: timestamp(),
-      ...(duty.turned.includes(c.type) ? { lastTransitionTime: timestamp() } : {}),
+      ...(write.turned.includes(c.type) ? { lastTransitionTime: timestamp() } : {}),
     }));
     await this.#client.patch(
       core('nodes'),
-      duty.node,
+      write.node,
       undefined,
       { status: { conditions } },
       { subresource: 'status', contentType: STRATEGIC_MERGE_PATCH },
     );
-    const about = { apiVersion: 'v1', kind: 'Node', name: duty.node, uid: duty.uid };
-    for (const c of duty.conditions) {
+    const about = { apiVersion: 'v1', kind: 'Node', name: write.node, uid: write.uid };
+    for (const c of write.conditions) {
       if (c.type !== BULKHEAD_READY) continue;
       await this.#events.record(about, c.status === 'True' ? 'Normal' : 'Warning', c.reason, c.message);
     }
@@ -250,7 +250,7 @@ export class DutyWriter {
     });
   }
 
-  async #createBlock({ block }: Duty & { do: 'create-block' }): Promise<void> {
+  async #createBlock({ block }: ApiWrite & { do: 'create-block' }): Promise<void> {
     const [namespace, name] = block.network.includes('/') ? block.network.split('/') : ['', block.network];
     // A given block outlives its node's object while pods of it may: the controller deletes it, not the garbage collector.
     const node = block.given ? undefined : await this.#client.get(core('nodes'), block.node);
@@ -290,35 +290,35 @@ export class DutyWriter {
 /** Which of a ClusterNetworkPolicy's conditions is ours. */
 const POLICY_CONDITION = 'bulkhead.dev/Accepted';
 
-/** How a duty is called in logs. */
-export function describeDuty(duty: Duty): string {
-  switch (duty.do) {
+/** What a write is called in logs. */
+export function describeWrite(write: ApiWrite): string {
+  switch (write.do) {
     case 'isolating-since':
-      return duty.do;
+      return write.do;
     case 'create-network':
     case 'isolate-namespace':
     case 'namespace-problem':
-      return `${duty.do} ${duty.namespace}`;
+      return `${write.do} ${write.namespace}`;
     case 'delete-network':
     case 'release-network':
     case 'network-status':
-      return `${duty.do} ${keyOf(duty.network)}`;
+      return `${write.do} ${keyOf(write.network)}`;
     case 'router-status':
-      return `${duty.do} ${keyOf(duty.router)}`;
+      return `${write.do} ${keyOf(write.router)}`;
     case 'create-block':
-      return `${duty.do} ${duty.block.cidr}`;
+      return `${write.do} ${write.block.cidr}`;
     case 'delete-block':
-      return `${duty.do} ${duty.cidr}`;
+      return `${write.do} ${write.cidr}`;
     case 'node-conditions':
-      return `${duty.do} ${duty.node}`;
+      return `${write.do} ${write.node}`;
     case 'policy-status':
     case 'policy-problem':
-      return `${duty.do} ${policyKey(duty.policy)}`;
+      return `${write.do} ${policyKey(write.policy)}`;
     case 'service-problem':
-      return `${duty.do} ${keyOf(duty.service)}`;
+      return `${write.do} ${keyOf(write.service)}`;
     case 'pod-interfaces':
     case 'pod-problem':
-      return `${duty.do} ${keyOf(duty.pod)}`;
+      return `${write.do} ${keyOf(write.pod)}`;
   }
 }
 

@@ -41,7 +41,7 @@ export class ChangedHands {
     this.#former.hostPorts(hostPortsOf(pod));
   }
 
-  /** Its addresses are nobody's. */
+  /** Its addresses belong to no pod any more. */
   went(pod: WiredPod): void {
     const gone = pod.link.ips.map(hostCidr);
     for (const key of new Set([FLAT_NETWORK, pod.network])) this.#former.prefixes(key, gone);

@@ -277,7 +277,7 @@ export class Policing {
     if (item && (uid === '' || item.uid === uid)) return item.profile;
     const { policed } = this.#config.cluster.get('cluster') ?? {};
     const [namespace = ''] = pod.split('/');
-    // Nobody has told of it yet, or it is gone from the API and still runs: where policies are, it is closed until then.
+    // The controller has not sent it yet, or it is gone from the API and still runs: where policies are, it is closed until then.
     return policed && (policed.others || policed.namespaces.includes(namespace)) ? CLOSED : undefined;
   }
 }

@@ -12,7 +12,7 @@ export function hostInterfaceName(id: string): string {
   return `${POD_PREFIX}${createHash('sha256').update(id).digest('hex').slice(0, 12)}`;
 }
 
-/** The pod's MAC follows its first address: whoever gets the address again has the same neighbour entry. */
+/** The pod's MAC follows its first address: the next pod with the address has the same neighbour entry. */
 export function podMac(ips: readonly string[]): string {
   const bytes = ipToBytes(mustIp(ips[0] ?? '0.0.0.0'));
   return [0x06, bytes.length === 4 ? 0x04 : 0x06, ...bytes.slice(-4)]
@@ -90,7 +90,7 @@ function extraRoutes(a: Attachment, prefixes: readonly string[]): NetlinkOp[] {
 }
 
 /**
- * Replies leave by where the request came in, whoever asked: by the main table one could leave by another interface, where its
+ * Replies leave by where the request came in, whatever the client: by the main table one could leave by another interface, where its
  * source address is a forgery. Only what is sent without a source of its own goes by the main table.
  */
 function replyRoutes(a: Attachment, table: number): NetlinkOp[] {

@@ -43,7 +43,7 @@ export class LocalNetworks {
     this.#nodesVersion = -1;
   }
 
-  /** Egress addresses that are on this node: another one that it is to have belongs to somebody else still. */
+  /** Egress addresses that are on this node: another one that it is to have is still another node's. */
   setHeld(addresses: readonly string[]): void {
     this.#heldEgress = new Set(addresses);
   }

@@ -26,7 +26,7 @@ export const UNPLANNED: PodChains = {
   to: { name: 'unplanned', ask: false },
 };
 
-/** For pods that may be selected by a policy that nobody has told of yet. */
+/** For pods that may be selected by a policy that the controller has not sent yet. */
 export const CLOSED = '(closed)';
 const closedSide: ProfileSide = { isolatedBy: ['(the controller has not told of this pod yet)'], rules: [] };
 const CLOSED_PROFILE: ProfileItem = { egress: closedSide, ingress: closedSide };
@@ -194,7 +194,7 @@ export class PolicyTable {
     return moves.moved || over || [...changed].some((key) => known.has(key));
   }
 
-  /** A profile that is not whole yet is closed: without its groups nobody knows whom a denial means. */
+  /** A profile that is not whole yet is closed: without its groups it is not known whom a denial means. */
   #itemFor(key: string): ProfileItem {
     const item = this.#options.config.profile.get(key);
     if (item && this.#over.has(key)) return OVER_PROFILE;

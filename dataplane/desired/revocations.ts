@@ -14,7 +14,7 @@ export class Revocations {
     this.#set = set;
   }
 
-  /** Takes over what an earlier life of this agent has cut. When that was, nobody remembers: it counts from now. */
+  /** Takes over what an earlier life of this agent has cut. When that was is not known: it counts from now. */
   inherit(namespace: { readonly keysIn: (set: (typeof REVOKED_SETS)[number]) => string[] }, now: number): void {
     for (const set of REVOKED_SETS)
       for (const key of namespace.keysIn(set)) {

@@ -19,7 +19,7 @@ type Conflict = { readonly by: string; readonly since: number };
  * The kernel itself takes an address away that is not renewed: an agent that dies, hangs or is cut off loses its addresses before
  * another node gets them, without doing anything, and a crash leaves none behind.
  *
- * An address that somebody on the link has is not taken. It is asked for again each time, so one that another node is about to
+ * An address that another host on the link has is not taken. It is asked for again each time, so one that another node is about to
  * lose is taken when that node has let go.
  */
 export class EgressKeeper implements Disposable {
@@ -34,7 +34,7 @@ export class EgressKeeper implements Disposable {
     return [...this.#held].flatMap(([ip, { at }]) => (at > since ? [ip] : []));
   }
 
-  /** Addresses that somebody else has, and goes on having: each with who. */
+  /** Addresses that another host has, and goes on having: each with which. */
   get conflicts(): Map<string, string> {
     const since = performance.now() - PATIENCE_MS;
     return new Map([...this.#conflicts].flatMap(([ip, c]) => (c.since < since ? [[ip, c.by] as const] : [])));
@@ -49,7 +49,7 @@ export class EgressKeeper implements Disposable {
 
   /**
    * Renews what is wanted, after a sign of life of the controller; gives up the rest. What is new is asked for on the link, and
-   * taken and announced when nobody answers.
+   * taken and announced when no host answers.
    *
    * @param wanted asked again when the link has answered
    */
@@ -66,7 +66,7 @@ export class EgressKeeper implements Disposable {
     const here = new Map(this.#netlink.hostAddresses().map((a) => [a.ip, a]));
     const free = news.filter((ip) => {
       const own = here.get(ip);
-      // An address of the node itself is nobody's to lend: set again, it would go when it is no longer renewed.
+      // An address of the node itself is not lent: set again, it would go when it is no longer renewed.
       if (own && !(own.lent && own.dev === dev)) this.#meet(ip, `this node itself (${own.dev})`);
       return !own || (own.lent && own.dev === dev);
     });

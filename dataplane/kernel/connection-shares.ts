@@ -69,7 +69,7 @@ export class ConnectionShares {
     const before = this.#seen.get(network);
     const none: Excess = new Map();
     if (entries <= limits.source) {
-      // Nobody can have too much.
+      // No source can have too much.
       if (before && before.refused.size > 0) refuse([]);
       this.#seen.set(network, { entries, counted: entries, at: this.#now(), refused: none });
       return;

@@ -133,7 +133,7 @@ export class NamespaceWriter {
     this.table.resync();
   }
 
-  /** The device was made by somebody else (ADD) a moment ago, and is still down. */
+  /** ADD made the device a moment ago, and is still down. */
   linkMade(link: Pick<DesiredLink, 'name' | 'mac' | 'mtu'>): void {
     this.#trackers.links.observed(link.name, {
       mac: link.mac,
@@ -250,7 +250,7 @@ export class NamespaceWriter {
     }
   }
 
-  /** A switch of a device that is not there yet waits; one that this kernel does not have is passed over. Never put back: nobody says to what. */
+  /** A switch of a device that is not there yet waits; one that this kernel does not have is passed over. Never put back: what it was before is not known. */
   #applySysctls(): void {
     for (const { key, value } of this.#trackers.sysctls.pendingUpdates()) {
       const [missing] = writeSysctls({ [key]: value }, this.#drivers.netns);

@@ -29,7 +29,7 @@ export type DeniedFlow = {
   readonly pod: string;
   readonly direction: Direction;
   readonly by: Step | undefined;
-  /** Nobody speaks on it any more: it is only forgotten. */
+  /** Neither end speaks on it any more: it is only forgotten. */
   readonly over: boolean;
 };
 
@@ -71,7 +71,7 @@ export function revokedElements({ flow, protocol, source, destination, sourcePor
   return [
     tuple(source, sourcePort, destination, port),
     tuple(destination, port, source, sourcePort),
-    // The answer as it comes while nobody translates it back.
+    // The answer as it comes while it is not translated back.
     ...(flow.reply.dst === source && flow.reply.dport === sourcePort
       ? []
       : [tuple(destination, port, flow.reply.dst, flow.reply.dport)]),

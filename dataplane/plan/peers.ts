@@ -43,7 +43,7 @@ export function peerSets(family: 4 | 6): NftObject[] {
 /** Rules of the gate towards other networks, for one family. */
 export const peerOutRules = (ip: string, family: 4 | 6): string[] => [
   `${ip} daddr @peer_out${family} accept`,
-  // The mark of a packet is nobody's here: the sender's policies have been asked, the receiver's begin with none.
+  // The mark of a packet is free here: the sender's policies have been asked, the receiver's begin with none.
   `meta mark set 0`,
   `meta mark set ${ip} daddr map @peer_ports${family}`,
   `meta mark . meta l4proto . th dport @peer_out_port${family} meta mark set 0 accept`,

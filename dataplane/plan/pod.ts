@@ -46,7 +46,7 @@ export function planPod(pod: PodLink, chains: PodChains): Fragment {
     const itself = [ip, ...(pod.first ?? []).filter((other) => familyOf(other) === family)];
     return [
       element(`src${family}`, `"${pod.hostIf}" . ${ip}`),
-      // A packet from one of its own addresses would be dropped by the pod, so it meets itself as somebody else.
+      // A packet from one of its own addresses would be dropped by the pod, so it meets itself under another address.
       ...itself.map((own) => element(`hairpin${family}`, `${own} . ${ip}`)),
     ];
   });

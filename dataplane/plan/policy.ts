@@ -19,7 +19,7 @@ import { addrType, FAMILIES, hex, ipWord } from './names.ts';
  * lookups with ten peers or a hundred thousand. Chains come back instead of going on, and the two sides have maps of their own: the
  * kernel follows every element of a verdict map when it looks for loops, so profiles and rules must add up, not multiply.
  *
- * The number is in a mark: in an instance that of the packet, which nobody else sees there; in the root that of the connection,
+ * The number is in a mark: in an instance that of the packet, which no other program sees there; in the root that of the connection,
  * since kube-proxy keeps a bit of its own in that of the packet.
  */
 
@@ -91,7 +91,7 @@ export function policyObjects(register: Register): NftObject[] {
     { kind: 'counter', name: 'no_endpoint' },
     { kind: 'chain', name: 'cls_dst', rules: address('daddr') },
     { kind: 'chain', name: 'cls_src', rules: address('saddr') },
-    // Whoever comes next, here or behind the tunnel, must not take the number for a mark of its own.
+    // What comes next, here or behind the tunnel, must not take the number for a mark of its own.
     { kind: 'chain', name: 'ok_eg', rules: [`${register} set 0`] },
     { kind: 'chain', name: 'ok_in', rules: [`${register} set 0`, 'accept'] },
     { kind: 'chain', name: 'eg_started', rules: [STARTED] },

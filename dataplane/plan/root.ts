@@ -66,7 +66,7 @@ export function planRootSets(
   return { nft };
 }
 
-/** Where a network is reached from outside, and by no pod of the flat network that comes as somebody else. */
+/** Where a network is reached from outside, and by no pod of the flat network under another address. */
 export const planClosed = ({ backends }: ClosedItem): Fragment => ({
   nft: backends.map(({ ip, protocol, port }) =>
     element(`closed_backends${familyOf(ip)}`, `${ip} . ${protocol.toLowerCase()} . ${port}`),
@@ -296,7 +296,7 @@ function closedBehind(f: 4 | 6): string[] {
 
 /**
  * What another node sends to a backend that is closed to pods. It may be a pod's connection, under that node's address: those to
- * the Service's own ports have been refused on that node, so these are the node's own processes. Any other way there is somebody's
+ * the Service's own ports have been refused on that node, so these are the node's own processes. Any other way there is another client's
  * Service by hand.
  */
 const byNode = (f: 4 | 6): NftObject => ({

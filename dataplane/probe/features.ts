@@ -39,7 +39,7 @@ const RULES: readonly Rule[] = [
   { feature: 'nft fib', text: 'add rule inet probe f fib daddr type local accept' },
 ];
 
-/** Without it nobody is told which packets a policy drops. */
+/** Without it the log does not say which packets a policy drops. */
 export const PACKET_LOG = 'nft log groups';
 
 /** Tries everything that the data plane is made of, in a scratch namespace, and says what is missing. Leaves nothing behind. */
