@@ -7,7 +7,7 @@ import { Turns } from '../../lib/reconcile/turns.ts';
 import type { Dataplane } from '../apply/dataplane.ts';
 import { GATEWAY_MAC } from '../plan/names.ts';
 import { AttachError } from './error.ts';
-import type { Attachment } from './journal.ts';
+import type { Attachment } from './attachment.ts';
 import type { NodeAddresses } from './node-addresses.ts';
 import { interfacesFor, type OrderSeams, PATIENCE_MS, waitForOrder, type WantedInterface } from './order.ts';
 import { readPortMappings } from './port-mappings.ts';

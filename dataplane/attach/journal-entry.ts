@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { parseIp } from '../../lib/ip/address.ts';
 import { parsePrefix } from '../../lib/ip/prefix.ts';
-import type { JournalEntry } from './journal.ts';
+import type { JournalEntry } from './attachment.ts';
 
 const ip = z.string().refine((v) => parseIp(v) !== undefined);
 const prefix = z.string().refine((v) => parsePrefix(v) !== undefined);

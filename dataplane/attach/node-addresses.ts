@@ -6,7 +6,8 @@ import { snapshotOf, undo } from '../../core/ipam/replay.ts';
 import { familyOf } from '../../lib/ip/address.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { AttachError } from './error.ts';
-import type { Attachment, Journal, JournalEntry } from './journal.ts';
+import type { Attachment, JournalEntry } from './attachment.ts';
+import type { Journal } from './journal.ts';
 import { rebuild } from './rebuild.ts';
 
 /** What addresses need of the rest of the agent. */

@@ -2,7 +2,7 @@ import { CNI_ERRORS, type CniRequest, type PortMapping } from '../../api/cni.ts'
 import { FLAT_NETWORK, NETWORKS } from '../../api/names.ts';
 import type { InterfaceItem, NodeConfig, NodeItem, PodItem } from '../../api/nodeconfig.ts';
 import { AttachError } from './error.ts';
-import type { Attachment } from './journal.ts';
+import type { Attachment } from './attachment.ts';
 
 /** What a pod is to get. */
 export type Order = Pick<PodItem, 'assignment' | 'ips' | 'mac' | 'interfaces'>;

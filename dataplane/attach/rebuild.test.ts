@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { IpamError, NodeIpam } from '../../core/ipam/node-ipam.ts';
-import { type Attachment, Journal, type JournalEntry } from './journal.ts';
+import type { Attachment, JournalEntry } from './attachment.ts';
+import { Journal } from './journal.ts';
 import { rebuild } from './rebuild.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'journal-'));

@@ -2,7 +2,7 @@ import type { IpamEvent } from '../../core/ipam/ipam-event.ts';
 import type { NodeIpam } from '../../core/ipam/node-ipam.ts';
 import { replay } from '../../core/ipam/replay.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
-import type { Attachment, JournalEntry } from './journal.ts';
+import type { Attachment, JournalEntry } from './attachment.ts';
 
 /** What a journal tells. */
 export type Rebuilt = {

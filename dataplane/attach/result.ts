@@ -3,7 +3,7 @@ import { familyOf } from '../../lib/ip/address.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import type { WiredPod } from '../apply/wired-pods.ts';
 import { GATEWAY, GATEWAY_MAC } from '../plan/names.ts';
-import type { Attachment } from './journal.ts';
+import type { Attachment } from './attachment.ts';
 
 /** An attachment as plans know it. */
 export const wiredPod = (a: Attachment): WiredPod => ({

@@ -5,7 +5,7 @@ import { familyOf, ipToBytes, mustIp } from '../../lib/ip/address.ts';
 import { hostCidr } from '../../lib/ip/prefix.ts';
 import { writeSysctls } from '../../lib/netns/sysctl.ts';
 import { GATEWAY, GATEWAY_MAC, POD_PREFIX } from '../plan/names.ts';
-import type { Attachment } from './journal.ts';
+import type { Attachment } from './attachment.ts';
 
 /** Name of the node's end: deterministic, 15 characters. */
 export function hostInterfaceName(id: string): string {
