@@ -3,9 +3,11 @@ import { emptyNodeConfig, type PortSet, type ProfileSide } from '../api/nodeconf
 import { PolicyTable } from '../dataplane/desired/policy-table.ts';
 import { RuleNumbers } from '../dataplane/desired/rule-numbers.ts';
 import { Wishes } from '../dataplane/desired/wishes.ts';
+import { Merged } from '../dataplane/kernel/merged.ts';
 import { NamespaceWriter } from '../dataplane/kernel/namespace-writer.ts';
 import { FakeKernel } from '../lib/netlink/fake.ts';
 import { FakeNft } from '../lib/nft/fake.ts';
+import { DeltaTracker } from '../lib/reconcile/delta-tracker.ts';
 import { countWork } from './work.ts';
 
 // An agent has one thread for every ADD: between two steps of what tenants write, others have their turn, however much it is. Counted, not timed.
@@ -117,5 +119,23 @@ describe('what tenants write is made in steps', () => {
       left = now;
     }
     expect(left).toBe(0);
+  });
+
+  test('an element that thousands want, as the backend of thousands of ports, is no more work for each of them', async () => {
+    const run = (n: number) => () => {
+      const merged = new Merged(new DeltaTracker<number>((a, b) => a === b));
+      for (let i = 0; i < n; i++) merged.set(`service a/s TCP ${i}`, new Map([['backend', 1]]));
+      for (let i = 0; i < n; i++) merged.set(`service a/s TCP ${i}`, new Map());
+    };
+    run(32)();
+    expect((await countWork(run(1_024))) / (await countWork(run(256)))).toBeLessThan(MOST);
+    const tracker = new DeltaTracker<number>((a, b) => a === b);
+    const merged = new Merged(tracker);
+    for (const [i, owner] of ['a', 'b', 'c'].entries()) merged.set(owner, new Map([['k', i + 1]]));
+    const left = ['c', 'a', 'b'].map((owner) => {
+      merged.set(owner, new Map());
+      return tracker.desired.get('k');
+    });
+    expect(left).toEqual([2, 2, undefined]);
   });
 });

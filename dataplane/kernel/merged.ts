@@ -1,7 +1,10 @@
 import type { DeltaTracker } from '../../lib/reconcile/delta-tracker.ts';
 
 /** Who wants a key: nearly always one alone, and there are hundreds of thousands of keys. */
-type Wanted<V> = { readonly owner: string; readonly value: V } | Map<string, V>;
+type Wanted<V> = { readonly owner: string; readonly value: V } | Shared<V>;
+
+/** Thousands of ports may lead to one backend. The newest gives the value. */
+type Shared<V> = { readonly owners: Map<string, V>; newest: string };
 
 /**
  * One kind of thing, wanted by several owners. A key is desired as long as one owner wants it; the last to say so
@@ -30,27 +33,31 @@ export class Merged<V> {
 
   #want(owner: string, key: string, value: V): void {
     const known = this.#wanted.get(key);
-    if (known === undefined || (!(known instanceof Map) && known.owner === owner)) {
+    if (known === undefined || ('owner' in known && known.owner === owner)) {
       this.#wanted.set(key, { owner, value });
       return;
     }
-    const owners = known instanceof Map ? known : new Map([[known.owner, known.value]]);
-    owners.delete(owner); // to the end: the newest wish counts
-    this.#wanted.set(key, owners.set(owner, value));
+    const shared = 'owner' in known ? { owners: new Map([[known.owner, known.value]]), newest: owner } : known;
+    shared.owners.delete(owner); // to the end: the newest wish counts
+    shared.owners.set(owner, value);
+    shared.newest = owner;
+    this.#wanted.set(key, shared);
   }
 
   #drop(owner: string, key: string): void {
     const known = this.#wanted.get(key);
-    if (known instanceof Map) {
-      known.delete(owner);
-      const last = [...known].at(-1);
-      if (last === undefined) this.#wanted.delete(key);
-      else {
-        if (known.size === 1) this.#wanted.set(key, { owner: last[0], value: last[1] });
-        return this.#tracker.desire(key, last[1]);
-      }
-    } else if (known?.owner === owner) this.#wanted.delete(key);
-    else return;
-    this.#tracker.release(key);
+    if (known === undefined) return;
+    if ('owner' in known) {
+      if (known.owner !== owner) return;
+      this.#wanted.delete(key);
+      this.#tracker.release(key);
+      return;
+    }
+    known.owners.delete(owner);
+    // Those that wished first go first, as a rule: only then is there no walk over all the others.
+    if (known.newest === owner) known.newest = [...known.owners.keys()].at(-1) ?? '';
+    const value = known.owners.get(known.newest) as V;
+    if (known.owners.size === 1) this.#wanted.set(key, { owner: known.newest, value });
+    this.#tracker.desire(key, value);
   }
 }
