@@ -21,22 +21,22 @@ import {
 // The matrix of docs/reference/services.md: who reaches a node port of a Service in an isolated network. Line 21.
 
 type Policy = 'Cluster' | 'Local';
-const CLIENTS = ['outside', 'host', 'default network', 'same network', 'other network'] as const;
+const CLIENTS = ['outside', 'host', 'flat network', 'same network', 'other network'] as const;
 type Client = (typeof CLIENTS)[number];
 
-/** By client: with a backend on the dialled node, and without. The default network's client runs on the node without. */
+/** By client: with a backend on the dialled node, and without. The flat network's client runs on the node without. */
 const WANTED: Readonly<Record<Policy, Readonly<Record<Client, readonly [string, string]>>>> = {
   Cluster: {
     outside: ['open', 'open'],
     host: ['open', 'open'],
-    'default network': ['open', 'open'],
+    'flat network': ['open', 'open'],
     'same network': ['open', 'open'],
     'other network': ['rejected', 'rejected'],
   },
   Local: {
     outside: ['open', 'closed'],
     host: ['open', 'open'],
-    'default network': ['open', 'open'],
+    'flat network': ['open', 'open'],
     'same network': ['open', 'open'],
     'other network': ['rejected', 'rejected'],
   },
@@ -109,7 +109,7 @@ async function ask(
       return await fromHost(undefined, to);
     case 'host':
       return await fromHost(dialled, to);
-    case 'default network':
+    case 'flat network':
       return await fromPod(await pod('np-flat', 'app=client'), to);
     case 'same network':
       return await fromPod(await pod('np-a', 'app=client'), to);
@@ -166,6 +166,6 @@ describe('node ports of an isolated network', () => {
       '{"spec":{"services":{"nodePortAccess":"External"}}}',
     ]);
     await new Promise((resolve) => setTimeout(resolve, 2_000));
-    expect(await matrix('Cluster')).toEqual(wanted('Cluster', { 'default network': ['rejected', 'rejected'] }));
+    expect(await matrix('Cluster')).toEqual(wanted('Cluster', { 'flat network': ['rejected', 'rejected'] }));
   });
 });
