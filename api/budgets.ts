@@ -42,7 +42,7 @@ export const BUDGETS = {
   policyCells: 4_096,
   /** NetworkPolicies of a namespace: each is compared with each of its pods. */
   namespacePolicies: 256,
-  /** Peers of all NetworkPolicies of a namespace; a rule for everybody has one. Each rule is a chain and a counter where its pods are. */
+  /** Peers of all NetworkPolicies of a namespace; a rule for all peers has one. Each rule is a chain and a counter where its pods are. */
   namespacePolicyPeers: 2_048,
   /** Prefixes of all NetworkPolicies of a namespace, once what they leave out is cut from them: all of them change in one transaction. */
   namespacePolicyRanges: 8_192,

@@ -35,7 +35,7 @@ export const nodeReport = z.object({
   blocks: z
     .array(z.object({ cidr, network, used: count, free: count, given: z.boolean().default(false) }))
     .max(MOST_BLOCKS),
-  /** Given blocks that it has done with: it does not use them again. */
+  /** Assigned blocks that it has done with: it does not use them again. */
   returned: z.array(cidr).max(MOST_BLOCKS).default([]),
   /** Pods that are attached, as soon as ADD has chosen the address. */
   endpoints: z

@@ -131,7 +131,7 @@ export class Leader implements AsyncDisposable {
     return plan;
   }
 
-  /** The leader before may have given blocks a moment ago that no watch has shown yet. */
+  /** The leader before may have assigned blocks a moment ago that no watch has shown yet. */
   async #startAfterPredecessor(): Promise<void> {
     if (this.#afterPredecessor) return;
     for (const block of await this.#options.source.freshGivenBlocks())

@@ -6,6 +6,23 @@ import { ERROR_CODES } from '../api/codes.ts';
 import { crdFiles } from '../hack/crd.ts';
 
 const root = join(import.meta.dirname, '..');
+/** Folders and files whose texts users and newcomers read. */
+const PRODUCT = [
+  'api',
+  'core',
+  'dataplane',
+  'controller',
+  'cni-plugin',
+  'cli',
+  'lib',
+  'lab',
+  'hack',
+  'manifests',
+  'docs',
+  'examples',
+  'README.md',
+  'CONTRIBUTING.md',
+];
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 describe('documents are true', () => {
@@ -69,6 +86,25 @@ describe('documents are true', () => {
     const allowed = ['MIT', 'ISC', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', '0BSD'];
     expect(licences.length).toBeGreaterThan(0);
     expect(licences.filter(([, licence]) => !allowed.includes(licence))).toEqual([]);
+  });
+
+  test('texts of the product use no word that the glossary replaces', () => {
+    const words = [...read('docs/glossary.md').matchAll(/^\|[^|]+\|[^|]+\| ([^|]+) \|$/gm)].flatMap(([, not = '']) =>
+      not.split(', '),
+    );
+    expect(words).toContain('given block');
+    const pattern = new RegExp(`\\b(${words.filter((w) => w !== 'not' && w !== '---').join('|')})\\b`, 'i');
+    const files = execFileSync('git', ['ls-files', ...PRODUCT], { cwd: root, encoding: 'utf8' })
+      .trim()
+      .split('\n');
+    const found = files
+      .filter((f) => /\.(ts|md|sh|yaml)$/.test(f) && !f.endsWith('.test.ts') && f !== 'docs/glossary.md')
+      .flatMap((f) =>
+        read(f)
+          .split('\n')
+          .flatMap((line, i) => (pattern.test(line) ? [`${f}:${i + 1}: ${line.trim()}`] : [])),
+      );
+    expect(found).toEqual([]);
   });
 
   test('every folder of code begins with a README', () => {

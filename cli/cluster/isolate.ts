@@ -59,7 +59,7 @@ export function isolateCommand(exit: (code: number) => void): Command {
       progress('');
       const left = plan.restart.length === 0 ? [] : await strays(target, namespace);
       if (left.length > 0)
-        print(`\nStill on the flat network, to be deleted and made anew by whoever made them: ${left.join(', ')}`);
+        print(`\nStill on the flat network, to be deleted and recreated by their owners: ${left.join(', ')}`);
       else if (shape === 'text') print(`\nnamespace ${namespace} is isolated`);
       exit(left.length > 0 && restart ? EXIT.failed : EXIT.yes);
     });

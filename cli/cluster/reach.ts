@@ -24,7 +24,7 @@ export type ReachProbe = {
   readonly match: boolean;
 };
 
-/** Asks everything of everybody with real connections, and holds the answers against what the design says. */
+/** Connects every pod to everything, and compares the answers with what the objects say. */
 export async function measureReach(
   target: ClusterTarget,
   progress: (text: string) => void,

@@ -188,7 +188,7 @@ describe('explain gives the right reason', () => {
   });
 });
 
-describe('explain takes anybody as the sender', () => {
+describe('explain takes every kind of sender', () => {
   const ingress = policy('a', {
     ingress: [{ from: [{ ipBlock: { cidr: '203.0.113.0/24' } }], ports: [{ port: 8080 }] }],
   });

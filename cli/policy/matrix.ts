@@ -241,7 +241,7 @@ function lineOf(
       String(accepted.length),
       String(denied),
       [...(by.length > 0 ? [some(by, '; ', 'more reasons')] : []), ...families].join('; ') || '–',
-      denied === 0 ? 'everybody' : accepted.join(' ') || '–',
+      denied === 0 ? 'every sender' : accepted.join(' ') || '–',
     ],
   ];
 }

@@ -94,7 +94,7 @@ export function planWrites(
     alive,
   }: {
     readonly stored: ReadonlyMap<string, StoredBlock>;
-    /** Given blocks that their nodes have done with, as "node cidr". */
+    /** Assigned blocks that their nodes have done with, as "node cidr". */
     readonly returned: ReadonlySet<string>;
     /** Networks whose subnets are used up, and for whom. */
     readonly exhausted: ReadonlyMap<NetworkKey, string>;

@@ -252,7 +252,7 @@ export class ApiWriter {
 
   async #createBlock({ block }: ApiWrite & { do: 'create-block' }): Promise<void> {
     const [namespace, name] = block.network.includes('/') ? block.network.split('/') : ['', block.network];
-    // A given block outlives its node's object while pods of it may: the controller deletes it, not the garbage collector.
+    // An assigned block outlives its node's object while pods of it may: the controller deletes it, not the garbage collector.
     const node = block.given ? undefined : await this.#client.get(core('nodes'), block.node);
     const object: KubeObject = {
       apiVersion: API_VERSION,

@@ -19,7 +19,7 @@ const faults: Error[] = [];
 
 type Backend = Parameters<typeof controllerServer>[0];
 
-/** A server of which nobody may anything, but for what is given. */
+/** A server that refuses everything but what is given. */
 async function serve(backend: Partial<Backend>, { clientCa }: { readonly clientCa?: string } = {}) {
   const tls = await issueServer(await makeAuthority('test'), 'test', ['127.0.0.1']);
   const { server } = controllerServer(

@@ -62,6 +62,6 @@ export class AgentReports {
   }
 }
 
-/** Given blocks that their nodes have done with, as "node cidr". */
+/** Assigned blocks that their nodes have done with, as "node cidr". */
 export const returnedBlocks = (reports: ReadonlyMap<string, NodeReport>): Set<string> =>
   new Set([...reports.values()].flatMap((r) => r.returned.map((cidr) => `${r.node} ${cidr}`)));

@@ -84,7 +84,7 @@ export class ClusterSource implements AsyncDisposable {
     return this.#agents;
   }
 
-  /** Given blocks as the API server has them this moment: the reflector may be behind what another leader wrote last. */
+  /** Assigned blocks as the API server has them this moment: the reflector may be behind what another leader wrote last. */
   async freshGivenBlocks(): Promise<StoredBlock[]> {
     const { items } = await this.#options.client.list(RESOURCES.addressBlocks);
     return items.flatMap((o) => READERS.addressBlocks(o) ?? []).filter((b) => b.given);

@@ -33,7 +33,7 @@ export function decideByNetworks(view: View, from: Pod, target: Target): Decisio
     destination,
     policies: [],
   });
-  if (network === undefined) return say('closed', 'nobody', withoutNetwork(view, from));
+  if (network === undefined) return say('closed', 'no route', withoutNetwork(view, from));
   if (ipsOf(view, from).includes(target.address)) return say('open', undefined, 'a pod reaches itself');
 
   switch (destination.kind) {
@@ -69,7 +69,7 @@ export function decideByNetworks(view: View, from: Pod, target: Target): Decisio
       return decideNodePort(view, from, destination.node, target, say);
     case 'Cluster':
       if (own) return say('rejected', 'egress gate', `${nameOf(network)} does not reach ${destination.what}`);
-      return say('rejected', 'nobody', `${destination.what} is not in use`);
+      return say('rejected', 'no route', `${destination.what} is not in use`);
     case 'External':
       return decideOutside(view, network, target, say);
   }
@@ -144,7 +144,7 @@ function decideNodePort(view: View, from: Pod, node: string, target: Target, say
 }
 
 /**
- * An external or load balancer address, from a pod of another network. A pod of the flat network uses it as anybody outside would,
+ * An external or load balancer address, from a pod of another network. A pod of the flat network uses it as a host outside would,
  * through the node's kube-proxy. A pod of another network is refused, and no kube-proxy translates what it sends. A network's own
  * pods use it as a cluster IP.
  */
@@ -202,7 +202,7 @@ function decideFrontend(
   // kube-proxy gives a pod no other source there, so the gate of the network sees the pod itself.
   if (owner !== FLAT_NETWORK && service.externalTrafficPolicy === 'Local')
     return decideService(view, from, network, { service, network: owner }, target, say);
-  return say('open', undefined, `${name} is open to everybody who reaches the nodes`);
+  return say('open', undefined, `${name} is open to all who reach the nodes`);
 }
 
 /** Whether a load balancer address is not for a sender with these addresses. */

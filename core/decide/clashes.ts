@@ -1,6 +1,6 @@
 import { type Policy, policyKey } from '../cluster/policy.ts';
 
-/** ClusterNetworkPolicies of one tier and priority: their order is nobody's intention. By policyKey, the keys of some others. */
+/** ClusterNetworkPolicies of one tier and priority: their order is not intended. By policyKey, the keys of some others. */
 export function clashes(policies: readonly Policy[]): Map<string, string[]> {
   const cluster = policies.filter((p) => p.kind === 'ClusterNetworkPolicy');
   const groups = Map.groupBy(cluster, (p) => `${p.tier} ${p.priority}`);

@@ -14,7 +14,7 @@ import { answersTo, judge } from './judge.ts';
 /** Who opens a connection. */
 export type Source = { readonly kind: 'Pod'; readonly pod: Pod } | HostSource;
 
-/** What must happen when any sender opens a connection to `target`. The one place that answers, whoever asks. */
+/** What must happen when any sender opens a connection to `target`. The one place that answers. */
 export function decideFrom(view: View, from: Source, target: Target): Decision {
   return from.kind === 'Pod' ? decide(view, from.pod, target) : decideFromHost(view, from, target);
 }
@@ -30,7 +30,7 @@ export function decide(view: View, from: Pod, target: Target): Decision {
   if (from.hostNetwork && !from.finished)
     return decideFromHost(view, { kind: 'Node', node: from.node, ips: from.ips }, target);
   const base = decideByNetworks(view, from, target);
-  if (base.decidedBy === 'nobody' || ipsOf(view, from).includes(target.address)) return base;
+  if (base.decidedBy === 'no route' || ipsOf(view, from).includes(target.address)) return base;
   // What a service map does not translate goes on to the gate as it was dialled; source ranges drop in front of everything.
   if (base.decidedBy === 'service map')
     return base.verdict === 'closed' ? base : judge(base, answersTo(view, [directFlow(view, from, target)]));

@@ -32,7 +32,7 @@ export type Decision = {
     | 'overlay'
     | 'egress policy'
     | 'ingress policy'
-    | 'nobody'
+    | 'no route'
     | undefined;
   /** What the networks say, where a policy decides. */
   readonly networks?: { readonly verdict: Verdict; readonly why: string };

@@ -39,11 +39,11 @@ export function decideFromHost(view: View, from: HostSource, target: Target): De
     case 'Node':
       return toNode(view, from, sender, destination.node, target, say);
     case 'Cluster':
-      return say('rejected', 'nobody', `${destination.what} is not in use`);
+      return say('rejected', 'no route', `${destination.what} is not in use`);
     case 'External':
       return from.kind === 'Node'
         ? say('open', undefined, `node ${from.node} reaches the outside`)
-        : say('closed', 'nobody', 'neither end is part of the cluster');
+        : say('closed', 'no route', 'neither end is part of the cluster');
   }
 }
 
@@ -104,7 +104,8 @@ function toService(
 ): Decision {
   const name = `Service ${keyOf(service)}`;
   const cluster = service.clusterIPs.includes(target.address);
-  if (from.kind === 'Outside' && cluster) return say('closed', 'nobody', 'no route leads to cluster IPs from outside');
+  if (from.kind === 'Outside' && cluster)
+    return say('closed', 'no route', 'no route leads to cluster IPs from outside');
   if (!dialledPort(service, serviceItem(view, service, network, 'kube-proxy'), target))
     return say('closed', 'kube-proxy', `${name} has no port ${target.port}/${target.protocol}`);
   const left = leftOut(service, target.address, [sender.ip]);

@@ -50,7 +50,7 @@ export class PodPairs {
     if (!pair) return undefined;
     const { base, egress, ingress } = pair;
     const { pod: to } = column;
-    if (base.decidedBy === 'nobody') return base;
+    if (base.decidedBy === 'no route') return base;
     if (egress?.verdict === 'Deny')
       return remembered(this.#refusedFrom, from, egress, () => judged(base, from, to, egress));
     if (base.verdict !== 'open') return base;

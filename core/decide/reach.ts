@@ -52,7 +52,7 @@ export function expectedReach(view: View, world: ReachWorld): ExpectedProbe[] {
     ...nodeTargets(view, world, (n) => n.addresses),
     ...outsideTargets(world),
   ];
-  // A bridge of another node answers nobody elsewhere. Pods of isolated networks reach none of these, wherever they lead.
+  // A bridge of another node answers no pod elsewhere. Pods of isolated networks reach none of these, wherever they lead.
   const further = nodeTargets(view, world, (n) => n.further);
   return sources.flatMap((from) =>
     [...targets, ...(networkOf(view, from) === FLAT_NETWORK ? [] : further)]

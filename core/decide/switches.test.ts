@@ -68,7 +68,7 @@ describe('converting a namespace', () => {
     );
   });
 
-  test("the Kubernetes API stays everybody's when namespace default is isolated", () => {
+  test('the Kubernetes API stays open to all when namespace default is isolated', () => {
     const plan = planConversion(viewOf(exampleState()), 'default', { nodePort: 10_250 });
     expect(plan.changes.filter((c) => c.to === 'the Kubernetes API')).toEqual([]);
   });

@@ -6,7 +6,7 @@ import type { Decision, Target } from './decision.ts';
 import type { HostSource } from './from-host.ts';
 import { label, type Trace, trace, type TraceStep } from './trace.ts';
 
-/** The way of the first packet, whoever sends it. */
+/** The way of the first packet, of any sender. */
 export function traceFrom(view: View, from: Source, target: Target): Trace {
   if (from.kind === 'Pod' && !from.pod.hostNetwork) return trace(view, from.pod, target);
   const host: HostSource = from.kind === 'Pod' ? { kind: 'Node', node: from.pod.node, ips: from.pod.ips } : from;

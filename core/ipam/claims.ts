@@ -57,7 +57,7 @@ export function requestProblem(
     : undefined;
 }
 
-/** The given block of a network that holds an address. The blocks of a state never change: they are put in order once. */
+/** The assigned block of a network that holds an address. The blocks of a state never change: they are put in order once. */
 function blockWith({ blocks }: Pick<ClusterState, 'blocks'>, network: NetworkKey, ip: string) {
   const byNetwork = given.get(blocks) ?? inOrder(blocks);
   given.set(blocks, byNetwork);

@@ -56,7 +56,7 @@ describe('blocks of a subnet', () => {
     );
   }, 120_000);
 
-  test('a node gives every address of a given block once, none that is set aside, and those only to who asks', () => {
+  test('a node gives every address of an assigned block once, none that is set aside, and those only to who asks', () => {
     fc.assert(
       fc.property(spec, (s) => {
         const it = new NodeIpam({ podCIDRs: ['10.244.1.0/24'], restMs: 1_000 });

@@ -89,11 +89,11 @@ type Narrow = { readonly side: ProfileSide; readonly groups: ReadonlySet<string>
 
 /** The rules that matter to each class, found by group: a policy of a hundred rules has a hundred classes. */
 function sidesByClass(side: ProfileSide, classes: readonly ReadonlySet<string>[]): Narrow[] {
-  const everybody: number[] = [];
+  const anyPeer: number[] = [];
   const byGroup = new Map<string, number[]>();
   for (const [at, { matches }] of side.rules.entries())
     for (const { peers } of matches)
-      if (peers === 'any') everybody.push(at);
+      if (peers === 'any') anyPeer.push(at);
       else
         for (const key of peers) {
           const places = byGroup.get(key);
@@ -102,7 +102,7 @@ function sidesByClass(side: ProfileSide, classes: readonly ReadonlySet<string>[]
         }
   const found = new Map<string, Narrow>();
   for (const groups of classes) {
-    const places = new Set([...everybody, ...[...groups].flatMap((key) => byGroup.get(key) ?? [])]);
+    const places = new Set([...anyPeer, ...[...groups].flatMap((key) => byGroup.get(key) ?? [])]);
     const sorted = [...places].sort((a, b) => a - b);
     // A class may meet the groups of one rule in different ways: by different ports.
     const key = `${sorted.join()} ${[...groups].filter((g) => byGroup.has(g)).join('\n')}`;

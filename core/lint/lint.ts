@@ -194,7 +194,7 @@ function lintPeer(world: World, peer: Peer, path: string, direction: Direction, 
   }
 }
 
-/** Rules without peers, which are for everybody: meant, as long as nobody wrote an empty list. */
+/** Rules without peers admit every peer: meant, unless the list is there and empty. */
 function lintOpen(policy: Policy, direction: Direction, rule: PolicyRule, path: string, say: Say): Finding[] {
   if (policy.kind !== 'NetworkPolicy') return [];
   const side = direction === 'ingress' ? 'from' : 'to';
@@ -217,7 +217,7 @@ function lintOpen(policy: Policy, direction: Direction, rule: PolicyRule, path: 
       ? say(
           'OpenToTheWorld',
           path,
-          `from is empty, and that means everybody${every}: leave it out, or name some`,
+          `from is empty, and that means every peer${every}: leave it out, or name some`,
           'warning',
         )
       : say('OpenToTheWorld', path, `has no peers: it accepts from everywhere${every}`),

@@ -7,7 +7,7 @@ import { lint } from './lint.ts';
 
 describe('what is no mistake is an info', () => {
   test.each<[string, Raw[], RegExp]>([
-    ['everybody, on purpose', [np('p', ingress({}))], /^info OpenToTheWorld spec\.ingress\[0\]/],
+    ['every peer, on purpose', [np('p', ingress({}))], /^info OpenToTheWorld spec\.ingress\[0\]/],
     ['ports alone', [np('p', ingress({ ports: [{ port: 80 }] }))], /^info OpenToTheWorld spec\.ingress\[0\]/],
     [
       'a peer of the host network',

@@ -38,7 +38,7 @@ const DOMAINS: readonly string[] = [
 /** Labels that the controllers of Kubernetes or well-known operators give to pods that they make. */
 const KEYS: readonly string[] = ['job-name', 'spark-role', 'cluster-name', 'spilo-role', 'rook_cluster', 'jenkins'];
 
-/** Domains that everybody writes on everything. */
+/** Domains that all tools write on everything. */
 const SHARED: readonly string[] = ['kubernetes.io', 'app.kubernetes.io', 'k8s.io', 'helm.sh'];
 
 /** A custom object that some program turns into pods, perhaps, with some labels that it has or gives. */

@@ -256,7 +256,7 @@ ingress:
   },
   OpenToTheWorld: {
     what: 'An ingress rule without peers accepts from everywhere.',
-    why: 'Often that is meant, and then it is an info. An empty list (`from: []`) reads like "nobody" and is a warning.',
+    why: 'Often that is meant, and then it is an info. An empty list (`from: []`) reads like "no one" and is a warning.',
     example: policy('podSelector: { matchLabels: { app: web } }\ningress:\n- from: []\n  ports: [{ port: 8080 }]'),
     cure: policy(
       'podSelector: { matchLabels: { app: web } }\ningress:\n- from: [{ namespaceSelector: {} }]\n  ports: [{ port: 8080 }]',

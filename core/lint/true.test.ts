@@ -61,7 +61,7 @@ function ends(state: ClusterState): End[] {
   }));
 }
 
-/** "policy direction rule" of the rules that any flow is told of. */
+/** "policy direction rule" of the rules that any flow names. */
 function speaking(index: PolicyIndex): Set<string> {
   const { state } = index;
   const found = new Set<string>();

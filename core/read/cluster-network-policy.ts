@@ -86,7 +86,7 @@ function readRules(direction: Direction, raw: unknown, problems: Problems): Pick
   if (raw.length > CLUSTER_POLICY_LIMIT)
     problems.add(path, `has ${raw.length} rules, and at most ${CLUSTER_POLICY_LIMIT} are allowed`);
   const rules = raw.slice(0, CLUSTER_POLICY_LIMIT).flatMap((item, i) => readRule(direction, item, i, problems));
-  // Nobody knows what the rules that are too many would have said.
+  // What the rules beyond the budget would have said is not known.
   return { [direction]: raw.length > CLUSTER_POLICY_LIMIT ? [...rules, denyAll(path)] : rules };
 }
 

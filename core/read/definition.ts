@@ -20,7 +20,7 @@ export function readDefinition(raw: { readonly [key: string]: unknown }): Attach
   try {
     config = typeof text === 'string' ? (parseJson(text) as typeof config) : {};
   } catch {
-    // no configuration that anybody could run: a plugin without a name
+    // no configuration that a runtime could use: a plugin without a name
   }
   const [first = config] = Array.isArray(config?.plugins) ? (config.plugins as (typeof config)[]) : [];
   const plugin = typeof first?.type === 'string' ? first.type : '';

@@ -82,7 +82,7 @@ export type Weight = {
   readonly rules: number;
 };
 
-/** `classes`: rules that name peers; `ports`: of those; `anyPorts`: of rules for everybody. */
+/** `classes`: rules that name peers; `ports`: of those; `anyPorts`: of rules for all peers. */
 type SideWeight = { readonly classes: number; readonly ports: number; readonly anyPorts: number };
 
 const NO_SIDE: SideWeight = { classes: 0, ports: 0, anyPorts: 0 };
@@ -127,7 +127,7 @@ const addSides = (a: SideWeight, b: SideWeight): SideWeight => ({
 
 /**
  * Elements of kernel maps for policies that select one pod, as long as the peers of their rules do not overlap: each rule has one class
- * of addresses, and each class has the ports of its own rule and of those for everybody. The agent counts what it really makes, and
+ * of addresses, and each class has the ports of its own rule and of those for all peers. The agent counts what it really makes, and
  * has the last word.
  */
 export function cellsOf({ ingress, egress, ranges, rules }: Weight): number {

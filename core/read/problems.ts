@@ -38,7 +38,7 @@ export class Problems {
     return { items, ok: this.all.length === before };
   }
 
-  /** Fields that nobody knows. */
+  /** Fields that are not known. */
   unknownFields(raw: Readonly<Record<string, unknown>>, known: readonly string[], path: string): boolean {
     const odd = Object.keys(raw).filter((k) => !known.includes(k));
     for (const field of odd) this.add(`${path}.${field}`, 'is not a field of this version');

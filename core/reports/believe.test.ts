@@ -123,7 +123,7 @@ describe('what the token of n1 says', () => {
     expect(believe(state, [report({ faults: [{ network: 'secret/default', message: 'x' }] })]).n1.faults).toEqual([]);
   });
 
-  test('of its given block and of its return is taken, from the first report on', () => {
+  test('of its assigned block and of its return is taken, from the first report on', () => {
     const { n1, reasons } = believe(state, [
       report({ blocks: [block('10.77.0.64/26', 'secret/own', true)], returned: ['10.77.0.64/26'] }),
     ]);

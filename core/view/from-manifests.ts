@@ -253,7 +253,7 @@ function withClusterIPs(raw: Raw, i: number): Raw {
 const withAddresses = (pod: Pod, i: number): Pod => (pod.ips.length > 0 ? pod : { ...pod, ips: unknownAddresses(i) });
 
 function unknownAddresses(i: number): string[] {
-  const value = BigInt(i + 1) + 0x10000n; // "::1" is somebody
+  const value = BigInt(i + 1) + 0x10000n; // "::1" is loopback
   return [formatIp({ family: 4, value }), formatIp({ family: 6, value })];
 }
 

@@ -49,7 +49,7 @@ export type ReadObjects = {
   readonly [N in ResourceName]: ReadonlyMap<string, NonNullable<ReturnType<(typeof READERS)[N]>>>;
 };
 
-/** Objects of no kind yet, to be filled by whoever lists or watches. */
+/** Objects of no kind yet, to be filled by a list or a watch. */
 export type ObjectMaps = { readonly [N in ResourceName]: Map<string, NonNullable<ReturnType<(typeof READERS)[N]>>> };
 
 export const emptyObjects = (): ObjectMaps =>

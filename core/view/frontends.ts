@@ -19,8 +19,8 @@ export type ServedFrontends = {
 /**
  * Which external and load balancer addresses Services get.
  *
- * An external address is the word of whoever may edit the Service, so it must be one that the administrator lists, and never one that
- * is somebody else's already: of another Service, a pod, a node. A load balancer address is the word of the cluster's own
+ * An external address is the word of a user who may edit the Service, so it must be one that the administrator lists, and never one that
+ * has another owner already: of another Service, a pod, a node. A load balancer address is the word of the cluster's own
  * controller, and may be a node's. Of two Services of one network with one address and port the older keeps it.
  */
 export function servedFrontends(state: Seen, networkOf: (service: Service) => NetworkKey | undefined): ServedFrontends {

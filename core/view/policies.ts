@@ -2,7 +2,7 @@ import type { View } from './view.ts';
 import { indexPolicies, type PolicyIndex } from '../policy/index.ts';
 import { Profiles } from '../policy/profile.ts';
 
-/** The policies of a view, indexed and resolved; worked out when somebody asks first. */
+/** The policies of a view, indexed and resolved; worked out at the first question. */
 export function policiesOf(view: View): { readonly index: PolicyIndex; readonly profiles: Profiles } {
   const known = worked.get(view);
   if (known) return known;

@@ -9,7 +9,7 @@ import { servedFrontends } from './frontends.ts';
 import { assignNamed, assignNamespace } from '../networks/assign.ts';
 import { type ClusterState, type EndpointSlice, keyOf, type Pod, type Service } from '../cluster/state.ts';
 
-/** A ClusterState with what everybody asks of it, worked out once. Never changed after it is made. */
+/** A ClusterState with its indexes, worked out once. Never changed after it is made. */
 export type View = {
   readonly state: ClusterState;
   /** Network of each pod that has one, by "namespace/name". Host-network pods are not in it. */

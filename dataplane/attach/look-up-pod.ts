@@ -8,7 +8,7 @@ import { core, type KubeClient } from '../../lib/kube/client.ts';
 import { isKube } from '../../lib/kube/error.ts';
 import type { Order } from './order.ts';
 
-/** What the API says of a pod that the controller has not told of: the rule is the same, core's. */
+/** What the API says of a pod that the controller has not sent yet: the rule is the same, core's. */
 export async function lookUpPod(
   client: KubeClient,
   { namespace, name, uid }: { readonly namespace: string; readonly name: string; readonly uid: string },

@@ -31,7 +31,7 @@ export type AddressSeams = {
 export class NodeAddresses {
   readonly #seams: AddressSeams;
   readonly #ipam: NodeIpam;
-  /** Given blocks that this node has done with and that the controller has not taken back yet. */
+  /** Assigned blocks that this node has done with and that the controller has not taken back yet. */
   readonly #returned = new Set<string>();
 
   constructor(

@@ -18,7 +18,7 @@ export type OrderSeams = {
   readonly config: NodeConfig;
   /** This node; undefined until the controller has described it. */
   readonly self: () => NodeItem | undefined;
-  /** Asks the API server for a pod that the controller has not told of. Undefined: it does not know either. */
+  /** Asks the API server for a pod that the controller has not sent yet. Undefined: it does not know either. */
   readonly lookUpPod: (namespace: string, name: string, uid: string) => Promise<Order | undefined>;
   /** Resolves when the config has changed, or after a short while. */
   readonly nextConfig: (ms: number) => Promise<void>;

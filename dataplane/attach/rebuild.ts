@@ -7,7 +7,7 @@ import type { Attachment, JournalEntry } from './attachment.ts';
 /** What a journal tells. */
 export type Rebuilt = {
   readonly byId: ReadonlyMap<string, Attachment>;
-  /** Given blocks that the node has done with. */
+  /** Assigned blocks that the node has done with. */
   readonly returned: ReadonlySet<string>;
   /** Addresses that were taken, also for an ADD which never came to its end. */
   readonly owned: ReadonlySet<string>;

@@ -15,7 +15,7 @@ const LINE_MS = 10_000;
 const MAX_CONNECTIONS = 1_024;
 const NEWLINE = 10;
 
-/** Told of every verb: how long it took, and what went wrong. */
+/** Gets every verb: how long it took, and what went wrong. */
 export type CniLog = (request: CniRequest, ms: number, error: unknown) => void;
 
 /** Serves the plugin on a unix socket: one line of JSON in, one line out, for each connection. */

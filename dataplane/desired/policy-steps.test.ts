@@ -153,7 +153,7 @@ test('at each moment of an update every pod has the verdicts of before, and from
           }
           kernel.write();
           check(before);
-          // Whoever writes the whole table now writes what stands.
+          // A write of the whole table now writes what stands.
           if (step === 'switch') {
             const whole = new Set(
               [...table.elements()].map((o) => (o.kind === 'element' ? `${o.set} ${o.key} ${o.value}` : '')),

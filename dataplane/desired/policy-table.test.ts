@@ -59,7 +59,7 @@ describe('the table of policies', () => {
     made.update(new Set(['p']));
     expect(texts('in_port')).toEqual([expect.stringMatching(/^0x[0-9a-f]+ \. sctp \. 3868 : goto ok_in_\d+$/)]);
     expect(texts('in_range')).toEqual([expect.stringMatching(/ \. sctp \. 5000-5999 : goto ok_in_\d+$/)]);
-    // Everything else of that peer, and everybody else, is what the isolation says.
+    // Everything else of that peer, and all others, are what the isolation says.
     expect(texts('in_rest').map((t) => t.split(' : ')[1])).toEqual(
       expect.arrayContaining([expect.stringMatching(/^goto no_in_\d+$/)]),
     );

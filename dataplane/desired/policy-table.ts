@@ -28,7 +28,7 @@ export const UNPLANNED: PodChains = {
 
 /** For pods that may be selected by a policy that the controller has not sent yet. */
 export const CLOSED = '(closed)';
-const closedSide: ProfileSide = { isolatedBy: ['(the controller has not told of this pod yet)'], rules: [] };
+const closedSide: ProfileSide = { isolatedBy: ['(the controller has not sent this pod yet)'], rules: [] };
 const CLOSED_PROFILE: ProfileItem = { egress: closedSide, ingress: closedSide };
 
 /** For pods whose policies are too much for this node. */
@@ -102,7 +102,7 @@ export class PolicyTable {
     this.#classes = new AddressClasses(options.setElement, this.#pace);
   }
 
-  /** Chains of a profile that the last update was told of. */
+  /** Chains of a profile that the last update knew. */
   chainsOf(profile: string | undefined): PodChains {
     return profile === undefined ? NO_POLICY : (this.#profiles.get(profile)?.chains ?? UNPLANNED);
   }

@@ -228,7 +228,7 @@ describe('NamespaceWriter', () => {
     expect(before).toHaveLength(2);
     all(world.start(), 2);
     expect(learnt()).toEqual(before);
-    // In the middle of its life, after somebody has meddled: the same.
+    // In the middle of its life, after another program has meddled: the same.
     world.nft.faults = (script) =>
       script.startsWith('add table') ? undefined : new NftError('Error: meddled', script);
     world.instance.setNft('more', [{ kind: 'counter', name: 'more' }]);

@@ -35,7 +35,7 @@ export class Namespaces {
   }
 
   /**
-   * Takes the namespace away, at once its VXLAN device: anybody may have the namespace open and keep it alive, and the kernel has only
+   * Takes the namespace away, at once its VXLAN device: any process may have the namespace open and keep it alive, and the kernel has only
    * one device for a VNI, whichever namespace that is in.
    */
   remove(vni: number): void {

@@ -43,7 +43,7 @@ describe('shares of a table', () => {
         for (const owner of new Set(kept.map(([s]) => ownerOf(s)))) {
           const own = kept.filter(([s]) => ownerOf(s) === owner);
           expect(own.reduce((a, [, n]) => a + n, 0)).toBeLessThanOrEqual(limits.owner);
-          // In one owner, all that were cut have the same left, and nobody else has more.
+          // In one owner, all that were cut have the same left, and no other has more.
           const cut = own.filter(([s]) => over[s] !== undefined).map(([, n]) => n);
           expect(new Set(cut).size).toBeLessThanOrEqual(1);
           if (cut[0] !== undefined) for (const [, n] of own) expect(n).toBeLessThanOrEqual(cut[0]);

@@ -77,7 +77,7 @@ test('a host port: what leads elsewhere, or was made when it led nowhere', () =>
   expect(former(flow('203.0.113.1#1 192.0.2.11#53 10.244.0.5#5353 203.0.113.1#1'))).toBe(true);
   expect(former(flow('203.0.113.1#1 192.0.2.11#53 10.244.0.9#5353 203.0.113.1#1'))).toBe(false);
   expect(former(flow('203.0.113.1#1 192.0.2.11#54'))).toBe(true);
-  expect(former(flow('203.0.113.1#1 127.0.0.1#54'))).toBe(false); // nobody's
+  expect(former(flow('203.0.113.1#1 127.0.0.1#54'))).toBe(false); // of no owner
   expect(former(flow('10.244.0.7#1 203.0.113.1#53'))).toBe(false); // goes through this node
   // A process of the node goes on with those it has; only one that waits for an answer is let go.
   expect(former(flow('203.0.113.1#1 192.0.2.11#80', 6, 3))).toBe(false);
@@ -125,7 +125,7 @@ test('a backend that is closed: who may be a pod under another address, and no o
   // By a Service by hand, masqueraded or as itself; behind a port that is closed itself it is cut by that port.
   expect(former(flow('10.244.0.7#1 192.0.2.11#30002 10.244.3.3#5353 10.244.0.0#1'))).toBe(true);
   expect(former(flow('10.244.0.7#1 10.96.0.9#53 10.244.3.3#5353 10.244.0.7#1'))).toBe(false);
-  // From another node: of its own by the port of the Service, of anybody by another.
+  // From another node: of its own by the port of the Service, of others by another.
   expect(former(flow('192.0.2.12#1 192.0.2.11#30002 10.244.3.3#5353 10.244.0.0#1'))).toBe(true);
   expect(former(flow('192.0.2.12#1 192.0.2.11#30001 10.244.3.3#5353 10.244.0.0#1'))).toBe(false);
   // The node's own processes, clients outside, other ports and protocols, host ports.

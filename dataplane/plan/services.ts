@@ -33,7 +33,7 @@ export function backendsHere(
  * A Service in an instance's own service map. One of another network marks its connections, and only these pass the gate:
  * dialling a backend directly does not.
  *
- * Outer addresses and node ports are short-cut for the network's own pods, as kube-proxy does; others use them as anybody outside.
+ * Outer addresses and node ports are short-cut for the network's own pods, as kube-proxy does; others use them as a host outside does.
  */
 export const planService = (service: ServiceItem, translation: Translation): Fragment => ({
   nft: service.ports.flatMap((port) => planServicePort(service, port, translation).nft ?? []),

@@ -11,7 +11,7 @@ export class DepthError extends Error {
 export const MOST_DEPTH = 128;
 
 /**
- * Reads JSON that anybody may have written. `JSON.parse` takes any depth, but what reads the value afterwards, `JSON.stringify` too,
+ * Reads JSON that any user may have written. `JSON.parse` takes any depth, but what reads the value afterwards, `JSON.stringify` too,
  * calls itself for each level and runs out of stack.
  *
  * @throws SyntaxError when it is no JSON, {@link DepthError} when it is nested too deep
