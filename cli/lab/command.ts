@@ -24,20 +24,31 @@ const collect = (value: string, before: readonly string[]): string[] => [...befo
 const warn = (text: string): boolean => process.stderr.write(`warning: ${text}\n`);
 type Named = { name: string };
 type Shown = Named & { output: string };
+type Exit = (code: number) => void;
 
 /** `bulkhead lab …`. Each action returns through `exit` with its code. */
-export function labCommand(exit: (code: number) => void, runInPod: typeof execInPod = execInPod): Command {
+export function labCommand(exit: Exit, runInPod: typeof execInPod = execInPod): Command {
   const lab = new Command('lab')
     .description('run a cluster on this machine: real packets, no container runtime')
     .enablePositionalOptions();
-  const upFlags = (c: Command): Command =>
-    c
-      .addOption(nameOption())
-      .option('--nodes <count>', 'number of nodes', '3')
-      .option('--ip-family <family>', 'ipv4, ipv6 or dual', 'dual')
-      .option('-f, --file <path>', 'file or folder of manifests to apply; may be repeated', collect, [])
-      .option('--without-admission', 'do not install the policies and the webhook of manifests/admission');
+  addLife(lab);
+  addStatus(lab, exit);
+  addManifests(lab);
+  addPrograms(lab, exit, runInPod);
+  addReach(lab, exit);
+  return lab;
+}
 
+const upFlags = (c: Command): Command =>
+  c
+    .addOption(nameOption())
+    .option('--nodes <count>', 'number of nodes', '3')
+    .option('--ip-family <family>', 'ipv4, ipv6 or dual', 'dual')
+    .option('-f, --file <path>', 'file or folder of manifests to apply; may be repeated', collect, [])
+    .option('--without-admission', 'do not install the policies and the webhook of manifests/admission');
+
+/** `up`, `down`. */
+function addLife(lab: Command): void {
   upFlags(lab.command('up').description('create a lab and wait until its pods are ready')).action((flags: UpFlags) =>
     up(flags),
   );
@@ -47,7 +58,9 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
     .description('delete a lab')
     .addOption(nameOption())
     .action(async ({ name }: Named) => await labDown(name));
+}
 
+function addStatus(lab: Command, exit: Exit): void {
   lab
     .command('status')
     .description('show which programs of a lab run')
@@ -72,7 +85,10 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
       }
       exit(status.healthy ? EXIT.yes : EXIT.no);
     });
+}
 
+/** `apply`, `delete`. */
+function addManifests(lab: Command): void {
   lab
     .command('apply')
     .description('apply manifests and wait until pods are ready')
@@ -95,7 +111,10 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
       await using client = labClient(name);
       for (const done of await deleteManifests(client, file.flatMap(readManifests))) print(`${done} deleted`);
     });
+}
 
+/** `exec`, `stop`, `start`, `kubeconfig`. */
+function addPrograms(lab: Command, exit: Exit, runInPod: typeof execInPod): void {
   lab
     .command('exec')
     .description("run a program of this machine in a pod's network namespace, or on a node")
@@ -124,7 +143,10 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
     .description('print the kubeconfig of a lab')
     .addOption(nameOption())
     .action(({ name }: Named) => print(readFileSync(kubeconfigPath(labSpec(name).name), 'utf8').trimEnd()));
+}
 
+/** `reach`, `run`. */
+function addReach(lab: Command, exit: Exit): void {
   lab
     .command('reach')
     .description('connect every pod to everything, and compare with what the objects say')
@@ -151,5 +173,4 @@ export function labCommand(exit: (code: number) => void, runInPod: typeof execIn
         if (once) await labDown(flags.name);
       }
     });
-  return lab;
 }

@@ -72,42 +72,14 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
     destination.network !== network &&
     !destination.service.clusterIPs.includes(target.address);
   const dialled = serviceDialled(view, network, target, decision);
-  if (dialled && !outer) {
-    const backends = backendsOf(view, from, dialled, target);
-    steps.push({
-      where: `${here}, chain nat_pre`,
-      what: `translated to ${backends.map((b) => `${b.ip}:${b.port}`).join(' or ')}`,
-      by: `${destination.kind === 'Node' ? 'node port of ' : ''}Service ${keyOf(dialled.service)}`,
-    });
-    steps.push({
-      where: `${here}, chain forward`,
-      what: 'a new connection of a pod goes on to the egress side',
-      by: 'map ep_from',
-    });
-    if (dialled.network === network) return [...steps, ...toBackends(view, here, from, network, backends)];
-    if (!isAllowed(view, view.state.networks.get(network)?.spec, dialled.service))
-      return [...steps, ...throughRouter(view, here, from, dialled.network, backends, decision.why)];
-    return [
-      ...steps,
-      {
-        where: `${here}, chain gate_out`,
-        what: 'accepted: it carries the mark of an allowed Service',
-        by: `spec.services.allow of ${nameOf(network)}`,
-      },
-      ...intoRoot(view, from, backends),
-    ];
-  }
+  if (dialled && !outer) return [...steps, ...translatedHere(view, here, from, network, target, decision, dialled)];
   if (destination.kind === 'Service')
     steps.push({
       where: `${here}, chain nat_pre`,
       what: `${label(target)} is not in this network's service map`,
       by: 'map svc',
     });
-  steps.push({
-    where: `${here}, chain forward`,
-    what: 'a new connection of a pod goes on to the egress side',
-    by: 'map ep_from',
-  });
+  steps.push(onToEgress(here));
   if (destination.kind === 'Pod' && destination.network === network)
     return [
       ...steps,
@@ -150,6 +122,45 @@ function fromInstance(view: View, from: Pod, network: string, target: Target, de
     { where: 'outside', what: `arrives at ${label(target)}`, by: 'route' },
   ];
 }
+
+/** A Service that the sender's own instance translates: on to its backends, in this network, by a router, or into the root. */
+function translatedHere(
+  view: View,
+  here: string,
+  from: Pod,
+  network: string,
+  target: Target,
+  decision: Decision,
+  dialled: Dialled,
+): TraceStep[] {
+  const backends = backendsOf(view, from, dialled, target);
+  const steps: TraceStep[] = [
+    {
+      where: `${here}, chain nat_pre`,
+      what: `translated to ${backends.map((b) => `${b.ip}:${b.port}`).join(' or ')}`,
+      by: `${decision.destination.kind === 'Node' ? 'node port of ' : ''}Service ${keyOf(dialled.service)}`,
+    },
+    onToEgress(here),
+  ];
+  if (dialled.network === network) return [...steps, ...toBackends(view, here, from, network, backends)];
+  if (!isAllowed(view, view.state.networks.get(network)?.spec, dialled.service))
+    return [...steps, ...throughRouter(view, here, from, dialled.network, backends, decision.why)];
+  return [
+    ...steps,
+    {
+      where: `${here}, chain gate_out`,
+      what: 'accepted: it carries the mark of an allowed Service',
+      by: `spec.services.allow of ${nameOf(network)}`,
+    },
+    ...intoRoot(view, from, backends),
+  ];
+}
+
+const onToEgress = (here: string): TraceStep => ({
+  where: `${here}, chain forward`,
+  what: 'a new connection of a pod goes on to the egress side',
+  by: 'map ep_from',
+});
 
 /** The Service that an instance translates to, by its address or by a node port of the network's own; undefined: none. */
 function serviceDialled(
