@@ -92,6 +92,7 @@ async function apply(
   const faults = await dataplane.networks.set({ authoritative: false }, breath);
   if (status.authoritative) request('collect');
   status.realised = now;
+  status.written = true;
   if (status.authoritative && status.unsaved) request('save');
   const { desired, policing } = dataplane;
   if (status.note({ faults, closed: desired.local.closed(), over: policing.overBudget() }, log)) request('report');
@@ -117,7 +118,7 @@ function report({ settings, status, node, pods, dataplane, link }: AgentWork): P
 function survey(work: AgentWork, request: (loop: LoopName) => void): void {
   const { dataplane, log, node, status, pods, client, link } = work;
   if (!dataplane.audit.isGuarded()) {
-    log.warn("this node's nftables table was taken away by another program; it is put back");
+    if (status.written) log.warn("another program removed this node's nftables table; the agent puts it back");
     dataplane.audit.root();
     request('apply');
   }

@@ -16,6 +16,8 @@ export class AgentStatus {
   /** The last revision that the controller sent, and the last that is in the kernel. */
   received = 0;
   realised = 0;
+  /** This agent has written to the kernel since it started: a table that is missing before that is none that was taken away. */
+  written = false;
   /** The configuration is the controller's present one, not what was saved on disk. */
   authoritative = false;
   /** The configuration has changed since it was put on disk. */
