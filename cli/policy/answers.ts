@@ -60,15 +60,22 @@ function explanationData(view: View, e: Explanation): object {
 }
 
 /** What networks say is the decision, unless policies have made another of it. */
-function networkData(view: View, { from, to, decision }: Explanation): object {
-  const { destination, networks: { verdict, why } = decision } = decision;
+function networkData(view: View, e: Explanation): object {
+  const { decision } = e;
+  const { networks: { verdict, why } = decision } = decision;
   return {
     verdict,
     why,
-    from: networkName(from.kind === 'Pod' ? sourceNetwork(view, from.pod, to.address) : undefined),
-    to: networkName('network' in destination ? destination.network : undefined),
+    from: networkName(networkOfSender(view, e)),
+    to: networkName(networkOfReceiver(e)),
   };
 }
+
+const networkOfSender = (view: View, { from, to }: Explanation): string | undefined =>
+  from.kind === 'Pod' ? sourceNetwork(view, from.pod, to.address) : undefined;
+
+const networkOfReceiver = ({ decision: { destination } }: Explanation): string | undefined =>
+  'network' in destination ? destination.network : undefined;
 
 const networkName = (network: string | undefined): string =>
   network === undefined ? 'none' : network === FLAT_NETWORK ? 'default' : network;
@@ -183,7 +190,7 @@ function showExplanation(view: View, e: Explanation, every: boolean): void {
     showSide('egress', place.egress);
     showSide('ingress', place.ingress);
   }
-  if (e.verdict === 'Deny') showRemedies(e, every);
+  if (e.verdict === 'Deny') showRemedies(view, e, every);
 }
 
 const placeKey = ({ flow, egress, ingress }: ExplainedPlace): string =>
@@ -191,7 +198,8 @@ const placeKey = ({ flow, egress, ingress }: ExplainedPlace): string =>
 
 const name = ({ ip, pod }: End): string => (pod ? `pod ${keyOf(pod)}` : ip);
 
-function showRemedies({ decision, places }: Explanation, every: boolean): void {
+function showRemedies(view: View, e: Explanation, every: boolean): void {
+  const { decision, places } = e;
   const told = new Set<string>();
   for (const { flow: asked, egress, ingress } of places)
     for (const direction of ['egress', 'ingress'] as const) {
@@ -204,12 +212,20 @@ function showRemedies({ decision, places }: Explanation, every: boolean): void {
       told.add(text);
       print(text);
     }
-  if (decision.decidedBy === 'egress gate' || decision.decidedBy === 'ingress gate')
-    if ('network' in decision.destination)
-      print(
-        '\nTo connect the networks, both sides need a VirtualNetworkRouter that imports the other: docs/reference/networks.md.',
-      );
+  if (decision.decidedBy !== 'egress gate' && decision.decidedBy !== 'ingress gate') return;
+  const advice = gateAdvice(isNamed(networkOfSender(view, e)), isNamed(networkOfReceiver(e)));
+  if (advice !== undefined) print(`\n${advice}`);
 }
+
+/** What opens a gate, by which ends are on a VirtualNetwork: only two of them can be connected by routers. */
+function gateAdvice(sender: boolean, receiver: boolean): string | undefined {
+  if (sender && receiver)
+    return 'To connect the networks, both sides need a VirtualNetworkRouter that imports the other: docs/reference/networks.md.';
+  if (receiver) return 'To open ports of a pod or Service in an isolated network: docs/how-to/open-ports.md.';
+  return undefined;
+}
+
+const isNamed = (network: string | undefined): boolean => network !== undefined && network !== FLAT_NETWORK;
 
 function showSide(direction: Direction, steps: readonly Step[]): void {
   for (const step of steps) {

@@ -188,6 +188,27 @@ describe('explain gives the right reason', () => {
   });
 });
 
+describe('explain says what opens a network', () => {
+  const isolated = (name: string): object => ({
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: { name, labels: { 'bulkhead.dev/isolated': 'true' } },
+  });
+  const world = [isolated('i'), isolated('j'), pod('i', 'p'), pod('j', 'q')];
+
+  test.each([
+    ['i/p', 'j/q:8080', /VirtualNetworkRouter/],
+    ['internet', 'i/p:8080', /open-ports\.md/],
+    ['b/cli1', 'i/p:8080', /open-ports\.md/],
+    ['i/p', 'b/cli1:8080', /^(?![\s\S]*(VirtualNetworkRouter|open-ports))/],
+  ])('%s to %s', async (from, to, advice) => {
+    const [code, text] = await explain(world, from, to);
+    expect(code).toBe(EXIT.no);
+    expect(text).toMatch(advice);
+    expect(/VirtualNetworkRouter/.test(text)).toBe(advice.source === 'VirtualNetworkRouter');
+  });
+});
+
 describe('explain takes every kind of sender', () => {
   const ingress = policy('a', {
     ingress: [{ from: [{ ipBlock: { cidr: '203.0.113.0/24' } }], ports: [{ port: 8080 }] }],

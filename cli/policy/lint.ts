@@ -46,7 +46,7 @@ function lintCommand(exit: (code: number) => void): Command {
     .addOption(new Option('--explain <code>', 'explain a code, with an example and the remedy').argParser(code))
     .addOption(new Option('-o, --output <format>', 'text, json, yaml or sarif').default('text'))
     .action(async ({ output, disable = [], only, severity, explain, ...flags }: Flags) => {
-      const shape = output === 'sarif' ? output : format(output);
+      const shape = format(output, 'sarif');
       if (explain) return print(pageText(explain));
       const { view, objects, complete, policies } = await loadInput(flags, { quiet: true });
       const placeOf = placesIn(policies);

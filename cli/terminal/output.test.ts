@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { parse } from 'yaml';
-import { forTerminal, jsonText, paint, tableText, yamlText } from './output.ts';
+import { format, forTerminal, jsonText, paint, tableText, yamlText } from './output.ts';
 
 const evil = fc.oneof(
   fc.string({ unit: 'binary' }),
@@ -77,4 +77,10 @@ describe('what reaches a terminal', () => {
       { numRuns: 2_000 },
     );
   });
+});
+
+test('-o takes the formats of the command, and names them', () => {
+  expect([format('yaml'), format('sarif', 'sarif')]).toEqual(['yaml', 'sarif']);
+  expect(() => format('sarif')).toThrow('-o sarif: write text, json or yaml');
+  expect(() => format('xml', 'sarif')).toThrow('-o xml: write text, json, yaml or sarif');
 });

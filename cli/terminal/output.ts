@@ -16,11 +16,13 @@ export class UsageError extends Error {
   readonly code = 'Usage';
 }
 
-/** Checks the value of -o. */
-export function format(text: string): Format {
-  if (text !== 'text' && text !== 'json' && text !== 'yaml')
-    throw new UsageError(`-o ${text}: write text, json or yaml`);
-  return text;
+/** Checks the value of -o. `more`: formats that this command has besides. */
+export function format(text: string): Format;
+export function format<More extends string>(text: string, ...more: readonly More[]): Format | More;
+export function format(text: string, ...more: readonly string[]): string {
+  const all = ['text', 'json', 'yaml', ...more];
+  if (all.includes(text)) return text;
+  throw new UsageError(`-o ${text}: write ${all.slice(0, -1).join(', ')} or ${all.at(-1)}`);
 }
 
 /** Writes a line on a terminal in place of the one before; on anything else nothing. */

@@ -32,6 +32,8 @@ describe('ends of connections', () => {
     ['2001:db8:0::1', { kind: 'Address', ip: '2001:db8::1' }, {}],
     ['[2001:db8::1]', { kind: 'Address', ip: '2001:db8::1' }, {}],
     ['[2001:db8::1]:53/udp', { kind: 'Address', ip: '2001:db8::1' }, { port: 53, protocol: 'UDP' }],
+    ['::ffff:10.0.0.1', { kind: 'Address', ip: '10.0.0.1' }, {}],
+    ['[::ffff:a00:1]:80', { kind: 'Address', ip: '10.0.0.1' }, { port: 80 }],
     ['[2001:db8::1]/icmp', { kind: 'Address', ip: '2001:db8::1' }, { protocol: 'ICMP' }],
   ])('%s', (text, place, rest) => {
     expect(parseEnd(text)).toEqual({ end: { text, place, ...rest }, problems: [] });
@@ -56,6 +58,13 @@ describe('ends of connections', () => {
     ['node/a/b', [/not an end/]],
     ['[1.2.3.4', [/not an end/]],
     ['[::1]x', [/not an end/]],
+    ...['127.0.0.1', '127.9.9.9:80', '::1', '[::1]:80', '0.0.0.0', '::', '::ffff:127.0.0.1'].map(
+      (text): [string, RegExp[]] => [text, [/the sender itself/]],
+    ),
+    ...['224.0.0.251', 'ff02::1', '[ff02::fb]:5353/udp', '255.255.255.255'].map((text): [string, RegExp[]] => [
+      text,
+      [/no single host/],
+    ]),
   ])('%s is refused, with all that is wrong', (text, messages) => {
     const { end, problems } = parseEnd(text);
     expect(end).toBeUndefined();

@@ -1,5 +1,6 @@
 import { PROTOCOLS, type Protocol } from '../../api/nodeconfig.ts';
 import { canonicalIp } from '../../lib/ip/address.ts';
+import { addressOfEnd } from './end-address.ts';
 
 /** One end of a connection as people write it: parsed, and not looked up yet. */
 export type EndText = {
@@ -47,8 +48,11 @@ export function parseEnd(
   { namespace = 'default' }: { readonly namespace?: string } = {},
 ): { readonly end?: EndText; readonly problems: readonly string[] } {
   const problems: string[] = [];
-  const bare = canonicalIp(text);
-  if (bare !== undefined) return { end: { text, place: { kind: 'Address', ip: bare } }, problems };
+  const bare = addressOfEnd(text);
+  if (bare)
+    return 'ip' in bare
+      ? { end: { text, place: { kind: 'Address', ip: bare.ip } }, problems }
+      : { problems: [`${text}: ${bare.problem}`] };
   const { head, port: portText, rest } = cut(text);
   const words = head.split('/');
   const tail = rest ?? (portText === undefined ? trailingProtocol(words) : undefined);
@@ -125,8 +129,12 @@ function readPort(word: string | undefined, problems: string[]): number | string
 
 function readPlace(words: readonly string[], namespace: string, problems: string[]): EndPlace | undefined {
   const [first = '', second = '', third] = words;
-  const ip = words.length === 1 ? canonicalIp(unbracketed(first)) : undefined;
-  if (ip !== undefined) return { kind: 'Address', ip };
+  const address = words.length === 1 ? addressOfEnd(unbracketed(first)) : undefined;
+  if (address && 'ip' in address) return { kind: 'Address', ip: address.ip };
+  if (address) {
+    problems.push(address.problem);
+    return undefined;
+  }
   if (words.length === 1 && first === 'api') return { kind: 'Api' };
   if (words.length === 1 && first === 'internet') return { kind: 'Internet' };
   const wrong = (): undefined => {

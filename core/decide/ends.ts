@@ -71,7 +71,7 @@ export function askAbout(view: View, fromText: string, toText: string, options: 
     return read.end;
   });
   if (from?.port !== undefined || from?.protocol !== undefined)
-    problems.push(`${fromText}: the sender has no port and no protocol: write them behind the receiver`);
+    problems.push(`${fromText}: the sender has no port and no protocol: write them after the receiver`);
   const sender = from && senderOf(view, from, { options, problems, notes });
   const receiver = to && receiverOf(view, to, { options, problems, notes, outside: sender?.outside === true });
   if (problems.length > 0 || !sender || !receiver) throw new EndError(problems);

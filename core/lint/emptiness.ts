@@ -46,10 +46,10 @@ function noNamespace(world: World, { namespace, namespaces }: PodsSelector): Emp
       code: 'NoPods',
       message: `means no pod: namespace ${namespace} has none${world.complete ? '' : ' in the input'}`,
     };
-  const name = namespaces.matchLabels?.['kubernetes.io/metadata.name'];
+  const name = namespaces.matchLabels?.[NAME];
   const also = hint(namespaces, world.pods.namespaceLabels);
   // Manifests need not have the namespaces of others, and least of all those that are only named.
-  const missing = !world.complete && (name === undefined ? !world.pods.hasNamespaces : also === '');
+  const missing = !world.complete && also === '' && (name !== undefined || !knowsKeys(world, namespaces));
   const where = world.complete ? '' : ' of the input';
   return {
     code: 'NoSuchNamespace',
@@ -57,6 +57,14 @@ function noNamespace(world: World, { namespace, namespaces }: PodsSelector): Emp
     ...(missing ? { severity: 'info' } : {}),
   };
 }
+
+/** Namespaces of the input have one of these labels, with other values: the author's namespaces are likely among them. */
+function knowsKeys(world: World, { matchLabels = {}, matchExpressions = [] }: LabelSelector): boolean {
+  const keys = [...Object.keys(matchLabels), ...matchExpressions.map((e) => e.key)];
+  return world.pods.namespaceLabels.some((own) => keys.some((key) => key !== NAME && Object.hasOwn(own, key)));
+}
+
+const NAME = 'kubernetes.io/metadata.name';
 
 /** What the author may have meant, when a label is only almost one that there is. */
 function hint({ matchLabels = {} }: LabelSelector, all: readonly Strings[]): string {

@@ -83,6 +83,11 @@ describe('what is no mistake is an info', () => {
       ],
       /^info NoSuchNamespace .*ingress-nginx/,
     ],
+    [
+      'a namespace that is not in the input, by a label of its own',
+      [np('p', ingress({ from: [{ namespaceSelector: { matchLabels: { purpose: 'ingress' } } }] }))],
+      /^info NoSuchNamespace /,
+    ],
   ])('%s', (_name, objects, wanted) => {
     expect(said(...objects)).toEqual([expect.stringMatching(wanted)]);
   });

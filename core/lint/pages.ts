@@ -141,7 +141,7 @@ spec: { endpointSelector: {} }
   },
   NoSuchNamespace: {
     what: 'A `namespaceSelector` matches no namespace.',
-    why: 'Without labels of your own, select by `kubernetes.io/metadata.name`, which every namespace has. When the input is manifests alone, a namespace that is only not in the input is an info.',
+    why: 'Without labels of your own, select by `kubernetes.io/metadata.name`, which every namespace has. When the input is manifests alone, a namespace that is only not in the input is an info: one that is selected by its name, or by a label that no namespace of the input has.',
     example: fromWeb('ingress:\n- from: [{ namespaceSelector: { matchLabels: { team: shopp } } }]'),
     cure: fromWeb('ingress:\n- from: [{ namespaceSelector: { matchLabels: { team: shop } } }]'),
   },

@@ -8,8 +8,6 @@ import { LabelIndex } from '../policy/label-index.ts';
 
 /** The pods and namespaces of a view, as selectors find them; equal selectors are asked once. */
 export class Pods {
-  /** The input has Namespace objects, with their labels. */
-  readonly hasNamespaces: boolean;
   /** Labels of some namespaces. */
   readonly namespaceLabels: readonly Strings[];
   readonly #state: ClusterState;
@@ -23,7 +21,6 @@ export class Pods {
     const { state } = index;
     this.#state = state;
     this.#index = index;
-    this.hasNamespaces = [...state.namespaces.values()].some((n) => Object.keys(n.labels).length > 0);
     this.#byNamespace = Map.groupBy(state.pods.values(), (p) => p.namespace);
     const names = new Set([...state.namespaces.keys(), ...this.#byNamespace.keys()]);
     this.namespaceLabels = [...names].slice(0, MOST_NEAR).map((name) => labelsOfNamespace(state, name));

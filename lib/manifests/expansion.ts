@@ -4,8 +4,8 @@ import { type Document, isAlias, isMap, isPair, isSeq, type Node } from 'yaml';
 const MOST_ADDED = 1_000_000;
 
 /**
- * Why a document must not be turned into values: its aliases would multiply it, or one holds itself. Told before anything is
- * expanded, in one walk.
+ * Why a document must not be turned into values: its aliases would multiply it, one holds itself, or one has no anchor (an
+ * anchor ends with its document). Told before anything is expanded, in one walk.
  */
 export function expansionProblem(
   document: Document.Parsed,
@@ -17,12 +17,13 @@ export function expansionProblem(
     if (problem) return 0;
     if (isPair(node)) return sizeOf(node.key) + sizeOf(node.value);
     if (isAlias(node)) {
-      const size = sizes.get(node.source) ?? 1;
+      const size = sizes.get(node.source);
       const offset = node.range?.[0] ?? 0;
-      if (size === 'open') problem = { message: `anchor ${node.source} holds itself`, offset };
+      if (size === undefined) problem = { message: `no anchor ${node.source} stands before this alias`, offset };
+      else if (size === 'open') problem = { message: `anchor ${node.source} holds itself`, offset };
       else if ((added += size) > MOST_ADDED)
         problem = { message: `Excessive alias count: aliases add more than ${MOST_ADDED} values`, offset };
-      return size === 'open' ? 0 : size;
+      return typeof size === 'number' ? size : 0;
     }
     const anchor = (node as (Node & { anchor?: string }) | null)?.anchor;
     if (anchor !== undefined) sizes.set(anchor, 'open');

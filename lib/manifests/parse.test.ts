@@ -39,6 +39,12 @@ test.each<[name: string, text: string, problem: RegExp]>([
   ['a tab as indentation', 'a:\n- b: c\n\td: e', /^3: /],
   ['a tab after a dash', 'a:\n-\tb: c\n  \td: e', /Tabs/],
   ['an anchor that holds itself', 'a: &x\n  b: *x', /^2: anchor x holds itself/],
+  [
+    'an alias of an anchor of another document',
+    'a: &x b\n---\nc: d\ne: *x',
+    /^4: no anchor x stands before this alias/,
+  ],
+  ['an alias before its anchor', 'a: *x\nb: &x c', /^1: no anchor x/],
   ['a template', 'a:\n  b: {{ c }}', /^2: .*template/],
   ['very deep', `a: ${'['.repeat(50_000)}`, /nested too deep/],
   ['very deep JSON', `{"a": ${'['.repeat(300_000)}${']'.repeat(300_000)}}`, /^1: is nested too deep/],
