@@ -100,8 +100,8 @@ function ownersIn(
     isLocal: (ip) => local.has(ip) || ip.startsWith('127.'),
     isNode: (ip) => nodes.has(ip),
     isClosedPort: (port) => {
-      const { ip: _, ...onNodes } = port;
-      return closed.has(closedKey(port)) || closed.has(closedKey(onNodes));
+      const { ip, ...onNodes } = port;
+      return closed.has(closedKey(port)) || ((nodes.has(ip) || local.has(ip)) && closed.has(closedKey(onNodes)));
     },
     isFlat: (ip) => pods.at(ip)?.network === FLAT_NETWORK,
     mappedTo: (ip, protocol, port) => mapped(ip, protocol, port),

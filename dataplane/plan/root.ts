@@ -303,12 +303,14 @@ const byNode = (f: 4 | 6): NftObject => ({
   kind: 'chain',
   name: `by_node${f}`,
   rules: [
-    ...NAT_PROTOCOLS.map((p) => `meta l4proto ${p} ct original proto-dst @closed_${p}_ports return`),
+    // The same number at an outer address is the port of some other Service.
+    ...NAT_PROTOCOLS.map((p) => `meta l4proto ${p} ct original ${byNodeAddress(f)} @closed_${p}_ports return`),
     `${backend(ipWord(f))} @host_port_pods${f} return`,
     'goto node_port_closed',
   ],
 });
 
+const byNodeAddress = (f: 4 | 6): string => `${ipWord(f)} daddr @nodes${f} ct original proto-dst`;
 const backend = (ip: string): string => `${ip} daddr . meta l4proto . th dport`;
 
 function inputs(self: NodeItem): NftObject[] {

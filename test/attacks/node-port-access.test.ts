@@ -1,4 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest';
+import { netPath } from '../../lab/world/plan.ts';
+import { exec } from '../../lib/exec/exec.ts';
 import { pod, shop, useLab } from '../system/lab.ts';
 import { UdpCaller } from '../system/udp-caller.ts';
 
@@ -8,6 +10,8 @@ import { UdpCaller } from '../system/udp-caller.ts';
 const lab = useLab('node-port-access', { admission: false, nodes: 2 });
 const families = [4, 6] as const;
 const NODES = { 4: ['192.0.2.11', '192.0.2.12'], 6: ['2001:db8:2::11', '2001:db8:2::12'] } as const;
+/** An outer address whose packets the fabric sends to n2, as a load balancer does. */
+const BALANCED = { 4: '198.51.100.10', 6: '2001:db8:51::a' } as const;
 const EXTERNAL = { 4: '198.51.100.9', 6: '2001:db8:51::9' } as const;
 const CLIENTS = ['flat/p1', 'flat/p2'] as const;
 const VICTIMS = ['b/p1', 'b/p2'] as const;
@@ -213,6 +217,38 @@ describe('exposed pods of a network with nodePortAccess External', () => {
           [expect.stringMatching(/^open:b\//), 'open'],
         ]);
   });
+
+  test.each(families)(
+    'nor one behind another, by an outer address and the number of the closed node port (IPv%s)',
+    async (f) => {
+      const own = await service('b', 'public');
+      const numbers = [
+        { name: 'tcp', port: own.tcp, targetPort: 8080, protocol: 'TCP' },
+        { name: 'udp', port: own.udp, targetPort: 5353, protocol: 'UDP' },
+      ];
+      await lab.apply(
+        [
+          nodePortService('flat', 'balanced', { externalIPs: Object.values(BALANCED), ports: numbers }),
+          slice('balanced', await lab.ip('b/p2', f)),
+          nodePortService('flat', 'first'),
+          slice('first', BALANCED[f], { ports: numbers }),
+        ].join('\n---\n'),
+      );
+      const route = ['ip', 'route', 'replace', BALANCED[f], 'via', NODES[f][1]];
+      await exec(['nsenter', `--net=${netPath(lab.name, 'fabric')}`, ...route]);
+      const first = await service('flat', 'first');
+      const cluster = first.clusterIPs.find((ip) => ip.includes(':') === (f === 6)) ?? '';
+      // The twin says as well that the Services are in effect.
+      expect(await becomes({ net: 'outside' }, BALANCED[f], [own.tcp, own.udp], /^open/)).toEqual(OPEN('b/p2'));
+      expect(await answers('flat/p1', cluster, 8080, 5353)).toEqual(['rejected', NOT_OPEN]);
+      expect(await answers('flat/p1', NODES[f][0], first.tcp, first.udp)).toEqual(['rejected', NOT_OPEN]);
+      // A process of the node, by the node port itself.
+      expect(await becomes({ net: 'n1' }, NODES[f][1], [own.tcp, own.udp], /^open/)).toEqual([
+        expect.stringMatching(/^open:b\//),
+        'open',
+      ]);
+    },
+  );
 
   test.each(families)(
     'what a pod opens itself, and its host port, stay open to the flat network (IPv%s)',
