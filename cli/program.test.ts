@@ -53,6 +53,16 @@ describe('every command ends by one table of exit codes', () => {
   test('no cluster and no lab: 1, as nothing was asked', async () => {
     expect(await run(['reach', '--name', 'there-is-no-such-lab'])).toBe(EXIT.failed);
     expect(await run(['trace', 'a/b', 'c/d', '--kubeconfig', '/nonexistent'])).toBe(EXIT.failed);
+    vi.stubEnv('KUBECONFIG', '');
+    vi.stubEnv('KUBERNETES_SERVICE_HOST', undefined);
+    vi.stubEnv('HOME', '/nonexistent');
+    vi.stubEnv('BULKHEAD_LAB', 'there-is-no-such-lab');
+    try {
+      for (const words of [['status'], ['explain', '--all'], ['policy', 'lint']])
+        expect(await run(words)).toBe(EXIT.failed);
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 });
 

@@ -36,5 +36,11 @@ export function chooseTarget({ name, kubeconfig, context, identify }: TargetFlag
   if (labNames().includes(defaultLabName())) return labTarget(defaultLabName());
   const standard = process.env['KUBERNETES_SERVICE_HOST'] !== undefined || existsSync(`${homedir()}/.kube/config`);
   if (standard) return kubectlTarget(flags, how);
-  throw new UsageError('no cluster: bring up a lab (bulkhead lab up), or set KUBECONFIG');
+  throw new NoClusterError('no cluster: bring up a lab (bulkhead lab up), or set KUBECONFIG');
+}
+
+/** Nothing says which cluster is meant, and none is where one would be. */
+class NoClusterError extends Error {
+  override readonly name = 'NoClusterError';
+  readonly code = 'NoCluster';
 }

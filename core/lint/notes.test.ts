@@ -108,6 +108,22 @@ describe('what is no mistake is an info', () => {
     ]);
   });
 
+  test('a block of hosts outside, one of them a load balancer, is none of Services', () => {
+    const balanced = {
+      ...service('lb', {
+        clusterIP: '10.96.3.3',
+        type: 'LoadBalancer',
+        externalIPs: ['198.51.100.7'],
+        ports: [{ port: 80 }],
+      }),
+      status: { loadBalancer: { ingress: [{ ip: '203.0.113.80' }] } },
+    };
+    const from = (cidr: string) => np('p', ingress({ from: [{ ipBlock: { cidr } }] }));
+    for (const cidr of ['203.0.113.0/24', '198.51.100.0/28']) expect(said(balanced, from(cidr))).toEqual([]);
+    expect(said(balanced, from('203.0.113.80/32'))).toEqual([expect.stringMatching(/^warning ServiceByAddress/)]);
+    expect(said(balanced, from('10.96.3.0/24'))).toEqual([expect.stringMatching(/^warning ServiceByAddress/)]);
+  });
+
   test('of no pods at all: no named port and no peer is called wrong', () => {
     const policy = np('p', {
       podSelector: { matchLabels: { app: 'web' } },

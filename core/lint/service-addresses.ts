@@ -49,11 +49,14 @@ export class ServiceAddresses {
     return this.#view.state.serviceCIDRs.length === 0 && USUAL.some((c) => covers(mustPrefix(c), prefix));
   }
 
-  /** A Service with an address in a prefix of nothing but Services; undefined when a pod or node is in it, or none of all. */
+  /**
+   * A Service with a cluster IP in a prefix of nothing but Services; undefined when a pod or node is in it, or none of all. Around
+   * an outer address (a load balancer, an external IP) are hosts outside, which are peers.
+   */
   within(prefix: Prefix): string | undefined {
     if (prefix.length < LEAST_RANGE[prefix.family]) return undefined;
     this.#sorted ??= {
-      services: sorted(this.#services.keys()),
+      services: sorted([...this.#view.state.services.values()].flatMap((s) => s.clusterIPs)),
       others: sorted([
         ...this.#view.podByIp.keys(),
         ...[...this.#view.state.nodes.values()].flatMap((n) => n.addresses),

@@ -14,20 +14,25 @@ export async function buildPlugin(root: string, outfile: string): Promise<Metafi
     bundle: true,
     platform: 'node',
     format: 'esm',
-    target: 'node22',
+    target: `node${OLDEST}`,
     minify: true,
     legalComments: 'eof',
     metafile: true,
     define: { BULKHEAD_VERSION: JSON.stringify(programVersion(root)) },
     plugins: [withoutLab(root)],
-    // Bundled CommonJS packages still call require().
-    banner: {
-      js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-    },
+    banner: { js: [FIRST_LINE, VERSION_CHECK, REQUIRE].join('\n') },
     logLevel: 'warning',
   });
   return metafile;
 }
+
+const OLDEST = 22;
+const FIRST_LINE = '#!/usr/bin/env node';
+/** Before anything that an older one does not know. */
+const VERSION_CHECK = `if (parseInt(process.versions.node) < ${OLDEST}) { console.error(\`bulkhead: needs Node.js ${OLDEST} or newer; \${process.execPath} is \${process.versions.node}\`); process.exit(1); }`;
+/** Bundled CommonJS packages still call require(). */
+const REQUIRE =
+  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
 
 /** Modules that only a checkout can use, and what stands for them. */
 const LEFT_OUT = [

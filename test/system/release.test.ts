@@ -163,6 +163,13 @@ describe('the kubectl plugin', () => {
     expect(JSON.stringify(JSON.parse(stdout))).toContain('shop-a');
   });
 
+  test('an older Node.js is named, before anything that it does not know', async () => {
+    const old = 'data:text/javascript,Object.defineProperty(process.versions, "node", { value: "20.1.0" })';
+    await expect(run(join(bare, 'node'), '--import', old, join(bare, 'kubectl-bulkhead'), '--version')).rejects.toThrow(
+      /needs Node\.js 22 or newer/,
+    );
+  });
+
   test('krew finds what it names', async () => {
     const { spec } = parse(text(join(out, 'krew.yaml')));
     expect(spec.version).toBe(`v${version}`);
