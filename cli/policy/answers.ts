@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { FLAT_NETWORK } from '../../api/names.ts';
+import { FLAT_NETWORK, VXLAN_PORT } from '../../api/names.ts';
 import { keyOf } from '../../core/cluster/state.ts';
 import { sourceNetwork } from '../../core/decide/by-networks.ts';
 import type { Asked } from '../../core/decide/ends.ts';
@@ -11,7 +11,7 @@ import type { Step } from '../../core/policy/walk.ts';
 import { isUnknownAddress } from '../../core/view/from-manifests.ts';
 import type { View } from '../../core/view/view.ts';
 import { paint, print } from '../terminal/output.ts';
-import type { FamilyAnswer } from './question.ts';
+import { type FamilyAnswer, portsThatCount } from './question.ts';
 
 /** How an answer is shown: text that begins with the verdict, and data for programs. */
 
@@ -139,7 +139,12 @@ function portsOf(answers: readonly FamilyAnswer[]): string {
   const [first] = answers;
   if (!first || first.ports) {
     const protocols = new Set(first?.ports?.map((p) => p.protocol));
-    return protocols.size === 1 ? `every port of ${[...protocols].join()}` : 'every port';
+    const but = answers.some(
+      ({ verdict, ports = [] }) => verdict === 'Accept' && ports.some((p) => p.verdict === 'Deny'),
+    )
+      ? ` but UDP ${VXLAN_PORT}, the port of the overlay`
+      : '';
+    return `${protocols.size === 1 ? `every port of ${[...protocols].join()}` : 'every port'}${but}`;
   }
   return first.explanations.map(({ to }) => describePort(to)).join(', ');
 }
@@ -147,7 +152,7 @@ function portsOf(answers: readonly FamilyAnswer[]): string {
 const describePort = ({ protocol, port }: Explanation['to']): string => (port === 0 ? protocol : `${protocol} ${port}`);
 
 function showAnswer(view: View, { ports, explanations }: FamilyAnswer): void {
-  const every = ports !== undefined && new Set(ports.map((p) => p.verdict)).size === 1;
+  const every = ports !== undefined && new Set(portsThatCount(ports).map((p) => p.verdict)).size === 1;
   if (ports && !every) {
     print(`${paint('yellow', 'differs by port')}:`);
     for (const p of ports) print(`  ${paintVerdict(p.verdict)} ${describePorts(p)}`);

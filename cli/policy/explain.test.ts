@@ -174,6 +174,21 @@ describe('explain gives the right reason', () => {
     expect(text).not.toMatch(/TCP \d/);
   });
 
+  test('the port of the overlay alone makes no "no" of every port', async () => {
+    for (const to of ['internet', 'node/n2']) {
+      const [code, text] = await explain([], 'a/cli1', to);
+      expect([to, code]).toEqual([to, EXIT.yes]);
+      expect(text).toMatch(/Accept .*, every port but UDP 4789, the port of the overlay \(/);
+      expect(text).not.toContain('differs by port');
+      expect((await explain([], 'a/cli1', `${to}:4789/udp`))[0]).toBe(EXIT.no);
+    }
+    const [code, text] = await explain([policy('a', { policyTypes: ['Egress'] })], 'a/cli1', 'internet');
+    expect([code, text]).toEqual([EXIT.no, expect.stringMatching(/Deny .*, every port \(/) as string]);
+    const data = JSON.parse((await explain([], 'a/cli1', 'internet', '-o', 'json'))[1]) as { ports: object[] };
+    expect(data).toMatchObject({ verdict: 'Accept' });
+    expect(data.ports).toContainEqual({ protocol: 'UDP', first: 4789, last: 4789, verdict: 'Deny' });
+  });
+
   test('a named port, on either kind of end', async () => {
     expect((await explain([], 'b/cli1', 'a/srv1:http'))[1]).toContain('TCP 8080');
     expect((await explain([], 'b/cli1', 'a/srv1:nope'))[0]).toBe(EXIT.usage);

@@ -1,3 +1,4 @@
+import { VXLAN_PORT } from '../../api/names.ts';
 import type { Asked, AskedPort, AskedWay, AskOptions } from '../../core/decide/ends.ts';
 import { namesAddress } from '../../core/decide/end-text.ts';
 import { type Explanation, explain, explainPorts, type PortVerdict } from '../../core/decide/explain.ts';
@@ -39,11 +40,18 @@ function atPorts(view: View, { family, from, address }: AskedWay, ports: readonl
 
 function atEveryPort(view: View, { family, from, address }: AskedWay, protocol: Asked['protocol']): FamilyAnswer {
   const ports = explainPorts(view, from, address).filter((p) => protocol === undefined || p.protocol === protocol);
-  const verdict = ports.every((p) => p.verdict === 'Accept') ? 'Accept' : 'Deny';
-  const same = ports.filter((p) => p.verdict === verdict);
+  const counted = portsThatCount(ports);
+  const verdict = counted.every((p) => p.verdict === 'Accept') ? 'Accept' : 'Deny';
+  const same = counted.filter((p) => p.verdict === verdict);
   const one = same.find((p) => p.protocol !== 'ICMP') ?? same[0];
   const to = one && one.protocol !== 'ICMP' ? { port: one.first, protocol: one.protocol } : PING;
   return { family, address, verdict, explanations: [explain(view, from, { address, ...to })], ports };
+}
+
+/** All but the port of the overlay, which is closed to every pod: alone it makes no "no" of an answer about every port. */
+export function portsThatCount(ports: readonly PortVerdict[]): readonly PortVerdict[] {
+  const others = ports.filter((p) => !(p.protocol === 'UDP' && p.first === VXLAN_PORT && p.last === VXLAN_PORT));
+  return others.length > 0 ? others : ports;
 }
 
 const PING: AskedPort = { port: 0, protocol: 'ICMP' };
