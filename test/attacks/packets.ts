@@ -66,6 +66,18 @@ export function fragments(p: IpFields & { readonly id?: number }, at: number): [
   ];
 }
 
+/** An IPv6 packet with an extension header in front of its payload: its number and its bytes after the first, which says what follows. */
+export const behindHeader = (p: IpFields, header: number, bytes: Uint8Array): Buffer =>
+  ipv6({ ...p, protocol: header, payload: Buffer.concat([Buffer.of(p.protocol), bytes, p.payload]) });
+
+/** An IPv6 packet in two fragments; the first ends behind `at` bytes of payload, a multiple of 8. */
+export function fragments6(p: IpFields & { readonly id?: number }, at: number): [Buffer, Buffer] {
+  const [FRAGMENT, MORE] = [44, 1];
+  const part = (payload: Uint8Array, offset: number): Buffer =>
+    behindHeader({ ...p, payload }, FRAGMENT, Buffer.concat([Buffer.of(0), u16(offset), u32(p.id ?? 1)]));
+  return [part(p.payload.subarray(0, at), MORE), part(p.payload.subarray(at), at)];
+}
+
 /** Who a transport packet is for: the checksum covers both addresses. */
 export type Ends = {
   readonly source: string;
