@@ -85,7 +85,6 @@ export const REFUSED: readonly Row[] = [
     shownBy: [
       'test/attacks/allowed-services.test.ts › other ports of DNS and of the API, and what is behind them',
       'test/attacks/allowed-services.test.ts › after an allowed query, the same source port opens nothing',
-      'test/attacks/pod-as-root.test.ts › after a DNS query, from the same source port: to nobody else (IPv%s)',
     ],
   },
   {
