@@ -38,3 +38,12 @@ test('no objects break it: they are read, or a problem says why not', () => {
     { numRuns: 1000 },
   );
 });
+
+test('a name that YAML reads as something else is told so', () => {
+  const problemsOf = (name: unknown): readonly string[] =>
+    fromManifests([{ object: { apiVersion: 'v1', kind: 'Pod', metadata: { name } }, at: 'a.yaml:1' }]).problems;
+  expect(problemsOf(false)).toEqual([
+    'a.yaml:1: a Pod without metadata.name (it is read as false, which is no text: put it in quotes)',
+  ]);
+  expect(problemsOf(undefined)).toEqual(['a.yaml:1: a Pod without metadata.name']);
+});

@@ -159,7 +159,7 @@ function withNames<T extends ManifestObject>(
     }
     if (name === '') {
       if (kind !== undefined || isForeignPolicy(object) || hasTemplate(object))
-        problems.push(`${at}: a ${String(object['kind'])} without metadata.name`);
+        problems.push(`${at}: a ${String(object['kind'])} without metadata.name${noText(meta['name'])}`);
       return [];
     }
     const uid = text(meta['uid']) || `${String(object['kind'])} ${place.namespace ?? ''}/${name}`;
@@ -233,6 +233,12 @@ function duplicates(objects: readonly ManifestObject[]): string[] {
 }
 
 const nameOf = (raw: Raw): string => text(objectOf(raw['metadata'])['name']);
+/** YAML reads some names as other things: n, no, on, 1e3. */
+const noText = (name: unknown): string =>
+  typeof name === 'boolean' || typeof name === 'number'
+    ? ` (it is read as ${String(name)}, which is no text: put it in quotes)`
+    : '';
+
 const text = (v: unknown): string => (typeof v === 'string' ? v : '');
 
 /** Whether a pod says itself that it is not ready. One that says nothing, as in manifests, counts as ready. */

@@ -55,6 +55,20 @@ describe('what is read', () => {
     });
   });
 
+  test('an object whose apiVersion or kind was forgotten is no other file: it is an error', async () => {
+    write({
+      'a.yaml': 'kind: NetworkPolicy\nmetadata: {name: a}\nspec: {}\n',
+      'b.json': '{\n  "kind": "Pod",\n  "metadata": {"name": "b"}\n}\n',
+      'c.yaml': 'apiVersion: v1\nmetadata: {name: c}\n',
+      'values.yaml': 'kind: DaemonSet\nimage: x\n',
+    });
+    expect((await problems('.')).match(/[abc]\.\w+:1: an object without apiVersion and kind/g)).toHaveLength(3);
+    rmSync(join(folder, 'a.yaml'));
+    rmSync(join(folder, 'b.json'));
+    rmSync(join(folder, 'c.yaml'));
+    expect((await read('.')).skipped).toEqual(['values.yaml']);
+  });
+
   test('a file that is named, or found twice, is read once', async () => {
     write({ 'a.yaml': pod('a') });
     expect((await read('a.yaml', '.', 'a.yaml')).names).toEqual(['a a.yaml:1']);

@@ -34,7 +34,8 @@ const MOST_BYTES = 128 * 1024 * 1024;
 
 /**
  * Reads as `kubectl -f` and `kubectl -k` do. A path is a file, a folder, or "-" for standard input. A folder with a kustomization is
- * built. In a folder, what has neither apiVersion nor kind is skipped. Throws {@link ManifestError} with all that is wrong.
+ * built. In a folder, what has neither apiVersion nor kind is skipped,
+ * and so is what has one of them and neither metadata nor spec. Throws {@link ManifestError} with all that is wrong.
  */
 export async function gatherManifests(
   paths: readonly string[],
@@ -126,8 +127,8 @@ class Gathered {
       this.#problems.push(`${file}: is neither UTF-8 nor UTF-16`);
       return;
     }
-    // An object needs both words. Without them it does not matter whether the rest can be read.
-    if (!named && !/apiVersion/.test(text)) {
+    // Without the fields of an object it does not matter whether the rest can be read.
+    if (!named && !mayBeObject(text)) {
       if (/^(?!---|\.\.\.|[ \t]*#)[ \t]*\S/m.test(text)) this.#skipped.push(file);
       return;
     }
@@ -167,6 +168,12 @@ function bytesOf(file: string): Uint8Array {
     throw new ManifestError([`${file}: cannot be read: ${(error as Error).message}`], { cause: error });
   }
 }
+
+/** Whether a text may be an object, or one whose apiVersion was forgotten: `kind` and its `metadata` or `spec` at the top. */
+const mayBeObject = (text: string): boolean =>
+  /apiVersion/.test(text) ||
+  (/^kind[ \t]*:/m.test(text) && /^(metadata|spec)[ \t]*:/m.test(text)) ||
+  (/"kind"\s*:/.test(text) && /"(metadata|spec)"\s*:/.test(text));
 
 /** Other YAML of a folder. An object with one of the two fields is rather a manifest with a mistake. */
 function isNoManifest(value: unknown): boolean {
