@@ -34,11 +34,17 @@ export function emptinessOf(world: World, selector: PodsSelector, verb: 'selects
     const where = namespaces.length === 1 ? `namespace ${namespaces[0]} has` : `the namespaces that it names have`;
     return { code: 'NoPods', message: `${verb} no pod: ${where} none${world.complete ? '' : ' in the input'}` };
   }
+  const elsewhere = !world.complete && meant === '' && reachesFurther(selector);
   return {
     code: verb === 'selects' ? 'SelectsNothing' : 'MatchesNothing',
-    message: `${verb} no pod${meant}`,
+    message: `${verb} no pod${meant}${elsewhere ? ' of the input' : ''}`,
+    ...(elsewhere ? { severity: 'info' } : {}),
   };
 }
+
+/** Whether a selector may mean namespaces that the input does not have: one that names its namespace, or is in its own, does not. */
+const reachesFurther = ({ namespace, namespaces }: PodsSelector): boolean =>
+  namespace === undefined && namespaces.matchLabels?.[NAME] === undefined;
 
 function noNamespace(world: World, { namespace, namespaces }: PodsSelector): Emptiness {
   if (namespace !== undefined)

@@ -84,6 +84,22 @@ describe('what is no mistake is an info', () => {
       /^info NoSuchNamespace .*ingress-nginx/,
     ],
     [
+      'DNS of any namespace, where the input has no DNS',
+      [
+        np('p', {
+          podSelector: {},
+          policyTypes: ['Egress'],
+          egress: [
+            {
+              to: [{ namespaceSelector: {}, podSelector: { matchLabels: { 'k8s-app': 'kube-dns' } } }],
+              ports: [{ port: 53, protocol: 'UDP' }],
+            },
+          ],
+        }),
+      ],
+      /^info MatchesNothing spec\.egress\[0\]\.to\[0\]: matches no pod of the input/,
+    ],
+    [
       'a namespace that is not in the input, by a label of its own',
       [np('p', ingress({ from: [{ namespaceSelector: { matchLabels: { purpose: 'ingress' } } }] }))],
       /^info NoSuchNamespace /,

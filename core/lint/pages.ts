@@ -135,7 +135,7 @@ spec: { endpointSelector: {} }
   },
   MatchesNothing: {
     what: 'A peer of a rule matches no pod, though there are pods where it looks.',
-    why: 'A `podSelector` without a `namespaceSelector` looks in the namespace of the policy only. Two list entries mean either, one entry with both selectors means both.',
+    why: 'A `podSelector` without a `namespaceSelector` looks in the namespace of the policy only. Two list entries mean either, one entry with both selectors means both. When the input is manifests alone and the namespaces are not selected by name, it is an info: pods that are not in the input may match.',
     example: fromWeb('ingress:\n- from: [{ podSelector: { matchLabels: { app: wbe } } }]'),
     cure: fromWeb(FROM_WEB),
   },
