@@ -5,7 +5,7 @@
   bench-kind build image release cut kind kind-test kind-test-all kind-conformance kind-policy kind-uninstall kind-down clean
 
 help: ## print these words
-	@awk 'BEGIN { FS = ":[^#]*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":[^#]*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
 
 ##@ A cluster on this machine (root, Linux; sets itself up)
 
