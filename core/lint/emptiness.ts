@@ -43,7 +43,7 @@ export function emptinessOf(world: World, selector: PodsSelector, verb: 'selects
 }
 
 /** Whether a selector may mean namespaces that the input does not have: one that names its namespace, or is in its own, does not. */
-const reachesFurther = ({ namespace, namespaces }: PodsSelector): boolean =>
+export const reachesFurther = ({ namespace, namespaces }: PodsSelector): boolean =>
   namespace === undefined && namespaces.matchLabels?.[NAME] === undefined;
 
 function noNamespace(world: World, { namespace, namespaces }: PodsSelector): Emptiness {

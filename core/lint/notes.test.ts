@@ -84,6 +84,25 @@ describe('what is no mistake is an info', () => {
       /^info NoSuchNamespace .*ingress-nginx/,
     ],
     [
+      'the name of a port of DNS of any namespace',
+      [
+        np('p', {
+          podSelector: {},
+          policyTypes: ['Egress'],
+          egress: [
+            {
+              to: [{ namespaceSelector: {} }],
+              ports: [
+                { port: 'dns', protocol: 'UDP' },
+                { port: 53, protocol: 'UDP' },
+              ],
+            },
+          ],
+        }),
+      ],
+      /^info NoSuchPort spec\.egress\[0\]\.ports\[0\]/,
+    ],
+    [
       'DNS of any namespace, where the input has no DNS',
       [
         np('p', {

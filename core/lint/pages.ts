@@ -159,7 +159,7 @@ spec: { endpointSelector: {} }
   },
   NoSuchPort: {
     what: 'A rule names a port that no receiver has, or has by another protocol.',
-    why: 'Names are those of the containers of the pod that receives, and a port without `protocol` means TCP.',
+    why: 'Names are those of the containers of the pod that receives, and a port without `protocol` means TCP. Where pods that are not in the manifests may have the name, it is an info.',
     example: fromWeb('ingress:\n- from: [{ podSelector: {} }]\n  ports: [{ port: postgres }]'),
     cure: fromWeb('ingress:\n- from: [{ podSelector: {} }]\n  ports: [{ port: sql }]'),
   },

@@ -1,4 +1,5 @@
 import type { Direction, Policy, PolicyRule, Port } from '../cluster/policy.ts';
+import { reachesFurther } from './emptiness.ts';
 import type { Finding, Say } from './finding.ts';
 import type { Receivers } from './listeners.ts';
 import type { World } from './world.ts';
@@ -17,12 +18,22 @@ export function lintPorts(
   if (!receivers) return [];
   const field = policy.kind === 'NetworkPolicy' ? 'ports' : 'protocols';
   const whose = direction === 'ingress' ? 'no pod that it selects' : 'no pod that it may reach';
+  // A pod that the manifests do not have may have the name.
+  const isPart = !world.complete && direction === 'egress' && mayReachOthers(rule);
   return rule.ports.flatMap((port, i) => {
     const at = `${path}.${field}[${i}]`;
-    if (port.kind === 'named') return lintName(port, receivers, at, whose, say);
+    if (port.kind === 'named') return lintName(port, receivers, at, whose, isPart ? asInfo(say) : say);
     return rule.peers === 'any' && direction === 'egress' ? [] : lintNumber(port, rule, receivers, at, say);
   });
 }
+
+const mayReachOthers = ({ peers }: PolicyRule): boolean =>
+  peers === 'any' || peers.some((peer) => peer.kind === 'pods' && reachesFurther(peer));
+
+const asInfo =
+  (say: Say): Say =>
+  (code, path, message) =>
+    say(code, path, message, 'info');
 
 /** Whether a rule's ports are all names that no receiver has: it matches nothing, and no other rule is the reason. */
 export function hasNoPort(world: World, policy: Policy, direction: Direction, rule: PolicyRule): boolean {
