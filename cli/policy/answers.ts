@@ -189,14 +189,20 @@ function showExplanation(view: View, e: Explanation, every: boolean): void {
     if (!place) continue;
     if (e.decision.destination.kind !== 'Pod' && e.decision.destination.kind !== 'External') {
       const seen = place.flow.seenAs;
-      const ends = group.map(({ flow }) => `${name(flow.to)}${flow.port === 0 ? '' : ` port ${flow.port}`}`);
-      print(`  behind it ${ends.join(', ')}${seen ? `, which sees the sender as ${name(seen)}` : ''}`);
+      const ends = group
+        .filter(isKnown)
+        .map(({ flow }) => `${name(flow.to)}${flow.port === 0 ? '' : ` port ${flow.port}`}`);
+      if (ends.length > 0)
+        print(`  behind it ${ends.join(', ')}${seen ? `, which sees the sender as ${name(seen)}` : ''}`);
     }
     showSide('egress', place.egress);
     showSide('ingress', place.ingress);
   }
   if (e.verdict === 'Deny') showRemedies(view, e, every);
 }
+
+/** Not an address of a Service of manifests, which stands for one that no manifest says. */
+const isKnown = ({ flow: { to } }: ExplainedPlace): boolean => to.pod !== undefined || !isUnknownAddress(to.ip);
 
 const placeKey = ({ flow, egress, ingress }: ExplainedPlace): string =>
   JSON.stringify([flow.seenAs?.ip, egress, ingress]);
@@ -206,7 +212,7 @@ const name = ({ ip, pod }: End): string => (pod ? `pod ${keyOf(pod)}` : ip);
 function showRemedies(view: View, e: Explanation, every: boolean): void {
   const { decision, places } = e;
   const told = new Set<string>();
-  for (const { flow: asked, egress, ingress } of places)
+  for (const { flow: asked, egress, ingress } of places.filter(isKnown))
     for (const direction of ['egress', 'ingress'] as const) {
       const flow = every
         ? { ...asked, ...ICMP, ...(asked.asSent ? { asSent: { ...asked.asSent, port: 0 } } : {}) }

@@ -174,6 +174,16 @@ describe('explain gives the right reason', () => {
     expect(text).not.toMatch(/TCP \d/);
   });
 
+  test('a Service without endpoints shows no address that the manifests do not say', async () => {
+    const none = service('a', 'none', { ports: [{ port: 80 }] });
+    for (const more of [[], [policy('a', { policyTypes: ['Egress'] })]]) {
+      const [code, text] = await explain([none, ...more], 'a/cli1', 'svc/a/none');
+      expect(code).toBe(EXIT.no);
+      expect(text).toContain('Service a/none has no ready endpoint');
+      expect(text).not.toMatch(/behind it|\b0\.\d+\.\d+\.\d+/);
+    }
+  });
+
   test('the port of the overlay alone makes no "no" of every port', async () => {
     for (const to of ['internet', 'node/n2']) {
       const [code, text] = await explain([], 'a/cli1', to);
