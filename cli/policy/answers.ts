@@ -191,7 +191,7 @@ function showExplanation(view: View, e: Explanation, every: boolean): void {
       const seen = place.flow.seenAs;
       const ends = group
         .filter(isKnown)
-        .map(({ flow }) => `${name(flow.to)}${flow.port === 0 ? '' : ` port ${flow.port}`}`);
+        .map(({ flow }) => `${name(flow.to)}${every || flow.port === 0 ? '' : ` port ${flow.port}`}`);
       if (ends.length > 0)
         print(`  behind it ${ends.join(', ')}${seen ? `, which sees the sender as ${name(seen)}` : ''}`);
     }
