@@ -1,6 +1,9 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
 // Forks: a test that enters another network namespace must own its thread. Two projects: `unit` needs nothing, `system` needs root.
+/** Build kustomizations with the kubectl of the machine, so they are no unit tests: `make unit` needs npm alone. */
+const WITH_KUBECTL = ['lib/manifests/read.test.ts', 'cli/policy/manifests.test.ts', 'test/manifests.test.ts'];
+
 export default defineConfig({
   test: {
     pool: 'forks',
@@ -10,6 +13,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{api,lib,core,cni-plugin,controller,dataplane,lab,cli,hack}/**/*.test.ts', 'test/*.test.ts'],
+          exclude: [...configDefaults.exclude, ...WITH_KUBECTL],
           testTimeout: 30_000,
         },
       },
@@ -18,7 +22,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'system',
-          include: ['test/{system,attacks}/**/*.test.ts'],
+          include: ['test/{system,attacks}/**/*.test.ts', ...WITH_KUBECTL],
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
