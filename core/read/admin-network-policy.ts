@@ -36,7 +36,7 @@ const BASELINE_PRIORITY = 1000;
 /**
  * Translates an AdminNetworkPolicy or a BaselineAdminNetworkPolicy (v1alpha1) to tier Admin or Baseline of ClusterNetworkPolicy
  * (v1alpha2). Rules keep their order, and so their meaning: a rule that has more peers or ports than the newer kind allows becomes
- * several with the same action, one behind the other; a policy that has more rules becomes several of the same priority, whose
+ * several with the same action, one after the other; a policy that has more rules becomes several of the same priority, whose
  * names are in their order.
  */
 export function translateAdminNetworkPolicy(raw: Raw): Translation {

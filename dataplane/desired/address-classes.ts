@@ -4,6 +4,7 @@ import { classElement, MOST_CLASSES, NO_CLASS, planClassRange } from '../plan/po
 import { PrefixClasses, rangeOf } from '../plan/prefix-classes.ts';
 import { Numbers } from './numbers.ts';
 import type { Pace, SetElement, Step } from './steps.ts';
+import { addTo, removeFrom } from './sets-by-key.ts';
 
 /** A set of groups that some address is in, of those that matter. */
 export type AddressClass = {
@@ -200,15 +201,4 @@ export class AddressClasses {
     for (const group of made.groups) addTo(this.#classesIn, group, made);
     return made;
   }
-}
-
-function addTo<T>(map: Map<string, Set<T>>, key: string, value: T): void {
-  const set = map.get(key) ?? new Set();
-  map.set(key, set.add(value));
-}
-
-function removeFrom<T>(map: Map<string, Set<T>>, key: string, value: T): void {
-  const set = map.get(key);
-  set?.delete(value);
-  if (set?.size === 0) map.delete(key);
 }

@@ -16,6 +16,7 @@ import { type AddressClass, AddressClasses } from './address-classes.ts';
 import { type Account, CellBudget, whyClosed } from './cell-budget.ts';
 import { Numbers } from './numbers.ts';
 import { Pace, type SetElement, type Step } from './steps.ts';
+import { addTo, removeFrom } from './sets-by-key.ts';
 
 /** Pods that no policy selects. */
 export const NO_POLICY: PodChains = {};
@@ -365,14 +366,3 @@ function groupsIn(item: ProfileItem): ReadonlySet<string> {
 
 const groupsOfSide = (side: ProfileSide): Set<string> =>
   new Set(side.rules.flatMap((r) => r.matches.flatMap((m) => (m.peers === 'any' ? [] : m.peers))));
-
-function addTo<K, T>(map: Map<K, Set<T>>, key: K, value: T): void {
-  const set = map.get(key) ?? new Set();
-  map.set(key, set.add(value));
-}
-
-function removeFrom<T>(map: Map<string, Set<T>>, key: string, value: T): void {
-  const set = map.get(key);
-  set?.delete(value);
-  if (set?.size === 0) map.delete(key);
-}

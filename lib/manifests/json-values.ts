@@ -1,5 +1,5 @@
 /**
- * The JSON values that a text consists of, one behind the other, as kubectl takes them; undefined when it is no such text. YAML is
+ * The JSON values that a text consists of, one after the other, as kubectl takes them; undefined when it is no such text. YAML is
  * a superset of JSON, but several times slower to read.
  */
 export function jsonValues(text: string): { readonly value: unknown; readonly line: number }[] | undefined {
